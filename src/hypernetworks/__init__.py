@@ -1,0 +1,1 @@
+"""Networks that make the weights of other networks."""

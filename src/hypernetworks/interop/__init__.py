@@ -1,0 +1,1 @@
+"""Weights in from other implementations, and out to them."""

@@ -1,0 +1,1 @@
+"""The Shakespeare experiment: character models, trained, compared and sampled."""

@@ -1,0 +1,1 @@
+"""What the experiments share: run folders, checkpoints, data files, progress."""
