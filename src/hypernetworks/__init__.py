@@ -1,1 +1,54 @@
-"""Networks that make the weights of other networks."""
+"""Networks that make the weights of other networks.
+
+    import hypernetworks as hn
+
+    rnn = hn.HyperLSTM(input_size, hidden_size)      # called as torch.nn.LSTM is called
+    output, state = rnn(input)
+
+Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.
+"""
+
+from . import interop
+from .recurrent import (
+    LSTM,
+    RHN,
+    HyperGRU,
+    HyperGRUCell,
+    HyperGRUState,
+    HyperLSTM,
+    HyperLSTMCell,
+    HyperLSTMState,
+    HyperRHN,
+    HyperRHNCell,
+    HyperRHNState,
+    HyperRNN,
+    HyperRNNCell,
+    HyperRNNState,
+    LSTMCell,
+    LSTMState,
+    RHNCell,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LSTM",
+    "RHN",
+    "HyperGRU",
+    "HyperGRUCell",
+    "HyperGRUState",
+    "HyperLSTM",
+    "HyperLSTMCell",
+    "HyperLSTMState",
+    "HyperRHN",
+    "HyperRHNCell",
+    "HyperRHNState",
+    "HyperRNN",
+    "HyperRNNCell",
+    "HyperRNNState",
+    "LSTMCell",
+    "LSTMState",
+    "RHNCell",
+    "__version__",
+    "interop",
+]

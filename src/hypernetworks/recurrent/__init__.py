@@ -1,0 +1,28 @@
+"""Recurrent networks: the plain ones, and those whose weights a smaller network makes at every time step."""
+
+from .hyper_gru import HyperGRU, HyperGRUCell, HyperGRUState
+from .hyper_lstm import HyperLSTM, HyperLSTMCell, HyperLSTMState
+from .hyper_rhn import HyperRHN, HyperRHNCell, HyperRHNState
+from .hyper_rnn import HyperRNN, HyperRNNCell, HyperRNNState
+from .lstm import LSTM, LSTMCell, LSTMState
+from .rhn import RHN, RHNCell
+
+__all__ = [
+    "LSTM",
+    "RHN",
+    "HyperGRU",
+    "HyperGRUCell",
+    "HyperGRUState",
+    "HyperLSTM",
+    "HyperLSTMCell",
+    "HyperLSTMState",
+    "HyperRHN",
+    "HyperRHNCell",
+    "HyperRHNState",
+    "HyperRNN",
+    "HyperRNNCell",
+    "HyperRNNState",
+    "LSTMCell",
+    "LSTMState",
+    "RHNCell",
+]

@@ -1,0 +1,73 @@
+"""What a caller may get wrong, said before anything is computed: the argument, what came, what was expected."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_sizes(**sizes: int) -> None:
+    """Each size is a whole number of at least 1, else a ValueError (TypeError for what is no whole number)."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise TypeError(f"{name} should be a whole number, got {size!r}")
+        if size < 1:
+            raise ValueError(f"{name} should be at least 1, got {size}")
+
+
+def check_probability(name: str, value: float, below_one: bool) -> None:
+    """A dropout probability lies in [0, 1], or in [0, 1) where what is kept is scaled by 1/(1 − p)."""
+    interval = "[0, 1)" if below_one else "[0, 1]"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} should be a number in {interval}, got {value!r}")
+    if not 0 <= value <= 1 or (below_one and value == 1):
+        raise ValueError(f"{name} should lie in {interval}, got {value}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """The value is one of the choices, else a ValueError that lists them."""
+    if value not in choices:
+        raise ValueError(f"{name} should be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_floating(dtype: torch.dtype | None) -> None:
+    """Networks are made of real floating point numbers."""
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype should be a floating point dtype, got {dtype}")
+
+
+def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
+    """The tensor is of the weight's device and, unless autocast is on, of its dtype."""
+    if tensor.device != weight.device:
+        raise ValueError(f"{name} is on device {tensor.device}, but the network's weights are on {weight.device}")
+    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(weight.device.type):
+        raise ValueError(f"{name} has dtype {tensor.dtype}, but the network's weights have {weight.dtype}")
+
+
+def check_input(x: object, size: int, dims: dict[int, str], weight: Tensor) -> None:
+    """The input is a tensor of one of the given numbers of dimensions, `size` wide, and like the weight.
+
+    dims: what is accepted, number of dimensions -> how it is written, e.g. {2: "(batch, input_size)"}.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"input should be a tensor, got {type(x).__name__}")
+    expected = " or ".join(dims.values())
+    if x.dim() not in dims:
+        raise ValueError(f"input should have shape {expected}, got {tuple(x.shape)}")
+    if x.shape[-1] != size:
+        raise ValueError(f"input should have shape {expected} with input_size {size}, got {tuple(x.shape)}")
+    check_like("input", x, weight)
+
+
+def check_state(
+    state: Sequence[Tensor], names: Sequence[str], shapes: Sequence[tuple[int, ...]], weight: Tensor
+) -> None:
+    """The state has one tensor for each name, of the given shape, and like the weight."""
+    if len(state) != len(names):
+        raise ValueError(f"state should hold {len(names)} tensors ({', '.join(names)}), got {len(state)}")
+    for name, tensor, shape in zip(names, state, shapes, strict=True):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"state.{name} should be a tensor, got {type(tensor).__name__}")
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"state.{name} should have shape {shape}, got {tuple(tensor.shape)}")
+        check_like(f"state.{name}", tensor, weight)

@@ -1,0 +1,245 @@
+"""The hyper cell: a small layer-normalised LSTM that reads [x; h] and makes the scales of the main network's rows.
+
+    ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})             of size K
+    z_a      = P_a ĥ_t + p_a                                      Z numbers for each block a; no p for a = b
+    d_a      = D_a z_a                                            H numbers, no bias
+
+A block is a row block of the main network: for HyperLSTM one for each gate, and that for each of W_h, W_x and b.
+Every hyper network here is a plain network beside one such cell, and its step is three lines: the products on h, the hyper
+step, the plain step with the scales.
+
+B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embedding.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checks import check_choice, check_floating, check_sizes
+from .init import embedding_, scale_
+from .layer import PlainCell, RecurrentCell, RecurrentNetwork, gates_first
+from .lstm import LSTMCell, LSTMWeights, lstm_step
+from .scales import Scales
+
+SCHEMES = ("default", "paper")
+
+
+class Blocks(NamedTuple):
+    """How many row blocks of W_h, of W_x and of b are scaled."""
+
+    h: int
+    x: int
+    b: int
+
+
+class HyperCell(nn.Module):
+    """Holds the parameters of a hyper cell: its LSTM, P (blocks, Z, K), p and D (blocks, H, Z).
+
+    Blocks are in the order h, x, b. With scales_rows=False (whole matrices are generated) there is a D for b alone.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        hyper_size: int,
+        embedding_size: int,
+        blocks: Blocks,
+        *,
+        scales_rows: bool = True,
+        layer_norm: bool,
+        layer_norm_eps: float,
+        init: str,
+        device=None,
+        dtype=None,
+    ) -> None:
+        super().__init__()
+        check_sizes(hyper_size=hyper_size, hyper_embedding_size=embedding_size)
+        check_choice("init", init, SCHEMES)
+        check_floating(dtype)
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.blocks = blocks
+        self.init = init
+        self.lstm = LSTMCell(
+            input_size + hidden_size, hyper_size, layer_norm=layer_norm, layer_norm_eps=layer_norm_eps, **made
+        )
+        self.P = nn.Parameter(torch.empty(sum(blocks), embedding_size, hyper_size, **made))
+        self.p = nn.Parameter(torch.empty(blocks.h + blocks.x, embedding_size, **made))
+        scaled = sum(blocks) if scales_rows else blocks.b
+        self.D = nn.Parameter(torch.empty(scaled, hidden_size, embedding_size, **made))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        self.lstm.reset_parameters()
+        embedding_(self.P, self.p, self.init)
+        scale_(self.D, self.blocks.b)
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing."""
+        blocks, Z, K = self.P.shape
+        return f"hyper_size={K}, embedding_size={Z}, blocks={blocks}"
+
+
+class HyperWeights(NamedTuple):
+    """The parameters of one layer of a hyper network, as its steps need them."""
+
+    x: Tensor
+    """[W_x; Ŵ_x], (·, I): main and hyper cell share the product on x."""
+    x_bias: Tensor | None
+    """[0; b̂]: the main b is added after the scaling."""
+    h: Tensor
+    """[W_h; Ŵ_h], (·, H): main and hyper cell share the product on h."""
+    main_rows: tuple[int, int]
+    """How many rows of x and of h are the main network's."""
+    gates: tuple[int, int]
+    """How many blocks of H these are."""
+    blocks: Blocks
+    main: Any
+    """The main cell's own weights()."""
+    hyper: LSTMWeights
+    P: Tensor
+    """(blocks·Z, K)."""
+    p: Tensor
+    """(blocks·Z,), zero for b."""
+    D: Tensor
+    """(Z-to-H maps, Z, H), transposed."""
+    b: Tensor
+    """(blocks of b, 1, H): the main network's own bias."""
+
+
+def products_on_h(h: Tensor, weights: HyperWeights) -> tuple[Tensor, Tensor]:
+    """W_h h, (G, B, H), and Ŵ_h h, (4, B, K), from one product."""
+    rows = weights.main_rows[1]
+    products = F.linear(h, weights.h)
+    return gates_first(products[:, :rows], weights.gates[1]), gates_first(products[:, rows:], 4)
+
+
+def hyper_step(
+    hyper_wx: Tensor, hyper_wh: Tensor, hyper_h: Tensor, hyper_c: Tensor, weights: HyperWeights
+) -> tuple[Tensor, Tensor, Tensor]:
+    """ĥ_t, ĉ_t and the embeddings z (blocks, B, Z), from Ŵ_x x_t + b̂ and Ŵ_h h_{t-1}, each (4, B, K)."""
+    # ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})
+    recurrent = gates_first(F.linear(hyper_h, weights.hyper.weight_h), 4)
+    hyper_h, hyper_c = lstm_step(hyper_wx + hyper_wh, recurrent, hyper_c, weights.hyper, None)
+    # z_a = P_a ĥ_t + p_a
+    z = gates_first(F.linear(hyper_h, weights.P, weights.p), sum(weights.blocks))
+    return hyper_h, hyper_c, z
+
+
+def row_scales(z: Tensor, weights: HyperWeights) -> Scales:
+    """d_h, d_x and d_b + b, each (blocks, B, H), from the embeddings z (blocks, B, Z): one batched product."""
+    # d_a = D_a z_a
+    d_h, d_x, d_b = torch.bmm(z, weights.D).split(weights.blocks)
+    return Scales(d_h, d_x, d_b + weights.b)
+
+
+class HyperRecurrentCell(RecurrentCell):
+    """A plain cell `main` whose rows the hyper cell `hyper` scales: what all hyper networks share.
+
+    main.matrices() gives W_x, the part of W_h that meets h_{t-1}, and b.
+    """
+
+    def __init__(self, main: PlainCell, hyper: HyperCell) -> None:
+        super().__init__(main.input_size, main.hidden_size, main.recurrent_dropout)
+        self.main = main
+        self.hyper = hyper
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Widths of the main network's state, then of ĥ and ĉ."""
+        return *self.main.state_sizes, *self.hyper.lstm.state_sizes
+
+    @property
+    def candidate_size(self) -> int:
+        """The main network's: the hyper cell has no dropout."""
+        return self.main.candidate_size
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        self.main.reset_parameters()
+        self.hyper.reset_parameters()
+
+    def weights(self) -> HyperWeights:
+        """The parameters, put together once per call."""
+        W_x, W_h, b = self.main.matrices()
+        hyper = self.hyper.lstm.weights()
+        hyper_W_x, hyper_W_h = hyper.weight_x.split((self.input_size, self.hidden_size), dim=1)
+        P, p = self.hyper.P.flatten(0, 1), self.hyper.p.flatten()
+        assert b is not None  # main and hyper cell are made with biases
+        assert hyper.bias is not None
+        return HyperWeights(
+            x=torch.cat((W_x, hyper_W_x)),
+            x_bias=F.pad(hyper.bias, (W_x.shape[0], 0)),
+            h=torch.cat((W_h, hyper_W_h)),
+            main_rows=(W_x.shape[0], W_h.shape[0]),
+            gates=(W_x.shape[0] // self.hidden_size, W_h.shape[0] // self.hidden_size),
+            blocks=self.hyper.blocks,
+            main=self.main.weights(),
+            hyper=hyper,
+            P=P,
+            p=F.pad(p, (0, P.shape[0] - p.shape[0])),
+            D=self.hyper.D.mT,
+            b=b.view(-1, 1, self.hidden_size),
+        )
+
+    def project(self, x: Tensor, weights: HyperWeights) -> tuple[Tensor, Tensor]:
+        """W_x x, (G, N, H), and Ŵ_x x + b̂, (4, N, K), for all rows from one product."""
+        rows = weights.main_rows[0]
+        products = F.linear(x, weights.x, weights.x_bias)
+        return gates_first(products[:, :rows], weights.gates[0]), gates_first(products[:, rows:], 4)
+
+
+Cell = TypeVar("Cell", bound=HyperRecurrentCell)
+
+
+class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
+    """The layers and directions of a hyper network: one signature for all of them. A subclass names its cell."""
+
+    cell_type: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        bidirectional: bool = False,
+        init: str = "default",
+        device=None,
+        dtype=None,
+        **of_cell: Any,
+    ) -> None:
+        make_cell = partial(
+            type(self).cell_type,
+            hidden_size=hidden_size,
+            hyper_size=hyper_size,
+            hyper_embedding_size=hyper_embedding_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+            init=init,
+            device=device,
+            dtype=dtype,
+            **of_cell,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )

@@ -1,0 +1,119 @@
+"""HyperGRU: a gated recurrent unit whose rows a hyper cell scales at every time step.
+
+    ĥ_t   = LSTM([x_t; h_{t-1}])                                      the hyper cell: hyper.py
+    d_a^y = D_a^y (P_a^y ĥ_t + p_a^y)                                 for a of h, x, b and y of r, u, n
+    r     = σ(LN_r(d_h^r ⊙ U_r h_{t-1} + d_x^r ⊙ W_r x_t + d_b^r + b_r))
+    u     = σ(LN_u(d_h^u ⊙ U_u h_{t-1} + d_x^u ⊙ W_u x_t + d_b^u + b_u))
+    n     = tanh(LN_n(d_x^n ⊙ W_n x_t + d_b^n + b_n + r ⊙ (d_h^n ⊙ U_n h_{t-1} + b_h)))
+    h_t   = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
+
+The scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to the GRU of torch.nn.GRU.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from .gru import GRUCell, gru_step
+from .hyper import (
+    Blocks,
+    HyperCell,
+    HyperRecurrentCell,
+    HyperRecurrentNetwork,
+    HyperWeights,
+    hyper_step,
+    products_on_h,
+    row_scales,
+)
+from .layer import detach
+
+
+class HyperGRUState(NamedTuple):
+    """The state of a HyperGRU: h (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+
+    h: Tensor
+    hyper_h: Tensor
+    hyper_c: Tensor
+    detach = detach
+
+
+def hyper_gru_step(
+    inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step from the projected input (W x_t, Ŵ_x x_t + b̂) and the state (h, ĥ, ĉ)."""
+    wx, hyper_wx = inputs
+    h, hyper_h, hyper_c = state
+    wh, hyper_wh = products_on_h(h, weights)
+    # ĥ_t = LSTM([x_t; h_{t-1}]);  z_a^y = P_a^y ĥ_t + p_a^y;  d_a^y = D_a^y z_a^y
+    hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
+    # r, u, n and h_t
+    h = gru_step(wx, wh, h, weights.main, mask, row_scales(z, weights))
+    return h, hyper_h, hyper_c
+
+
+class HyperGRUCell(HyperRecurrentCell):
+    """One step of a HyperGRU, `h, state = cell(x, state)`, state HyperGRUState(h, hyper_h, hyper_c).
+
+    r, u = σ(LN(d_h ⊙ U h + d_x ⊙ W x + d_b + b)), n = tanh(LN_n(d_x ⊙ W_n x + d_b + b_n + r ⊙ (d_h ⊙ U_n h + b_h))),
+    h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}, the d made by a layer-norm LSTM that reads [x; h].
+
+    x is (B, input_size) or (input_size,). Arguments as for `HyperLSTM`. Parameters: `main.weight_x` (3H, I),
+    `main.weight_h` (3H, H), `main.bias` (3H,), `main.bias_h` (H,), gates r, u, n; `hyper.lstm`; P, p and D of `hyper` for
+    3 blocks of h, 3 of x, 3 of b. Initialisation as for `HyperLSTMCell`, biases zero.
+
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    main: GRUCell
+    state_type = HyperGRUState
+    state_names = HyperGRUState._fields
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+        init: str = "default",
+        device=None,
+        dtype=None,
+    ) -> None:
+        shared: dict[str, Any] = {
+            "layer_norm": layer_norm,
+            "layer_norm_eps": layer_norm_eps,
+            "device": device,
+            "dtype": dtype,
+        }
+        main = GRUCell(input_size, hidden_size, recurrent_dropout=recurrent_dropout, **shared)
+        blocks = Blocks(h=3, x=3, b=3)
+        hyper = HyperCell(input_size, hidden_size, hyper_size, hyper_embedding_size, blocks, init=init, **shared)
+        super().__init__(main, hyper)
+
+    def step(
+        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
+    ) -> Sequence[Tensor]:
+        """One time step, see `hyper_gru_step`."""
+        return hyper_gru_step(inputs, state, weights, mask)
+
+
+class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
+    """A multi-layer GRU whose rows a hyper cell scales at every time step; called as torch.nn.LSTM is called.
+
+    r, u = σ(LN(d_h ⊙ U h + d_x ⊙ W x + d_b + b)), n = tanh(LN_n(d_x ⊙ W_n x + d_b + b_n + r ⊙ (d_h ⊙ U_n h + b_h))),
+    h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}; a layer-norm LSTM that reads [x; h] makes the d.
+
+        output, state = rnn(input, state)     # HyperGRUState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
+
+    Args:
+        All as for `HyperLSTM`; recurrent_dropout acts on n.
+
+    Source: the scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to torch.nn.GRU's equations.
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    cell_type = HyperGRUCell

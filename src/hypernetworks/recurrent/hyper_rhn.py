@@ -1,0 +1,137 @@
+"""HyperRHN: a Recurrent Highway Network whose rows a hyper cell scales, at every depth of every time step.
+
+    ĥ_t = LSTM([x_t; s^{t-1}])                                      once per time step: hyper.py
+    d_a = D_a (P_a ĥ_t + p_a)                                       for R^l and b^l of each depth l, and for W; h and t apart
+    h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x_t·1[l=1] + d_b + b_H^l)
+    t_l = σ   (d_h ⊙ R_T^l s_{l-1} + d_x ⊙ W_T x_t·1[l=1] + d_b + b_T^l)
+    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
+
+The published HyperRHN (Suarez, "Language Modeling with Recurrent Highway Hypernetworks", 2017) has a second RHN for a hyper
+cell; this one has the layer-norm LSTM that all hyper networks of this package share.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .hyper import (
+    Blocks,
+    HyperCell,
+    HyperRecurrentCell,
+    HyperRecurrentNetwork,
+    HyperWeights,
+    hyper_step,
+    products_on_h,
+    row_scales,
+)
+from .layer import detach
+from .rhn import RHNCell, rhn_step
+
+
+class HyperRHNState(NamedTuple):
+    """The state of a HyperRHN: h = s (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+
+    h: Tensor
+    hyper_h: Tensor
+    hyper_c: Tensor
+    detach = detach
+
+
+def hyper_rhn_step(
+    inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step from the projected input (W x_t, Ŵ_x x_t + b̂) and the state (s, ĥ, ĉ)."""
+    wx, hyper_wx = inputs
+    s, hyper_h, hyper_c = state
+    wh, hyper_wh = products_on_h(s, weights)
+    # ĥ_t = LSTM([x_t; s^{t-1}]);  z_a = P_a ĥ_t + p_a;  d_a = D_a z_a
+    hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
+    # h_l, t_l and s_l for every depth l
+    s = rhn_step(wx, wh, s, weights.main, mask, row_scales(z, weights))
+    return s, hyper_h, hyper_c
+
+
+class HyperRHNCell(HyperRecurrentCell):
+    """One step of a HyperRHN, `h, state = cell(x, state)`, state HyperRHNState(h, hyper_h, hyper_c).
+
+    h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l), t_l likewise with σ, and
+    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l) for l = 1 … depth, the d made by a layer-norm LSTM that reads [x; s].
+
+    x is (B, input_size) or (input_size,). Arguments as for `HyperRHN`. Parameters: `main` (an RHNCell), `hyper.lstm`,
+    and P, p and D of `hyper` for 2·depth blocks of h, 2 of x, 2·depth of b, in this order, h before t at each depth.
+    Initialisation as for `RHNCell` and `HyperLSTMCell`.
+
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    main: RHNCell
+    state_type = HyperRHNState
+    state_names = HyperRHNState._fields
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        depth: int = 5,
+        transform_bias: float = -2.0,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+        init: str = "default",
+        device=None,
+        dtype=None,
+    ) -> None:
+        main = RHNCell(
+            input_size,
+            hidden_size,
+            depth=depth,
+            transform_bias=transform_bias,
+            recurrent_dropout=recurrent_dropout,
+            device=device,
+            dtype=dtype,
+        )
+        hyper = HyperCell(
+            input_size,
+            hidden_size,
+            hyper_size,
+            hyper_embedding_size,
+            Blocks(h=2 * depth, x=2, b=2 * depth),
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            init=init,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(main, hyper)
+
+    def step(
+        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
+    ) -> Sequence[Tensor]:
+        """One time step, see `hyper_rhn_step`."""
+        return hyper_rhn_step(inputs, state, weights, mask)
+
+
+class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
+    """A multi-layer Recurrent Highway Network whose rows a hyper cell scales; called as torch.nn.LSTM is called.
+
+    In each layer, for l = 1 … depth within one time step: h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l),
+    t_l likewise with σ, s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l); a layer-norm LSTM that reads [x; s] makes all d once per
+    time step.
+
+        output, state = rnn(input, state)     # HyperRHNState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
+
+    Args:
+        depth, transform_bias: as for `RHN` (5 and −2).
+        layer_norm: normalise the hyper cell. The RHN itself has no norm.
+        All other arguments as for `HyperLSTM`; recurrent_dropout acts on each h_l.
+
+    Source: the scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to arXiv 1607.03474. Suarez, "Language
+    Modeling with Recurrent Highway Hypernetworks" (2017) has an RHN for a hyper cell instead of an LSTM.
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    cell_type = HyperRHNCell

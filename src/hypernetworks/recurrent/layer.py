@@ -1,0 +1,300 @@
+"""What every recurrent network shares: layers, directions, batch_first, unbatched and packed input, dropout, state.
+
+A cell tells its step; this file runs it. Rows of all time steps lie one after another, as in a PackedSequence:
+N = Σ_t B_t rows, B_t of them at step t. A plain batch has B_t = B for every t, so there is one loop for both.
+
+B batch, T time, N rows, I input, H hidden, G gates, L layers, S directions.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .checks import check_input, check_probability, check_sizes, check_state
+
+
+def detach(state):
+    """Return the state cut from the graph that made it: what truncated backpropagation through time carries on."""
+    return type(state)(*(tensor.detach() for tensor in state))
+
+
+def gates_first(products: Tensor, gates: int) -> Tensor:
+    """View products (N, G·H) as (G, N, H), so that one gate is one block."""
+    rows, width = products.shape
+    return products.view(rows, gates, width // gates).transpose(0, 1)
+
+
+class RecurrentCell(nn.Module, ABC):
+    """One step of a recurrent network, and the parameters of one layer in one direction.
+
+    A subclass sets `state_type` and gives `state_sizes`, `weights`, `project` and `step`. Written so, a whole layer is
+    weights() once, project() once for all time steps, and then nothing but step().
+    """
+
+    state_type: ClassVar[Callable[..., Any] | None]
+    """The NamedTuple of the state; None where the state is h alone, a bare tensor."""
+    state_names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float = 0.0) -> None:
+        super().__init__()
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_probability("recurrent_dropout", recurrent_dropout, below_one=True)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.recurrent_dropout = recurrent_dropout
+
+    @property
+    @abstractmethod
+    def state_sizes(self) -> tuple[int, ...]:
+        """The width of each tensor of the state, h first."""
+
+    @property
+    def candidate_size(self) -> int:
+        """How many candidate values one row makes in one step: what recurrent dropout drops from."""
+        return self.hidden_size
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as the class's docstring tells."""
+
+    @abstractmethod
+    def weights(self) -> Any:
+        """Everything that `project` and `step` need, put together once per call."""
+
+    @abstractmethod
+    def project(self, x: Tensor, weights: Any) -> tuple[Tensor, ...]:
+        """The products of the input x (N, I) for all time steps at once, each (G, N, ·)."""
+
+    @abstractmethod
+    def step(
+        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: Any, mask: Tensor | None
+    ) -> Sequence[Tensor]:
+        """One time step: from the projected input (each (G, B, ·)) and the state (each (B, ·)) to the new state."""
+
+    def dropout_mask(self, rows: int, like: Tensor) -> Tensor | None:
+        """Draw 0 or 1/(1 − p) for every candidate value of every row: recurrent dropout, fresh for each step.
+
+        Only while training. Semeniuta et al., "Recurrent Dropout without Memory Loss", arXiv 1603.05118.
+        """
+        if not self.training or self.recurrent_dropout == 0:
+            return None
+        keep = 1 - self.recurrent_dropout
+        return torch.empty(rows, self.candidate_size, device=like.device, dtype=like.dtype).bernoulli_(keep) / keep
+
+    def zero_state(self, like: Tensor, *leading: int) -> tuple[Tensor, ...]:
+        """The state before the first step: zeros, of shape (*leading, size) for each size."""
+        return tuple(torch.zeros(*leading, size, device=like.device, dtype=like.dtype) for size in self.state_sizes)
+
+    def named_state(self, tensors: Sequence[Tensor]) -> Any:
+        """The tensors of a state as the user gets them: a NamedTuple, or the bare tensor where there is but one."""
+        return tensors[0] if self.state_type is None else self.state_type(*tensors)
+
+    def state_tensors(self, state: Any) -> Sequence[Tensor]:
+        """The tensors of a state that the user gave."""
+        if self.state_type is None:
+            return (state,)
+        if not isinstance(state, tuple | list):
+            raise TypeError(f"state should be a tuple ({', '.join(self.state_names)}), got {type(state).__name__}")
+        return state
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One step: x (B, I) or (I,), state each (B, size) or (size,), zeros when left out -> h, new state."""
+        weight = next(self.parameters())
+        check_input(x, self.input_size, {2: "(batch, input_size)", 1: "(input_size,)"}, weight)
+        if state is None:
+            tensors = self.zero_state(x, *x.shape[:-1])
+        else:
+            tensors = self.state_tensors(state)
+            check_state(tensors, self.state_names, [(*x.shape[:-1], size) for size in self.state_sizes], weight)
+        unbatched = x.dim() == 1
+        if unbatched:
+            x, tensors = x.unsqueeze(0), [tensor.unsqueeze(0) for tensor in tensors]
+        weights = self.weights()
+        mask = self.dropout_mask(x.shape[0], x)
+        tensors = self.step(self.project(x, weights), tensors, weights, mask)
+        if unbatched:
+            tensors = [tensor.squeeze(0) for tensor in tensors]
+        return tensors[0], self.named_state(tensors)
+
+    def extra_repr(self) -> str:
+        """The sizes, for printing."""
+        dropout = f", recurrent_dropout={self.recurrent_dropout}" if self.recurrent_dropout else ""
+        return f"{self.input_size}, {self.hidden_size}{dropout}"
+
+
+class PlainCell(RecurrentCell):
+    """A cell with fixed weights: one that a hyper network can take for its main network."""
+
+    @abstractmethod
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """W_x, the part of W_h that meets h_{t-1}, and b: what a hyper network acts on."""
+
+
+def run_layer(
+    cell: RecurrentCell, x: Tensor, batch_sizes: list[int], state: Sequence[Tensor], reverse: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state.
+
+    Batch sizes never grow with time. Rows beyond those of a step have ended (or, in reverse, not begun): they wait.
+    """
+    weights = cell.weights()
+    inputs = list(zip(*(part.split(batch_sizes, dim=1) for part in cell.project(x, weights)), strict=True))
+    mask = cell.dropout_mask(x.shape[0], x)
+    masks: Sequence[Tensor | None] = [None] * len(batch_sizes) if mask is None else mask.split(batch_sizes)
+    outputs: list[Tensor] = []
+    steps = range(len(batch_sizes))
+    for t in reversed(steps) if reverse else steps:
+        rows = batch_sizes[t]
+        if rows == state[0].shape[0]:
+            state = cell.step(inputs[t], state, weights, masks[t])
+            outputs.append(state[0])
+        else:
+            new = cell.step(inputs[t], [tensor[:rows] for tensor in state], weights, masks[t])
+            outputs.append(new[0])
+            state = [torch.cat((a, b[rows:])) for a, b in zip(new, state, strict=True)]
+    if reverse:
+        outputs.reverse()
+    return torch.cat(outputs), state
+
+
+class _Rows(NamedTuple):
+    """An input of any accepted form, as rows: what is needed to run, and to give the answer the same form."""
+
+    data: Tensor
+    batch_sizes: list[int]
+    packed: PackedSequence | None
+    batched: bool
+
+    @property
+    def batch(self) -> int:
+        return self.batch_sizes[0]
+
+
+Cell = TypeVar("Cell", bound=RecurrentCell)
+
+
+class RecurrentNetwork(nn.Module, Generic[Cell]):
+    """Layers of cells, in one or both directions, called as torch.nn.LSTM is called.
+
+    Subclasses make the cells; `cells[layer * directions + direction]` is the cell of a layer and direction.
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[[int], Cell],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+    ) -> None:
+        super().__init__()
+        check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_probability("dropout", dropout, below_one=False)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=3)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        sizes = [input_size] + [hidden_size * self.directions] * (num_layers - 1)
+        self.cells = nn.ModuleList(make_cell(size) for size in sizes for _ in range(self.directions))
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        for k in range(len(self.cells)):
+            self.cell(k).reset_parameters()
+
+    def forward(self, input: Tensor | PackedSequence, state: Any = None) -> tuple[Any, Any]:
+        """Run the sequence; (output, state) as torch.nn.LSTM gives them.
+
+        input: (T, B, I), or (B, T, I) with batch_first, or (T, I) for one sequence, or a PackedSequence.
+        state: each tensor (layers·directions, B, size), without B for one sequence; zeros when left out.
+        output: the top layer's h at every step, in the form of the input, H·directions wide; state as it came in.
+        """
+        rows = self._rows(input)
+        state = self._initial_state(state, rows)
+        x, finals = rows.data, []
+        for layer in range(self.num_layers):
+            if layer > 0:
+                x = F.dropout(x, self.dropout, self.training)
+            outputs = []
+            for direction in range(self.directions):
+                k = layer * self.directions + direction
+                initial = [tensor[k] for tensor in state]
+                output, final = run_layer(self.cell(k), x, rows.batch_sizes, initial, reverse=direction == 1)
+                outputs.append(output)
+                finals.append(final)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        return self._output(x, rows), self._final_state(finals, rows)
+
+    @property
+    def directions(self) -> int:
+        """2 where the network reads both ways, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def cell(self, k: int) -> Cell:
+        """The cell of layer k // directions and direction k % directions."""
+        return cast(Cell, self.cells[k])
+
+    def _rows(self, input: Tensor | PackedSequence) -> _Rows:
+        weight = next(self.parameters())
+        if isinstance(input, PackedSequence):
+            check_input(input.data, self.input_size, {2: "(rows, input_size) when packed"}, weight)
+            return _Rows(input.data, input.batch_sizes.tolist(), input, batched=True)
+        batched = "(batch, time, input_size)" if self.batch_first else "(time, batch, input_size)"
+        check_input(input, self.input_size, {3: batched, 2: "(time, input_size)"}, weight)
+        x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
+        time, batch = x.shape[:2]
+        if time == 0:
+            raise ValueError(f"input should have at least one time step, got shape {tuple(input.shape)}")
+        return _Rows(x.reshape(time * batch, self.input_size), [batch] * time, None, batched=input.dim() == 3)
+
+    def _initial_state(self, state: Any, rows: _Rows) -> Sequence[Tensor]:
+        cell = self.cell(0)
+        if state is None:
+            return cell.zero_state(rows.data, len(self.cells), rows.batch)
+        tensors = cell.state_tensors(state)
+        leading = (len(self.cells), rows.batch) if rows.batched else (len(self.cells),)
+        shapes = [(*leading, size) for size in cell.state_sizes]
+        check_state(tensors, cell.state_names, shapes, next(self.parameters()))
+        if not rows.batched:
+            return [tensor.unsqueeze(1) for tensor in tensors]
+        if rows.packed is not None and rows.packed.sorted_indices is not None:
+            return [tensor.index_select(1, rows.packed.sorted_indices) for tensor in tensors]
+        return tensors
+
+    def _output(self, x: Tensor, rows: _Rows) -> Tensor | PackedSequence:
+        if rows.packed is not None:
+            return PackedSequence(x, *rows.packed[1:])
+        output = x.view(len(rows.batch_sizes), rows.batch, x.shape[-1])
+        if not rows.batched:
+            return output.squeeze(1)
+        return output.transpose(0, 1) if self.batch_first else output
+
+    def _final_state(self, finals: list[Sequence[Tensor]], rows: _Rows) -> Any:
+        tensors = [torch.stack(same) for same in zip(*finals, strict=True)]
+        if not rows.batched:
+            tensors = [tensor.squeeze(1) for tensor in tensors]
+        if rows.packed is not None and rows.packed.unsorted_indices is not None:
+            tensors = [tensor.index_select(1, rows.packed.unsorted_indices) for tensor in tensors]
+        return self.cell(0).named_state(tensors)
+
+    def extra_repr(self) -> str:
+        """Sizes and the settings that are not the default, for printing."""
+        shown = [str(self.input_size), str(self.hidden_size)]
+        defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        shown += [
+            f"{name}={getattr(self, name)}" for name, default in defaults.items() if getattr(self, name) != default
+        ]
+        return ", ".join(shown)

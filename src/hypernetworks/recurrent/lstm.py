@@ -1,0 +1,203 @@
+"""The long short-term memory, plain and layer-normalised: what HyperLSTM scales, and what it is compared with.
+
+    pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y)              for each gate y of i, f, g, o
+    c_t   = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)               recurrent dropout on tanh g alone: no memory is lost
+    h_t   = σ(o) ⊙ tanh(LN_c(c_t))                             c_t itself is carried un-normalised
+
+The plain LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000) has LN(a) = a.
+A hyper network scales the rows: pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y).
+
+B batch, T time, N rows of all time steps, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, f, g, o.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .checks import check_floating
+from .init import forget_gate_, orthogonal_blocks_
+from .layer import PlainCell, RecurrentNetwork, detach, gates_first
+from .norm import LayerNorm, Norm, layer_norm
+from .scales import Scales, scaled_sum
+
+
+class LSTMState(NamedTuple):
+    """The state of an LSTM: h and c, each (layers·directions, B, H), or (B, H) for a cell."""
+
+    h: Tensor
+    c: Tensor
+    detach = detach
+
+
+class LSTMWeights(NamedTuple):
+    """The parameters of one LSTM layer, as its steps need them."""
+
+    weight_x: Tensor
+    weight_h: Tensor
+    bias: Tensor | None
+    norm: Norm | None
+    cell_norm: Norm | None
+
+
+def lstm_step(
+    wx: Tensor, wh: Tensor, c: Tensor, weights: LSTMWeights, mask: Tensor | None, scales: Scales | None = None
+) -> tuple[Tensor, Tensor]:
+    """One step from the products wx = W_x x_t (+ b where there are no scales) and wh = W_h h_{t-1}, each (4, B, H)."""
+    # pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
+    i, f, g, o = layer_norm(scaled_sum(wx, wh, scales), weights.norm).unbind(0)
+    # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+    candidate = g.tanh() if mask is None else mask * g.tanh()
+    c = f.sigmoid() * c + i.sigmoid() * candidate
+    # h_t = σ(o) ⊙ tanh(LN_c(c_t))
+    h = o.sigmoid() * layer_norm(c, weights.cell_norm).tanh()
+    return h, c
+
+
+class LSTMCell(PlainCell):
+    """One step of an LSTM, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
+
+    pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
+    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)).
+
+    x is (B, input_size) or (input_size,); state is LSTMState(h, c), each (B, hidden_size), zeros when left out.
+    Arguments as for `LSTM`. Initialisation: W_x and W_h orthogonal for each gate; all biases and shifts zero but the
+    forget gate's, which is 1 (it lives in LN's shift where there is one, else in b).
+
+    Source: HyperNetworks, arXiv 1609.09106, appendix A.2; layer norm as in arXiv 1607.06450, supplement.
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    state_type = LSTMState
+    state_names = LSTMState._fields
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device=None,
+        dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(input_size, hidden_size, recurrent_dropout)
+        check_floating(dtype)
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.weight_x = nn.Parameter(torch.empty(4 * hidden_size, input_size, **made))
+        self.weight_h = nn.Parameter(torch.empty(4 * hidden_size, hidden_size, **made))
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size, **made)) if bias else None
+        self.norm = LayerNorm(4, hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.cell_norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        orthogonal_blocks_(self.weight_x, 4)
+        orthogonal_blocks_(self.weight_h, 4)
+        if self.norm is not None and self.cell_norm is not None:
+            self.norm.reset_parameters()
+            self.cell_norm.reset_parameters()
+            forget_gate_(self.norm.shift)
+            if self.bias is not None:
+                nn.init.zeros_(self.bias)
+        elif self.bias is not None:
+            forget_gate_(self.bias)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Widths of h and c."""
+        return self.hidden_size, self.hidden_size
+
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """W_x, W_h and b: what a hyper network scales the rows of."""
+        return self.weight_x, self.weight_h, self.bias
+
+    def weights(self) -> LSTMWeights:
+        """The parameters, put together once per call."""
+        norm = None if self.norm is None else self.norm.weights()
+        cell_norm = None if self.cell_norm is None else self.cell_norm.weights()
+        return LSTMWeights(self.weight_x, self.weight_h, self.bias, norm, cell_norm)
+
+    def project(self, x: Tensor, weights: LSTMWeights) -> tuple[Tensor]:
+        """W_x x + b for all rows at once, (4, N, H)."""
+        return (gates_first(F.linear(x, weights.weight_x, weights.bias), 4),)
+
+    def step(
+        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: LSTMWeights, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """One time step, see `lstm_step`."""
+        h, c = state
+        return lstm_step(inputs[0], gates_first(F.linear(h, weights.weight_h), 4), c, weights, mask)
+
+
+class LSTM(RecurrentNetwork[LSTMCell]):
+    """A multi-layer LSTM that stands in for torch.nn.LSTM: the same arguments in the same order, the same call.
+
+    Each layer computes, for its input x_t, pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
+    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)); without layer_norm LN(a) = a.
+
+        output, state = lstm(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        output, state = lstm(input, state)     # LSTMState(h, c), or any tuple (h, c)
+
+    Args:
+        input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
+        bias: whether there is a b. One vector: torch.nn.LSTM's two always act as their sum.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
+        dropout: probability of dropping an output of a layer on its way to the next, while training.
+        bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
+        proj_size: only 0 is supported.
+        device, dtype: of the parameters.
+        layer_norm: normalise each gate and the cell state on its way to h (arXiv 1607.06450).
+        layer_norm_eps: ε of all norms, torch's own default.
+        recurrent_dropout: probability of dropping a value of tanh g, fresh for each step (arXiv 1603.05118).
+
+    Initialisation is the paper's, not torch's: orthogonal matrices, forget gate 1, see `LSTMCell`.
+    Source: HyperNetworks, arXiv 1609.09106, appendix A.2.
+    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device=None,
+        dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        if proj_size != 0:
+            raise ValueError(f"proj_size should be 0, the only size hn.LSTM supports, got {proj_size}")
+
+        make_cell = partial(
+            LSTMCell,
+            hidden_size=hidden_size,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
