@@ -1,0 +1,92 @@
+"""How far a training is: one live line on a terminal, now and then a plain line elsewhere; always on stderr."""
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Column
+
+__all__ = ["Progress"]
+
+_PLAIN_SECONDS = 10.0  # between two plain lines
+_SPEED_SECONDS = 60.0  # that the speed is measured over
+
+
+class Progress:
+    """A training's progress, as a context: ``with Progress(1000, label="HyperLSTM", unit="characters") as bar``.
+
+    A line shows the steps done, the fields given, units a second over the last minute, and the time left.
+    Where stderr is no terminal, a plain line is printed at the first update, then at most one in 10 seconds,
+    then the last.
+
+    Args:
+        total_steps: the steps of the whole training.
+        label: what is being trained.
+        unit: what the speed counts.
+        start: the steps done before, when a run is resumed; they do not count for speed and time left.
+    """
+
+    def __init__(self, total_steps: int, *, label: str, unit: str, start: int = 0) -> None:
+        self._label, self._unit, self._total, self._step = label, unit, total_steps, start
+        self._fields: Mapping[str, str] = {}
+        self._printed_at: float | None = None
+        self._printed_step = start
+        self._live = sys.stderr.isatty()
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=Console(stderr=True),
+            get_time=time.monotonic,
+            speed_estimate_period=_SPEED_SECONDS,
+            redirect_stdout=sys.stdout.isatty(),  # what goes to a file or a pipe stays there
+            disable=not self._live,
+        )
+        self._steps = self._bar.add_task(label, total=total_steps, completed=start, status="")
+        self._units = self._bar.add_task(unit, total=None, visible=False, status="")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if not self._live and self._printed_step != self._step:
+            self._print(time.monotonic())
+
+    def update(self, step: int, *, units: int, fields: Mapping[str, str]) -> None:
+        """Tell that ``step`` steps are done.
+
+        Args:
+            step: the steps done since the training began, those before a resume included.
+            units: the units done since this ``Progress`` was made.
+            fields: what to show, in this order, each as "name text": ``{"loss": "1.386", "bpc": "2.000"}``.
+        """
+        self._step, self._fields = step, fields
+        self._bar.update(self._units, completed=units)
+        self._bar.update(self._steps, completed=step)
+        self._bar.update(self._steps, status=self._status())
+        now = time.monotonic()
+        if not self._live and (self._printed_at is None or now - self._printed_at >= _PLAIN_SECONDS):
+            self._print(now)
+
+    def _status(self) -> str:
+        steps, units = (self._bar.tasks[task] for task in (self._steps, self._units))
+        parts = [f"{name} {text}" for name, text in self._fields.items()]
+        if units.speed is not None:
+            parts.append(f"{units.speed:,.0f} {self._unit}/s")
+        if steps.time_remaining:  # None before two updates, 0 after the last
+            parts.append(f"{timedelta(seconds=round(steps.time_remaining))} left")
+        return "  ".join(parts)
+
+    def _print(self, now: float) -> None:
+        print(f"{self._label}  {self._step}/{self._total}  {self._status()}".rstrip(), file=sys.stderr, flush=True)
+        self._printed_at, self._printed_step = now, self._step
