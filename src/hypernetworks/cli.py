@@ -1,0 +1,146 @@
+"""The command line: `hypernetworks text train`, `hypernetworks data list`, …
+
+A user's mistake gets one line and exit code 2, a fault of the environment one line and exit code 1, and never a traceback.
+"""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import Positional
+
+from hypernetworks.training.errors import FaultError, UsageError
+
+COMMANDS = {
+    "text train": ("hypernetworks.text.commands", "Train"),
+    "text compare": ("hypernetworks.text.commands", "Compare"),
+    "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
+    "text generate": ("hypernetworks.text.commands", "Generate"),
+    "data list": ("hypernetworks.cli", "DataList"),
+    "data get": ("hypernetworks.cli", "DataGet"),
+    "doctor": ("hypernetworks.doctor", "Doctor"),
+}
+"""Each command, and the module and class that tell what it takes and does; a module is imported when it is called for."""
+
+INTERRUPTED = 130
+"""The exit code of a process that Ctrl-C ended, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name (those of the process where left out); return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command, rest = _find_command(given)
+        _parse(command, rest)()
+        sys.stdout.flush()
+    except UsageError as error:
+        return _complain(str(error), 2)
+    except FaultError as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return _complain("interrupted; a training goes on where it was with --resume", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone: what is left to write goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"hypernetworks: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that the first words name, and the arguments after it; a list of all where they name none."""
+    for words in (1, 2):
+        if (command := " ".join(given[:words])) in COMMANDS:
+            return command, list(given[words:])
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_overview(COMMANDS))
+        raise SystemExit(0)
+    below = [command for command in COMMANDS if command.startswith(given[0] + " ")]
+    if below and (len(given) == 1 or given[1] in ("-h", "--help")):
+        print(_overview(below))
+        raise SystemExit(0)
+    asked = " ".join(given[:2] if below else given[:1])
+    near = get_close_matches(asked, below or COMMANDS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"no command {asked!r}: {hint}expected {', '.join(below or COMMANDS)}")
+
+
+def _overview(commands: Sequence[str] | dict[str, Any]) -> str:
+    lines = [f"  hypernetworks {name:<16}{_first_line(_command_type(name))}" for name in commands]
+    return "\n".join(["usage: hypernetworks COMMAND [--help] [OPTIONS]", "", *lines])
+
+
+def _command_type(command: str) -> type:
+    module, name = COMMANDS[command]
+    return getattr(import_module(module), name)
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
+    """The command with its arguments, parsed by tyro, whose box of an error is reduced to one line.
+
+    A command class with `defaults` is asked what the flags change: a preset, or the settings of a run.
+    """
+    kind = _command_type(command)
+    errors = io.StringIO()
+    try:
+        default = {"default": kind.defaults(rest)} if hasattr(kind, "defaults") else {}
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, prog=f"hypernetworks {command}", args=rest, **default)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UsageError(_one_line(errors.getvalue(), command)) from end
+
+
+def _one_line(box: str, command: str) -> str:
+    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] == "│"]
+    parts = re.split(r"\n─+\n", "\n".join(lines))
+    return " ".join(parts[0].split()) + f" (see hypernetworks {command} --help)"
+
+
+@dataclass(frozen=True)
+class DataList:
+    """The data sets that have names: what they are, where they were found or how to get them."""
+
+    data_dir: Path | None = None
+    """Where data sets are looked for first."""
+
+    def __call__(self) -> None:
+        """Print a row for each."""
+        from hypernetworks.text.data_sets import list_data
+
+        for row in list_data(self.data_dir):
+            print(f"{row.name:<18}{row.size:>9}  {row.what}\n{'':<29}{row.where}")
+
+
+@dataclass(frozen=True)
+class DataGet:
+    """Fetch a data set, check it and put it in its place."""
+
+    name: Positional[str]
+    """One of the names that `hypernetworks data list` shows."""
+    data_dir: Path | None = None
+    """Where to look first, and to put it; else the user's cache."""
+
+    def __call__(self) -> None:
+        """Print where its files are."""
+        from hypernetworks.text.data_sets import get
+
+        for path in get(self.name, self.data_dir):
+            print(path)

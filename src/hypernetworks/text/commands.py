@@ -1,0 +1,216 @@
+"""The commands of `hypernetworks text`: what each is told, and what it does with the parts of this package."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional
+
+from hypernetworks.text.alphabet import encode
+from hypernetworks.text.compare import compare, matched, plot, table
+from hypernetworks.text.config import TextConfig, find_device, read_run_config
+from hypernetworks.text.corpus import load_corpus
+from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import Network, count_parameters
+from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.train import corpus_of, load_run, resume, sample, train
+from hypernetworks.training.errors import UsageError
+from hypernetworks.training.run import Run
+
+
+def _preset(name: str) -> TextConfig:
+    if name not in PRESETS:
+        raise UsageError(f"preset should be one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name]
+
+
+def _scan(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags that decide what the other flags change."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a character model on a text; the run folder holds the best model, the metrics, a curve and a sample."""
+
+    preset: str = "default"
+    """Settings that go together: default, demo, tiny-shakespeare, paper-penn-treebank, paper-enwik8."""
+    settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
+    out: Path = Path("runs/text")
+    """The run's folder."""
+    resume: bool = False
+    """Go on with the run in --out, with its own settings."""
+    data_dir: Path | None = None
+    """Where data sets are looked for first, and put when fetched."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> "Train":
+        """What the flags change: the preset's settings, or with --resume the run's own."""
+        flags = _scan(arguments)
+        if not flags.resume:
+            return cls(settings=_preset(flags.preset))
+        return cls(settings=_settings_of(flags.out or cls.out))
+
+    def __call__(self) -> None:
+        """Train, or go on; tell what came of it."""
+        if self.resume and (changed := _differences(_settings_of(self.out), self.settings)):
+            raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
+        corpus = load_corpus(self.settings.corpus, self.data_dir)
+        label = self.settings.model.network
+        count = count_parameters(self.settings.model, len(corpus.alphabet))
+        sizes = ", ".join(f"{name} {size:,}" for name, size in corpus.sizes.items())
+        print(f"{corpus.name}: {sizes} {corpus.unit}s, {len(corpus.alphabet)} symbols; {label} of {count:,} parameters")
+        run = resume(self.out, corpus, label) if self.resume else train(self.out, self.settings, corpus, label)
+        _tell(run)
+
+
+def _settings_of(folder: Path) -> TextConfig:
+    return read_run_config(Run.open(folder).config, str(folder))[0]
+
+
+def _differences(own: TextConfig, given: TextConfig) -> str:
+    """The settings that are not the run's own, each with both values."""
+    pairs = [(f.name, getattr(own, f.name), getattr(given, f.name)) for f in fields(own)]
+    pairs += [(f.name, getattr(own.model, f.name), getattr(given.model, f.name)) for f in fields(own.model)]
+    pairs += [(f.name, getattr(own.schedule, f.name), getattr(given.schedule, f.name)) for f in fields(own.schedule)]
+    return ", ".join(f"{name} {b} (the run has {a})" for name, a, b in pairs if a != b and not is_dataclass(a))
+
+
+def _tell(run: Run) -> None:
+    _, metadata = run.best_model()
+    nats = float(metadata["score"])
+    print(f"best validation at step {metadata['step']}: {nats:.4f} nats, {nats / math.log(2):.4f} bits per character")
+    print((run.folder / "samples.txt").read_text(encoding="utf-8"))
+    print(f"run: {run.folder}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run's best model on a split, or on another text: one stream, every character but the first predicted once."""
+
+    run: Positional[Path]
+    """The run's folder."""
+    split: str = "validation"
+    """train, validation or test of the run's corpus."""
+    text: str | None = None
+    """Score the whole of this corpus or path instead."""
+    characters: int = 0
+    """Only the first so many characters; 0: all."""
+    device: str = "auto"
+    """cpu, cuda, …; auto takes cuda where there is one."""
+    data_dir: Path | None = None
+    """Where data sets are looked for first, and put when fetched."""
+
+    def __call__(self) -> None:
+        """Print nats and bits per character."""
+        if self.split not in ("train", "validation", "test"):
+            raise UsageError(f"split should be train, validation or test, got {self.split!r}")
+        if self.characters < 0:
+            raise UsageError(f"characters should be at least 0 (0: all), got {self.characters}")
+        model, _, symbols = load_run(self.run)
+        if self.text is None:
+            corpus, name = corpus_of(self.run, self.data_dir), self.split
+            text = corpus.decode(getattr(corpus, self.split))
+        else:
+            corpus, name = load_corpus(self.text, self.data_dir), "whole text"
+            text = "".join(corpus.decode(part) for part in (corpus.train, corpus.validation, corpus.test))
+        ids = encode(text, symbols.alphabet, symbols.unit)[: self.characters or None]
+        score = evaluate(model.to(find_device(self.device)), ids)
+        print(f"{self.run} on {corpus.name}, {name}: {score.characters:,} {symbols.unit}s predicted, one stream")
+        print(f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}")
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make text with a run's best model, character by character as it comes."""
+
+    run: Positional[Path]
+    """The run's folder."""
+    prompt: str = ""
+    """What the text begins with; empty: a new line."""
+    sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    device: str = "auto"
+    """cpu, cuda, …; auto takes cuda where there is one."""
+
+    def __call__(self) -> None:
+        """Stream to standard output."""
+        model, _, symbols = load_run(self.run)
+        pieces = generate(
+            model.to(find_device(self.device)), symbols.alphabet, symbols.unit, self.prompt, self.sampling
+        )
+        sys.stdout.write(self.prompt)
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several networks of equal size on the same text, and put what each reaches and costs into one table and one plot.
+
+    --hidden-size, --network and --seed are chosen for each model: give --parameters, --networks and --seeds instead.
+    """
+
+    preset: str = "default"
+    """Settings that go together: default, demo, tiny-shakespeare, paper-penn-treebank, paper-enwik8."""
+    settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
+    networks: tuple[Network, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
+    """Which networks; each gets the hidden_size that brings it within 1 % of --parameters."""
+    parameters: int = 250_000
+    """How many parameters each model is to have."""
+    seeds: tuple[int, ...] = (0,)
+    """One run of every network for each."""
+    out: Path = Path("runs/compare")
+    """Folder of the comparison; each run is a folder in it."""
+    resume: bool = False
+    """Go on with the comparison in --out: finished runs are kept, an interrupted one goes on."""
+    data_dir: Path | None = None
+    """Where data sets are looked for first, and put when fetched."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> "Compare":
+        """What the flags change: the preset's settings."""
+        return cls(settings=_preset(_scan(arguments).preset))
+
+    def __call__(self) -> None:
+        """Train all, then show text, table and plot."""
+        plain = _preset(self.preset)
+        for flag, given, default in (
+            ("--hidden-size", self.settings.model.hidden_size, plain.model.hidden_size),
+            ("--network", self.settings.model.network, plain.model.network),
+            ("--seed", self.settings.schedule.seed, plain.schedule.seed),
+        ):
+            if given != default:
+                raise UsageError(
+                    f"compare chooses {flag} itself, got {given}: give --parameters, --networks or --seeds"
+                )
+        if not self.networks:
+            raise UsageError("networks should be one or more, got none")
+        corpus = load_corpus(self.settings.corpus, self.data_dir)
+        configs = matched(self.settings, self.networks, self.parameters, len(corpus.alphabet))
+        rows = compare(self.out, configs, self.seeds, corpus, self.resume)
+        console = Console()
+        for row in rows:
+            model, _, symbols = load_run(Path(row.runs[0]))
+            console.rule(row.network)
+            print(sample(model, symbols, Sampling(length=300)))
+        console.print(table(rows))
+        try:
+            print(f"plot: {plot(self.out, rows, f'{corpus.name}, {self.parameters:,} parameters each')}")
+        except ImportError:
+            print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")
+        print(f"runs, their samples and compare.json: {self.out}")

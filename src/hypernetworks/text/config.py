@@ -1,0 +1,110 @@
+"""Everything a run of a character model is told: what to read, what to train, how; and what its `config.json` says."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+
+from hypernetworks.text.alphabet import Unit
+from hypernetworks.text.corpus import Corpus
+from hypernetworks.text.model import ModelConfig
+from hypernetworks.training.errors import UsageError
+from hypernetworks.training.loop import Schedule
+
+EXPERIMENT = "text"
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The settings of a run. Contradictory or impossible settings fail when made, with a UsageError."""
+
+    corpus: str = "shakespeare"
+    """A named data set (see `hypernetworks data list`), or the path of a UTF-8 text or a folder of texts."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    schedule: Schedule = field(default_factory=Schedule)
+    batch_size: int = 32
+    """Streams that are read side by side."""
+    length: int = 128
+    """Characters that each stream reads a step; gradients flow back through as many, the state is carried on."""
+    validation_characters: int = 0
+    """Score the validations while training on the split's first so many characters; 0: on all of it."""
+    device: str = "auto"
+    """Where to train: cpu, cuda, …; auto takes cuda where there is one."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "length"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+        if self.validation_characters < 0 or self.validation_characters == 1:
+            raise UsageError(f"validation_characters should be 0 (all) or at least 2, got {self.validation_characters}")
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; UsageError where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"device should be auto, cpu, cuda or another device of this machine, got {name!r}: {reason}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """What a model needs to know of its corpus to be used without it."""
+
+    alphabet: tuple[str, ...]
+    unit: Unit
+
+
+def run_config(config: TextConfig, corpus: Corpus) -> dict[str, Any]:
+    """What `config.json` is to hold: the settings, and the corpus that they met."""
+    return {
+        "experiment": EXPERIMENT,
+        "settings": asdict(config),
+        "corpus": {
+            "source": corpus.source,
+            "sha256": corpus.sha256,
+            "sizes": corpus.sizes,
+            "unit": corpus.unit,
+            "alphabet": list(corpus.alphabet),
+        },
+    }
+
+
+def read_run_config(config: Mapping[str, Any], place: str) -> tuple[TextConfig, Symbols, str]:
+    """The settings, symbols and the corpus's sha256 from a run's `config.json`; a UsageError names what is foreign in it."""
+    if config.get("experiment") != EXPERIMENT:
+        raise UsageError(
+            f"{place}: not a run of hypernetworks text (its config.json says {config.get('experiment')!r})"
+        )
+    match config:
+        case {
+            "settings": {"model": dict() as model, "schedule": dict() as schedule, **settings},
+            "corpus": {"sha256": str(sha256), "unit": ("character" | "byte") as unit, "alphabet": list(alphabet)},
+        } if alphabet and all(isinstance(symbol, str) and len(symbol) == 1 for symbol in alphabet):
+            made = _make(
+                TextConfig,
+                settings | {"model": _make(ModelConfig, model, place), "schedule": _make(Schedule, schedule, place)},
+                place,
+            )
+            return made, Symbols(tuple(alphabet), unit), sha256
+    raise UsageError(f"{place}: config.json lacks settings or corpus as this version writes them")
+
+
+def _make(kind: type, values: Mapping[str, Any], place: str) -> Any:
+    """A dataclass from JSON, each value of the type of the field's default."""
+    known = {item.name: item for item in fields(kind)}
+    if set(values) != set(known):
+        odd = ", ".join(sorted(set(values) ^ set(known)))
+        raise UsageError(f"{place}: config.json has other settings than this version: {odd}")
+    plain = kind()
+    for name, value in values.items():
+        expected = type(getattr(plain, name))
+        if type(value) is not expected and not (expected is float and type(value) is int):
+            raise UsageError(f"{place}: config.json has {name} {value!r}, expected {expected.__name__}")
+    return kind(**values)

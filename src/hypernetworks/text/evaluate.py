@@ -1,0 +1,53 @@
+"""How well a model predicts a text: one stream from the zero state, every character but the first predicted once.
+
+nats = −(1/(N−1)) Σ_{t=1}^{N−1} ln p(character t | characters 0 … t−1)          bits per character = nats / ln 2
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.training.errors import UsageError
+
+CHUNK = 1024
+"""Characters read between two additions; the state is carried, so the result does not depend on it but for rounding."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model scored on a text."""
+
+    characters: int
+    """How many characters were predicted."""
+    nats: float
+    """Mean −ln p of a character."""
+
+    @property
+    def bpc(self) -> float:
+        """Bits per character."""
+        return self.nats / math.log(2)
+
+
+@torch.no_grad()
+def evaluate(model: CharacterModel, ids: Tensor) -> Score:
+    """Score a model, in evaluation mode, on a text of symbol ids (N,); the model's training mode is put back.
+
+    Raises:
+        UsageError: the text has fewer than two characters: there is nothing to predict.
+    """
+    if len(ids) < 2:
+        raise UsageError(f"a text of at least 2 characters is needed to score a model, got {len(ids)}")
+    device = model.head.weight.device
+    training = model.training
+    model.eval()
+    state, total = None, 0.0
+    for start in range(0, len(ids) - 1, CHUNK):
+        part = ids[start : start + CHUNK + 1].long().to(device)
+        logits, state = model(part[:-1].unsqueeze(1), state)
+        total += F.cross_entropy(logits.squeeze(1).double(), part[1:], reduction="sum").item()
+    model.train(training)
+    return Score(len(ids) - 1, total / (len(ids) - 1))

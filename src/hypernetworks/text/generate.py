@@ -1,0 +1,96 @@
+"""Text from a model, character by character: the prompt is read once, then each new character costs one step.
+
+p = softmax(logits / temperature), cut to the top_k most probable and to the smallest set that holds top_p, renormalised
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hypernetworks.text.alphabet import Unit, encode
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.training.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How characters are drawn. Impossible settings fail when made, with a UsageError."""
+
+    length: int = 500
+    """How many characters to make."""
+    temperature: float = 0.8
+    """Below 1 more of what is probable, above 1 less; 0 always takes the most probable."""
+    top_k: int = 0
+    """Draw from the k most probable characters only; 0: from all."""
+    top_p: float = 1.0
+    """Draw from the fewest characters that together have this probability; 1: from all."""
+    seed: int = 0
+    """The same seed, model and settings make the same text on the same machine."""
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UsageError(f"length should be at least 1, got {self.length}")
+        if not 0 <= self.temperature < float("inf"):
+            raise UsageError(f"temperature should be a finite number of at least 0, got {self.temperature}")
+        if self.top_k < 0:
+            raise UsageError(f"top_k should be at least 0 (0: all), got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p should lie in (0, 1], got {self.top_p}")
+        if not -(2**63) <= self.seed < 2**64:
+            raise UsageError(f"seed should fit into 64 bits, got {self.seed}")
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """What the next character is drawn from, (V,), float64, from its logits (V,)."""
+    logits = logits.double()
+    if sampling.temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
+    p, order = torch.softmax(logits / sampling.temperature, dim=0).sort(descending=True, stable=True)
+    if sampling.top_k:
+        p[sampling.top_k :] = 0
+        p /= p.sum()
+    p[p.cumsum(0) - p >= sampling.top_p] = 0  # the first character is always kept
+    return torch.zeros_like(p).scatter(0, order, p / p.sum())
+
+
+def generate_ids(model: CharacterModel, prompt: Tensor, sampling: Sampling) -> Iterator[int]:
+    """Draw characters one after another, as ids; the prompt, (length,), is not given back. The model should be in eval."""
+    generator = torch.Generator().manual_seed(sampling.seed)
+    ids = prompt.long().to(model.head.weight.device)
+    state = None
+    for _ in range(sampling.length):
+        with torch.inference_mode():
+            logits, state = model(ids.unsqueeze(1), state)
+            drawn = torch.multinomial(probabilities(logits[-1, 0].cpu(), sampling), 1, generator=generator)
+        yield int(drawn)
+        ids = drawn.to(ids.device)
+
+
+def generate(
+    model: CharacterModel, alphabet: tuple[str, ...], unit: Unit, prompt: str, sampling: Sampling
+) -> Iterator[str]:
+    """Make text that goes on after the prompt, in pieces as they come; the prompt itself is not given back.
+
+    alphabet, unit: the corpus's. An empty prompt begins after a newline, or, where the alphabet has none, after its first
+    symbol. A model of bytes gives a character back when its last byte is there.
+
+    Raises:
+        UsageError: the prompt has characters that the alphabet has not.
+    """
+    start = encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
+    ids = generate_ids(model, start, sampling)
+    if unit == "character":
+        yield from (alphabet[i] for i in ids)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for i in ids:
+        if text := decoder.decode(alphabet[i].encode("latin-1")):
+            yield text
+    yield decoder.decode(b"", final=True)
+
+
+def _first_symbol(alphabet: tuple[str, ...]) -> str:
+    return "\n" if "\n" in alphabet else alphabet[0]

@@ -1,0 +1,151 @@
+"""Training a character model: the experiment that the shared loop drives, its run's beginning, going on, and end."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config, run_config
+from hypernetworks.text.corpus import Corpus, load_corpus
+from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.streams import Streams
+from hypernetworks.training.curve import draw_run
+from hypernetworks.training.errors import UsageError
+from hypernetworks.training.loop import Task, Trainer
+from hypernetworks.training.run import Run
+
+
+class CharacterTask(Task[CharacterModel]):
+    """Next-character prediction on streams with carried state: truncated backpropagation through time."""
+
+    unit = "characters"
+
+    def __init__(self, model: CharacterModel, streams: Streams, validation: Tensor) -> None:
+        self.model = model
+        self.streams = streams
+        self.validation = validation
+        self.hidden: Any = None  # the state after the last step; zero before the first, never reset
+
+    def loss(self, step: int) -> tuple[Tensor, int]:
+        """Mean −ln p of the characters that the step should predict."""
+        device = self.model.head.weight.device
+        read, predict = (ids.to(device) for ids in self.streams.batch(step))
+        logits, state = self.model(read, self.hidden)
+        self.hidden = state.detach()
+        return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
+
+    def validate(self) -> Mapping[str, float]:
+        """The validation text as one stream from the zero state."""
+        score = evaluate(self.model, self.validation)
+        return {"validation_loss": score.nats, "validation_bpc": score.bpc}
+
+    def fields(self, loss: float) -> Mapping[str, str]:
+        """Loss in nats, and in bits per character."""
+        return {"loss": f"{loss:.3f}", "bpc": f"{loss / math.log(2):.3f}"}
+
+    def state(self) -> dict[str, Any]:
+        """The carried state, as a list of tensors."""
+        if self.hidden is None:
+            return {"hidden": None}
+        return {"hidden": [self.hidden] if isinstance(self.hidden, Tensor) else list(self.hidden)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take the carried state back, on the model's device."""
+        hidden = state["hidden"]
+        if hidden is not None:
+            device = self.model.head.weight.device
+            self.hidden = self.model.network.cell(0).named_state([tensor.to(device) for tensor in hidden])
+
+
+def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
+    """The characters on which a run is validated while training; UsageError where the corpus has none."""
+    if len(corpus.validation) < 2:
+        raise UsageError(
+            f"{corpus.name} has a validation split of {len(corpus.validation)} characters, at least 2 needed"
+        )
+    return corpus.validation[: config.validation_characters or None]
+
+
+def train(folder: Path, config: TextConfig, corpus: Corpus, label: str) -> Run:
+    """Train a model in a new run folder."""
+    task, device = _task(config, corpus)
+    return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None, device)
+
+
+def resume(folder: Path, corpus: Corpus, label: str) -> Run:
+    """Go on with a run from its last commit, to the same numbers as if it had never stopped.
+
+    Raises:
+        UsageError: the folder is no run of a character model, or the corpus is not the one that it read.
+    """
+    run = Run.open(folder)
+    config, _, sha256 = read_run_config(run.config, str(folder))
+    if corpus.sha256 != sha256:
+        raise UsageError(f"{folder}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
+    task, device = _task(config, corpus)
+    return _train(run, config, corpus, task, label, run.restore(), device)
+
+
+def _task(config: TextConfig, corpus: Corpus) -> tuple[CharacterTask, torch.device]:
+    """The experiment at its beginning. All that can be wrong with settings and corpus is found here, before a run is made."""
+    device = find_device(config.device)
+    streams = Streams(corpus.train, config.batch_size, config.length)
+    validation = validation_part(config, corpus)
+    torch.manual_seed(config.schedule.seed)
+    model = CharacterModel(config.model, len(corpus.alphabet)).to(device)
+    return CharacterTask(model, streams, validation), device
+
+
+def _train(
+    run: Run,
+    config: TextConfig,
+    corpus: Corpus,
+    task: CharacterTask,
+    label: str,
+    restored: Mapping[str, Any] | None,
+    device: torch.device,
+) -> Run:
+    Trainer(task, config.schedule, run, restored).train(label)
+    with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
+        draw_run(run)
+    best = load_weights(config, len(corpus.alphabet), run).to(device)
+    run.write_text("samples.txt", sample(best, Symbols(corpus.alphabet, corpus.unit), Sampling()))
+    return run
+
+
+def load_weights(config: TextConfig, symbols: int, run: Run) -> CharacterModel:
+    """The best model of a run, in evaluation mode, on the CPU; UsageError where the weights are another model's."""
+    tensors, _ = run.best_model()
+    model = CharacterModel(config.model, symbols)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UsageError(f"{run.folder}: model.safetensors is not of the model that config.json describes") from error
+    return model.eval()
+
+
+def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:
+    """The best model of a run folder, its settings, and the symbols it knows; UsageError where the folder is no such run."""
+    run = Run.open(folder)
+    config, symbols, _ = read_run_config(run.config, str(folder))
+    return load_weights(config, len(symbols.alphabet), run), config, symbols
+
+
+def corpus_of(folder: Path, data_dir: Path | None) -> Corpus:
+    """The corpus that a run reads."""
+    config, _, _ = read_run_config(Run.open(folder).config, str(folder))
+    return load_corpus(config.corpus, data_dir)
+
+
+def sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> str:
+    """A text of the model that begins at a line's start, below a line that tells how it was made."""
+    settings = ", ".join(f"{name} {value}" for name, value in asdict(sampling).items())
+    return f"[{settings}]\n" + "".join(generate(model, symbols.alphabet, symbols.unit, "", sampling)) + "\n"

@@ -1,0 +1,51 @@
+"""Learning curves as a picture, with matplotlib (the extra `plot`)."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypernetworks.training.run import Run
+
+Curve = Sequence[tuple[float, float]]
+"""Points (step, score)."""
+
+
+def curve_of(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    """The points of one figure in a run's metrics."""
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None) -> str:
+    """An SVG of the curves, one colour each, the last value beside each name; `faint` ones of the same name behind.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, curve) in enumerate(curves.items()):
+        colour = f"C{number}"
+        behind = (faint or {}).get(name, ())
+        if behind:
+            axes.plot(*zip(*behind, strict=True), color=colour, alpha=0.25, linewidth=1)
+        if curve:
+            axes.plot(
+                *zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=f"{name}  {curve[-1][1]:.3f}"
+            )
+    axes.set(xlabel="step", ylabel=ylabel, title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    FigureCanvasSVG(figure)
+    picture = io.StringIO()
+    figure.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+def draw_run(run: Run) -> None:
+    """Write a run's `curve.svg`: training loss and validations; ImportError where matplotlib is not installed."""
+    rows = run.metrics()
+    curves = {"validation": curve_of(rows, "validation_loss"), "training": curve_of(rows, "loss")}
+    run.write_text("curve.svg", draw(curves, "loss (nats)", run.folder.name))

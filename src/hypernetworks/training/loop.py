@@ -1,0 +1,237 @@
+"""The training loop that all experiments share: AdamW, warm-up and cosine, clipping, validation, the best kept, exact resume.
+
+    rate(n) = learning_rate · n/warmup                                                  for step n = 1 … warmup
+            = learning_rate · (φ + (1 − φ)(1 + cos(π (n − warmup)/(steps − warmup)))/2)         after that; φ is final_fraction
+
+Everything the loop carries from step to step is committed with the weights: optimiser, best model, random states, what the
+experiment itself carries, and the running mean of the loss. A run that goes on from a commit makes the same numbers.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.interrupt import Interrupt
+from hypernetworks.training.progress import Progress
+from hypernetworks.training.run import Run
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a model is trained. Contradictory or impossible settings fail when made, with a UsageError."""
+
+    steps: int = 3000
+    """Optimiser steps."""
+    learning_rate: float = 3e-3
+    """AdamW's, at its highest."""
+    warmup: int = 100
+    """Steps in which the learning rate rises from 0."""
+    final_fraction: float = 0.1
+    """The share of learning_rate that is left at the last step of the cosine; 1: no decay."""
+    weight_decay: float = 0.01
+    """AdamW's, on matrices of weights alone, not on biases, norms, embeddings z or scales."""
+    clip: float = 1.0
+    """The gradient of all parameters together is cut to this length."""
+    evaluate_every: int = 500
+    """Steps between two validations; each saves the run."""
+    log_every: int = 10
+    """Steps between two lines of metrics.jsonl."""
+    seed: int = 0
+    """Of everything random: initial weights, dropout."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "evaluate_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"{name} should be a finite number above 0, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay should be a finite number of at least 0, got {self.weight_decay}")
+        if not 0 <= self.final_fraction <= 1:
+            raise UsageError(f"final_fraction should lie in [0, 1], got {self.final_fraction}")
+        if not 0 <= self.warmup < self.steps:
+            raise UsageError(f"warmup should be at least 0 and below steps ({self.steps}), got {self.warmup}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed should lie in [0, 2^63), got {self.seed}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step number `step`, from 1."""
+        if step <= self.warmup:
+            return self.learning_rate * step / self.warmup
+        done = (step - self.warmup) / (self.steps - self.warmup)
+        φ = self.final_fraction
+        return self.learning_rate * (φ + (1 - φ) * (1 + math.cos(math.pi * done)) / 2)
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Task(ABC, Generic[Model]):
+    """What an experiment gives to the loop."""
+
+    model: Model
+    unit: str
+    """What the speed counts, e.g. characters."""
+
+    @abstractmethod
+    def loss(self, step: int) -> tuple[Tensor, int]:
+        """The loss of step number `step` (from 0), and how many units it read."""
+
+    @abstractmethod
+    def validate(self) -> Mapping[str, float]:
+        """The validation's figures; "validation_loss" among them is what the best model has least of."""
+
+    @abstractmethod
+    def fields(self, loss: float) -> Mapping[str, str]:
+        """What the progress line shows of a loss."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What the experiment carries from step to step, as plain data and tensors."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what state() gave."""
+
+
+class Trainer:
+    """A training on its way: the task, its optimiser, its run.
+
+    Args:
+        task: the experiment.
+        schedule: how to train it.
+        run: where to write; made new, or just opened.
+        restored: what `run.restore()` gave, to go on from there.
+    """
+
+    def __init__(
+        self, task: Task[Any], schedule: Schedule, run: Run, restored: Mapping[str, Any] | None = None
+    ) -> None:
+        self.task, self.schedule, self.run = task, schedule, run
+        self.optimizer = torch.optim.AdamW(_parameter_groups(task.model, schedule.weight_decay))
+        self.step = 0
+        self.best: dict[str, Any] | None = None
+        self._losses: list[float] = []  # since the last line of metrics
+        self._committed = 0
+        if restored is not None:
+            self._restore(restored)
+
+    def train(self, label: str) -> None:
+        """Train to the last step; the best model is in the run then.
+
+        Raises:
+            FaultError: a loss, gradient or validation is no finite number, or the system refused to write; the last
+                commit stands.
+            KeyboardInterrupt: Ctrl-C, after the step was finished and committed.
+        """
+        schedule, units, seconds = self.schedule, 0, 0.0
+        self.task.model.train()
+        bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step)
+        with Interrupt() as interrupt, bar:
+            while self.step < schedule.steps:
+                began = time.monotonic()
+                loss, read = self._take_step()
+                units, seconds = units + read, seconds + time.monotonic() - began
+                bar.update(self.step, units=units, fields=self.task.fields(loss))
+                last = self.step == schedule.steps
+                if self.step % schedule.log_every == 0 or last:
+                    self._log(units, seconds)
+                if self.step % schedule.evaluate_every == 0 or last:
+                    self._validate()
+                    self._commit()
+                if interrupt.asked and not last:
+                    self._commit()
+                    raise KeyboardInterrupt
+
+    def _take_step(self) -> tuple[float, int]:
+        loss, read = self.task.loss(self.step)
+        value = loss.item()
+        self._check_finite("loss", value)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip).item()
+        self._check_finite("length of the gradient", norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.step + 1)
+        self.optimizer.step()
+        self.step += 1
+        self._losses.append(value)
+        return value, read
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            kept = f"the checkpoint of step {self._committed} is kept" if self._committed else "nothing was saved yet"
+            raise FaultError(
+                f"{self.run.folder}: the {what} is {value} at step {self.step + 1}: training stopped, {kept}; "
+                "a lower learning rate or clip may help"
+            )
+
+    def _log(self, units: int, seconds: float) -> None:
+        mean = math.fsum(self._losses) / len(self._losses)
+        self._losses.clear()
+        rate = self.schedule.rate(self.step)
+        row = {"step": self.step, "loss": mean, "learning_rate": rate, "seconds": round(seconds, 3)}
+        self.run.record(row | {f"{self.task.unit}_per_second": round(units / seconds)})
+
+    def _validate(self) -> None:
+        figures = self.task.validate()
+        score = figures["validation_loss"]
+        self._check_finite("validation loss", score)
+        self.run.record({"step": self.step, **figures})
+        if self.best is None or score < self.best["score"]:
+            weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}
+            self.best = {"step": self.step, "score": score, "model": weights}
+
+    def _commit(self) -> None:
+        self.run.commit(
+            {
+                "step": self.step,
+                "model": self.task.model.state_dict(),
+                "best": self.best,
+                "optimizer": self.optimizer.state_dict(),
+                "random": _random_state(),
+                "task": self.task.state(),
+                "losses": self._losses,
+            }
+        )
+        self._committed = self.step
+
+    def _restore(self, restored: Mapping[str, Any]) -> None:
+        try:
+            self.task.model.load_state_dict(restored["model"])
+            self.optimizer.load_state_dict(restored["optimizer"])
+            self.task.load_state(restored["task"])
+            _set_random_state(restored["random"])
+            self._losses = list(restored["losses"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"{self.run.folder}: trainer.pt is not of this model and version: {reason}") from error
+        self.step = self._committed = restored["step"]
+        self.best = restored["best"]
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices called weight… decay; biases, norms, P, p and D, which have other names or one dimension, do not."""
+    decayed, kept = [], []
+    for name, parameter in model.named_parameters():
+        is_weight = name.rpartition(".")[2].startswith("weight") and parameter.dim() > 1
+        (decayed if is_weight else kept).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
+def _random_state() -> dict[str, Any]:
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
