@@ -24,6 +24,14 @@ def check_probability(name: str, value: float, below_one: bool) -> None:
         raise ValueError(f"{name} should lie in {interval}, got {value}")
 
 
+def check_positive(name: str, value: float) -> None:
+    """The value is a number greater than 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} should be a number, got {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} should be greater than 0, got {value}")
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """The value is one of the choices, else a ValueError that lists them."""
     if value not in choices:

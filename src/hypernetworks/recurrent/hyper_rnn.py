@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_choice
+from .checks import check_choice, check_sizes
 from .hyper import (
     Blocks,
     HyperCell,
@@ -110,6 +110,7 @@ class HyperRNNCell(HyperRecurrentCell):
         device=None,
         dtype=None,
     ) -> None:
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
         check_choice("generation", generation, GENERATIONS)
         shared: dict[str, Any] = {
             "layer_norm": layer_norm,

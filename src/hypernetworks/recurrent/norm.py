@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_positive
+
 
 class Norm(NamedTuple):
     """The numbers of a layer norm, ready for `layer_norm`: gain and shift broadcast against what is normalised."""
@@ -32,6 +34,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, *shape: int, eps: float, device=None, dtype=None) -> None:
         super().__init__()
+        check_positive("layer_norm_eps", eps)
         self.eps = eps
         self.gain = nn.Parameter(torch.ones(shape, device=device, dtype=dtype))
         self.shift = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))

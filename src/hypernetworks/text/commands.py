@@ -47,7 +47,7 @@ class Train:
     """Train a character model on a text; the run folder holds the best model, the metrics, a curve and a sample."""
 
     preset: str = "default"
-    """Settings that go together: default, demo, tiny-shakespeare, paper-penn-treebank, paper-enwik8."""
+    """Settings that go together: default, demo, tiny-shakespeare, shakespeare, paper-penn-treebank, paper-enwik8."""
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     out: Path = Path("runs/text")
     """The run's folder."""
@@ -166,7 +166,7 @@ class Compare:
     """
 
     preset: str = "default"
-    """Settings that go together: default, demo, tiny-shakespeare, paper-penn-treebank, paper-enwik8."""
+    """Settings that go together: default, demo, tiny-shakespeare, shakespeare, paper-penn-treebank, paper-enwik8."""
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     networks: tuple[Network, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
     """Which networks; each gets the hidden_size that brings it within 1 % of --parameters."""

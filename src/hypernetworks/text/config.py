@@ -27,6 +27,9 @@ class TextConfig:
     """Streams that are read side by side."""
     length: int = 128
     """Characters that each stream reads a step; gradients flow back through as many, the state is carried on."""
+    reset_probability: float = 0.01
+    """Probability that a stream begins a step from the zero state in place of the carried one, as a new text would. A model
+    that never meets the zero state again need not work from it, and every evaluation and every prompt begins there."""
     validation_characters: int = 0
     """Score the validations while training on the split's first so many characters; 0: on all of it."""
     device: str = "auto"
@@ -36,6 +39,8 @@ class TextConfig:
         for name in ("batch_size", "length"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.reset_probability <= 1:
+            raise UsageError(f"reset_probability should lie in [0, 1], got {self.reset_probability}")
         if self.validation_characters < 0 or self.validation_characters == 1:
             raise UsageError(f"validation_characters should be 0 (all) or at least 2, got {self.validation_characters}")
 

@@ -50,9 +50,12 @@ PRESETS: Final = {
     ),
     "tiny-shakespeare": TextConfig(
         corpus="tiny-shakespeare",
-        model=ModelConfig(hidden_size=384, dropout=0.2, recurrent_dropout=0.1),
-        schedule=Schedule(steps=3000, learning_rate=4e-3, evaluate_every=500),
-        batch_size=64,
+        model=ModelConfig(hidden_size=320, dropout=0.2, recurrent_dropout=0.1),
+        schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=400),
+    ),
+    "shakespeare": TextConfig(
+        model=ModelConfig(hidden_size=320),
+        schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=800),
     ),
     "paper-penn-treebank": TextConfig(
         "ptb-char", PENN_TREEBANK["layer-norm HyperLSTM 1000, Z = 16"], _ADAM, batch_size=128, length=100

@@ -1,8 +1,9 @@
 """A text cut into streams for truncated backpropagation through time.
 
 The text is taken as a ring. Stream b of B begins at character b·⌊N/B⌋, and all streams move on by T characters a step, so where
-a stream leaves its own part it reads on in the next one's: what comes is always what follows in the text, the state is never
-reset, and the one false joint is from the text's last character to its first. What a step reads depends on its number alone.
+a stream leaves its own part it reads on in the next one's: what comes is always what follows in the text, so a carried state
+always fits, and the one false joint is from the text's last character to its first. What a step reads depends on its number
+alone.
 
 N characters, B streams, T characters a step.
 """

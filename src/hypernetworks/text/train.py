@@ -1,7 +1,7 @@
 """Training a character model: the experiment that the shared loop drives, its run's beginning, going on, and end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,19 +28,30 @@ class CharacterTask(Task[CharacterModel]):
 
     unit = "characters"
 
-    def __init__(self, model: CharacterModel, streams: Streams, validation: Tensor) -> None:
+    def __init__(self, model: CharacterModel, config: TextConfig, corpus: Corpus) -> None:
         self.model = model
-        self.streams = streams
-        self.validation = validation
-        self.hidden: Any = None  # the state after the last step; zero before the first, never reset
+        self.streams = Streams(corpus.train, config.batch_size, config.length)
+        self.validation = validation_part(config, corpus)
+        self.reset_probability = config.reset_probability
+        self.hidden: Sequence[Tensor] | None = (
+            None  # the state after the last step, (layers, B, ·) each; zero before the first
+        )
 
     def loss(self, step: int) -> tuple[Tensor, int]:
         """Mean −ln p of the characters that the step should predict."""
         device = self.model.head.weight.device
         read, predict = (ids.to(device) for ids in self.streams.batch(step))
-        logits, state = self.model(read, self.hidden)
-        self.hidden = state.detach()
+        logits, state = self.model(read, self._initial_state())
+        self.hidden = self.model.network.cell(0).state_tensors(state.detach())
         return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
+
+    def _initial_state(self) -> Any:
+        """The carried state, but zero for the streams that begin anew."""
+        if self.hidden is None:
+            return None
+        streams = self.hidden[0].shape[1]
+        carried = torch.rand(streams, 1, device=self.hidden[0].device) >= self.reset_probability
+        return self.model.network.cell(0).named_state([tensor * carried for tensor in self.hidden])
 
     def validate(self) -> Mapping[str, float]:
         """The validation text as one stream from the zero state."""
@@ -53,16 +64,12 @@ class CharacterTask(Task[CharacterModel]):
 
     def state(self) -> dict[str, Any]:
         """The carried state, as a list of tensors."""
-        if self.hidden is None:
-            return {"hidden": None}
-        return {"hidden": [self.hidden] if isinstance(self.hidden, Tensor) else list(self.hidden)}
+        return {"hidden": None if self.hidden is None else list(self.hidden)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the carried state back, on the model's device."""
-        hidden = state["hidden"]
-        if hidden is not None:
-            device = self.model.head.weight.device
-            self.hidden = self.model.network.cell(0).named_state([tensor.to(device) for tensor in hidden])
+        hidden, device = state["hidden"], self.model.head.weight.device
+        self.hidden = None if hidden is None else [tensor.to(device) for tensor in hidden]
 
 
 def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
@@ -97,11 +104,9 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
 def _task(config: TextConfig, corpus: Corpus) -> tuple[CharacterTask, torch.device]:
     """The experiment at its beginning. All that can be wrong with settings and corpus is found here, before a run is made."""
     device = find_device(config.device)
-    streams = Streams(corpus.train, config.batch_size, config.length)
-    validation = validation_part(config, corpus)
     torch.manual_seed(config.schedule.seed)
     model = CharacterModel(config.model, len(corpus.alphabet)).to(device)
-    return CharacterTask(model, streams, validation), device
+    return CharacterTask(model, config, corpus), device
 
 
 def _train(
