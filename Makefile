@@ -1,0 +1,49 @@
+# One command each: `make demo` and `make test` set everything up by themselves.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   ?= runs/demo
+
+.PHONY: demo test lint format bench clean help
+
+help:
+	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
+	@echo "make test   run the tests"
+	@echo "make lint   ruff, pyright, import-linter"
+	@echo "make format rewrite the sources as ruff formats them"
+	@echo "make bench  HyperLSTM's training step beside labml_nn's (about 5 minutes)"
+	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hypernetworks needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.x ..." >&2; exit 1; }
+	@echo "installing into $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plot,dev]'
+	@touch $@
+
+demo: $(READY)
+	@rm -rf $(DEMO)
+	@$(BIN)/hypernetworks doctor
+	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps labml-nn==0.5.1
+	@$(BIN)/python benchmarks/hyper_lstm.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
