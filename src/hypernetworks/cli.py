@@ -38,9 +38,12 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name (those of the process where left out); return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows another in its place
+        sys.stdout.reconfigure(errors="replace")
     try:
-        command, rest = _find_command(given)
-        _parse(command, rest)()
+        with contextlib.suppress(SystemExit):  # --help, shown
+            command, rest = _find_command(given)
+            _parse(command, rest)()
         sys.stdout.flush()
     except UsageError as error:
         return _complain(str(error), 2)
@@ -48,10 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return _complain("interrupted; a training goes on where it was with --resume", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone: what is left to write goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        _drop_output()
         return 1
+    except OSError as error:
+        _drop_output()
+        return _complain(f"the system refused: {error}", 1)
     return 0
+
+
+def _drop_output() -> None:
+    """What could not be written to standard output goes nowhere; else Python would try it again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(line: str, code: int) -> int:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from rich.console import Console
+from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from hypernetworks.text.alphabet import encode
+from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.compare import compare, matched, plot, table
-from hypernetworks.text.config import TextConfig, find_device, read_run_config
-from hypernetworks.text.corpus import load_corpus
+from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config
+from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import Network, count_parameters
@@ -123,14 +125,21 @@ class Evaluate:
         model, _, symbols = load_run(self.run)
         if self.text is None:
             corpus, name = corpus_of(self.run, self.data_dir), self.split
-            text = corpus.decode(getattr(corpus, self.split))
+            part = getattr(corpus, self.split)
         else:
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
-            text = "".join(corpus.decode(part) for part in (corpus.train, corpus.validation, corpus.test))
-        ids = encode(text, symbols.alphabet, symbols.unit)[: self.characters or None]
+            part = torch.cat([corpus.train, corpus.validation, corpus.test])
+        ids = _translate(part, corpus, symbols)[: self.characters or None]
         score = evaluate(model.to(find_device(self.device)), ids)
         print(f"{self.run} on {corpus.name}, {name}: {score.characters:,} {symbols.unit}s predicted, one stream")
         print(f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}")
+
+
+def _translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
+    """The ids that a model has for what a corpus has other ids for."""
+    if corpus.unit == symbols.unit:  # symbol by symbol: a split of bytes may begin or end within a character
+        return encode(decode(ids, corpus.alphabet), symbols.alphabet)
+    return encode(corpus.decode(ids), symbols.alphabet, symbols.unit)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Everything a run of a character model is told: what to read, what to train, how; and what its `config.json` says."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -50,8 +51,10 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        probe = torch.zeros(1, device=name)
+        probe.cpu()  # the meta device has no numbers to give
+        return probe.device
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
             f"device should be auto, cpu, cuda or another device of this machine, got {name!r}: {reason}"
@@ -91,7 +94,7 @@ def read_run_config(config: Mapping[str, Any], place: str) -> tuple[TextConfig, 
         case {
             "settings": {"model": dict() as model, "schedule": dict() as schedule, **settings},
             "corpus": {"sha256": str(sha256), "unit": ("character" | "byte") as unit, "alphabet": list(alphabet)},
-        } if alphabet and all(isinstance(symbol, str) and len(symbol) == 1 for symbol in alphabet):
+        } if _is_alphabet(alphabet, unit):
             made = _make(
                 TextConfig,
                 settings | {"model": _make(ModelConfig, model, place), "schedule": _make(Schedule, schedule, place)},
@@ -99,6 +102,11 @@ def read_run_config(config: Mapping[str, Any], place: str) -> tuple[TextConfig, 
             )
             return made, Symbols(tuple(alphabet), unit), sha256
     raise UsageError(f"{place}: config.json lacks settings or corpus as this version writes them")
+
+
+def _is_alphabet(symbols: list[Any], unit: Unit) -> bool:
+    last = "\xff" if unit == "byte" else chr(sys.maxunicode)
+    return bool(symbols) and all(isinstance(symbol, str) and len(symbol) == 1 and symbol <= last for symbol in symbols)
 
 
 def _make(kind: type, values: Mapping[str, Any], place: str) -> Any:

@@ -138,9 +138,18 @@ class CharacterModel(nn.Module):
 
 
 def count_parameters(config: ModelConfig, symbols: int) -> int:
-    """How many parameters a model has, each counted once; nothing is allocated."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in CharacterModel(config, symbols).parameters())
+    """How many parameters a model has, each counted once; nothing is allocated.
+
+    Raises:
+        UsageError: the sizes are such that no tensor can be so large.
+    """
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in CharacterModel(config, symbols).parameters())
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(
+            f"{config.network} with hidden_size {config.hidden_size:,} is larger than any tensor"
+        ) from error
 
 
 def flops_per_character(config: ModelConfig, symbols: int) -> int:

@@ -15,10 +15,10 @@ from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.model import CharacterModel, count_parameters
 from hypernetworks.text.streams import Streams
 from hypernetworks.training.curve import draw_run
-from hypernetworks.training.errors import UsageError
+from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.run import Run
 
@@ -105,7 +105,11 @@ def _task(config: TextConfig, corpus: Corpus) -> tuple[CharacterTask, torch.devi
     """The experiment at its beginning. All that can be wrong with settings and corpus is found here, before a run is made."""
     device = find_device(config.device)
     torch.manual_seed(config.schedule.seed)
-    model = CharacterModel(config.model, len(corpus.alphabet)).to(device)
+    try:
+        model = CharacterModel(config.model, len(corpus.alphabet)).to(device)
+    except RuntimeError as error:
+        count = count_parameters(config.model, len(corpus.alphabet))
+        raise FaultError(f"no room for a model of {count:,} parameters: {str(error).partition(chr(10))[0]}") from error
     return CharacterTask(model, config, corpus), device
 
 

@@ -1,5 +1,6 @@
 """Ctrl-C that waits for the end of a step, so that what is saved is whole."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -24,6 +25,8 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        # Not print: a signal may arrive in the middle of one.
+        os.write(2, b"\nstopping after this step, and saving; Ctrl-C again stops at once\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

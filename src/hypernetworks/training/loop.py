@@ -154,11 +154,11 @@ class Trainer:
     def _take_step(self) -> tuple[float, int]:
         loss, read = self.task.loss(self.step)
         value = loss.item()
-        self._check_finite("loss", value)
+        self._check_finite("loss", value, self.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip).item()
-        self._check_finite("length of the gradient", norm)
+        self._check_finite("length of the gradient", norm, self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step + 1)
         self.optimizer.step()
@@ -166,11 +166,11 @@ class Trainer:
         self._losses.append(value)
         return value, read
 
-    def _check_finite(self, what: str, value: float) -> None:
+    def _check_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
             kept = f"the checkpoint of step {self._committed} is kept" if self._committed else "nothing was saved yet"
             raise FaultError(
-                f"{self.run.folder}: the {what} is {value} at step {self.step + 1}: training stopped, {kept}; "
+                f"{self.run.folder}: the {what} is {value} at step {step}: training stopped, {kept}; "
                 "a lower learning rate or clip may help"
             )
 
@@ -184,7 +184,7 @@ class Trainer:
     def _validate(self) -> None:
         figures = self.task.validate()
         score = figures["validation_loss"]
-        self._check_finite("validation loss", score)
+        self._check_finite("validation loss", score, self.step)
         self.run.record({"step": self.step, **figures})
         if self.best is None or score < self.best["score"]:
             weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}

@@ -1,0 +1,172 @@
+"""hn.LSTM beside torch.nn.LSTM with the same weights: outputs, state and every gradient."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
+
+import hypernetworks as hn
+from hypernetworks.interop import lstm_from_torch, lstm_to_torch
+
+I, H, B, T = 3, 5, 4, 6
+TOL = 1e-12
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time():
+    torch.manual_seed(0)
+
+
+def close(a, b):
+    assert a.shape == b.shape
+    assert (a - b).abs().max().item() <= TOL * max(1.0, b.abs().max().item())
+
+
+def torch_lstm(*args, **kwargs):
+    return nn.LSTM(I, H, *args, dtype=torch.float64, **kwargs)
+
+
+def random_state(lstm, *batch):
+    k = lstm.num_layers * (2 if lstm.bidirectional else 1)
+    return tuple(torch.randn(k, *batch, H, dtype=torch.float64, requires_grad=True) for _ in range(2))
+
+
+def data(output):
+    return output.data if isinstance(output, PackedSequence) else output
+
+
+def check_same(theirs, x, leaf, state):
+    """Outputs, state, and the gradients of a random combination of them: `leaf` is what x is made of."""
+    ours = lstm_from_torch(theirs)
+    initial = () if state is None else state
+    results, found = [], []
+    cotangents = None
+    for lstm in (ours, theirs):
+        output, final = lstm(x, state)
+        results.append((data(output), *final))
+        if cotangents is None:
+            cotangents = [torch.randn_like(part) for part in results[0]]
+        leaves = (leaf, *initial, *lstm.parameters())
+        found.append(torch.autograd.grad(results[-1], leaves, cotangents, retain_graph=True))
+    for a, b in zip(*results, strict=True):
+        close(a, b)
+    inputs = 1 + len(initial)
+    for a, b in zip(found[0][:inputs], found[1][:inputs], strict=True):
+        close(a, b)
+    by_name = dict(zip([name for name, _ in theirs.named_parameters()], found[1][inputs:], strict=True))
+    our_gradients = dict(zip([name for name, _ in ours.named_parameters()], found[0][inputs:], strict=True))
+    for k in range(len(ours.cells)):
+        layer, reverse = (k // 2, "_reverse" * (k % 2)) if theirs.bidirectional else (k, "")
+        close(our_gradients.pop(f"cells.{k}.weight_x"), by_name[f"weight_ih_l{layer}{reverse}"])
+        close(our_gradients.pop(f"cells.{k}.weight_h"), by_name[f"weight_hh_l{layer}{reverse}"])
+        if theirs.bias:
+            bias = our_gradients.pop(f"cells.{k}.bias")
+            close(bias, by_name[f"bias_ih_l{layer}{reverse}"])
+            close(bias, by_name[f"bias_hh_l{layer}{reverse}"])
+    assert not our_gradients
+    return ours
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["zeros", "carried"])
+@pytest.mark.parametrize("bias", [False, True], ids=["no-bias", "bias"])
+@pytest.mark.parametrize("batch_first", [False, True], ids=["time-first", "batch-first"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both-ways"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_padded_batches_agree(layers, bidirectional, batch_first, bias, carried):
+    theirs = torch_lstm(layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    state = random_state(theirs, B) if carried else None
+    ours = check_same(theirs, x.transpose(0, 1) if batch_first else x, x, state)
+    assert len(list(ours.parameters())) == (3 if bias else 2) * len(ours.cells)
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["zeros", "carried"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both-ways"])
+def test_one_sequence_without_a_batch_agrees(bidirectional, carried):
+    theirs = torch_lstm(2, bidirectional=bidirectional, batch_first=True)
+    x = torch.randn(T, I, dtype=torch.float64, requires_grad=True)
+    check_same(theirs, x, x, random_state(theirs) if carried else None)
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["zeros", "carried"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both-ways"])
+@pytest.mark.parametrize(
+    ("lengths", "enforce_sorted"),
+    [
+        ([6, 4, 4, 1], True),
+        ([6, 4, 4, 1], False),
+        ([2, 6, 1, 3], False),
+        ([1, 1, 1], True),
+        ([1, 1, 1], False),
+        ([5], True),
+    ],
+)
+def test_packed_sequences_agree(lengths, enforce_sorted, bidirectional, carried):
+    theirs = torch_lstm(2, bidirectional=bidirectional)
+    leaf = torch.randn(sum(lengths), I, dtype=torch.float64, requires_grad=True)
+    packed = pack_sequence(leaf.split(lengths), enforce_sorted)
+    state = random_state(theirs, len(lengths)) if carried else None
+    ours = check_same(theirs, packed, leaf, state)
+    output, expected = ours(packed)[0], theirs(packed)[0]
+    for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
+        a, b = getattr(output, field), getattr(expected, field)
+        assert (a is None and b is None) or torch.equal(a, b)
+
+
+def test_a_batch_of_no_sequences_agrees():
+    theirs = torch_lstm(2, bidirectional=True)
+    x = torch.randn(T, 0, I, dtype=torch.float64)
+    (output, state), (expected, expected_state) = lstm_from_torch(theirs)(x), theirs(x)
+    assert output.shape == expected.shape == (T, 0, 2 * H)
+    assert [part.shape for part in state] == [part.shape for part in expected_state]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_settings_are_taken_over_both_ways(dtype, training):
+    first = nn.LSTM(I, H, 2, False, True, 0.25, True, dtype=dtype).train(training)
+    ours = lstm_from_torch(first)
+    again = lstm_to_torch(ours)
+    names = ("input_size", "hidden_size", "num_layers", "batch_first", "dropout", "bidirectional", "training")
+    for name in names:
+        assert getattr(first, name) == getattr(ours, name) == getattr(again, name), name
+    assert not again.bias
+    assert {p.dtype for network in (ours, again) for p in network.parameters()} == {dtype}
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_there_and_back_again_computes_the_same(bias):
+    ours = hn.LSTM(I, H, 2, bias, bidirectional=True, dtype=torch.float64)
+    theirs = lstm_to_torch(ours)
+    back = lstm_from_torch(theirs)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), back.parameters(), strict=True))
+    x = torch.randn(T, B, I, dtype=torch.float64)
+    (output, state), (expected, expected_state) = ours(x), theirs(x)
+    for a, b in zip((output, *state), (expected, *expected_state), strict=True):
+        close(a, b)
+
+
+def test_the_copy_shares_no_memory():
+    theirs = torch_lstm()
+    ours = lstm_from_torch(theirs)
+    back = lstm_to_torch(ours)
+    kept = ours.cell(0).weight_x.detach().clone()
+    with torch.no_grad():
+        theirs.weight_ih_l0.add_(1)
+        back.weight_ih_l0.add_(1)
+    assert torch.equal(ours.cell(0).weight_x, kept)
+    assert all(p.requires_grad for p in (*ours.parameters(), *back.parameters()))
+
+
+def test_what_cannot_be_converted_says_why():
+    with pytest.raises(TypeError, match=r"lstm should be a torch\.nn\.LSTM, got GRU"):
+        lstm_from_torch(nn.GRU(I, H))
+    with pytest.raises(ValueError, match=r"proj_size should be 0.*got 2"):
+        lstm_from_torch(nn.LSTM(I, H, proj_size=2))
+    with pytest.raises(TypeError, match=r"lstm should be a hypernetworks\.LSTM, got LSTM"):
+        lstm_to_torch(nn.LSTM(I, H))
+    with pytest.raises(ValueError, match="layer_norm=True"):
+        lstm_to_torch(hn.LSTM(I, H, layer_norm=True))
+    with pytest.raises(ValueError, match=r"recurrent_dropout=0\.5"):
+        lstm_to_torch(hn.LSTM(I, H, recurrent_dropout=0.5))
