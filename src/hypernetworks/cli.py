@@ -123,8 +123,8 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
 
 def _one_line(box: str, command: str) -> str:
-    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] == "│"]
-    parts = re.split(r"\n─+\n", "\n".join(lines))
+    lines = [line.strip("│| ") for line in box.splitlines() if line[:1] in ("│", "|")]  # "|" where output is no UTF-8
+    parts = re.split(r"\n[─-]+\n", "\n".join(lines))
     return " ".join(parts[0].split()) + f" (see hypernetworks {command} --help)"
 
 

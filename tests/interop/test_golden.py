@@ -80,9 +80,8 @@ def test_supercell(kind, norm, monkeypatch):
     c0, h0 = (torch.tensor(data[key], requires_grad=True) for key in ("c0", "h0"))
     # main and hyper state stand side by side in theirs
     state = [part for both in zip(h0.tensor_split([H], 1), c0.tensor_split([H], 1), strict=True) for part in both]
-    state = [s.unsqueeze(0) for s in state] if kind == "lstm" else [s.unsqueeze(0) for s in state]
     state = state[: 4 if kind == "hyperlstm" else 2]
-    out, final = network(x, tuple(state))
+    out, final = network(x, tuple(part.unsqueeze(0) for part in state))
     (out * torch.tensor(data["cotangent"])).sum().backward()
     close(out, data["out"], tol)
     close(torch.cat(final[0::2], dim=-1)[0], data["h"], tol)

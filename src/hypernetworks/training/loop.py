@@ -32,7 +32,7 @@ class Schedule:
     learning_rate: float = 3e-3
     """AdamW's, at its highest."""
     warmup: int = 100
-    """Steps in which the learning rate rises from 0."""
+    """Steps in which the learning rate rises from 0; where there are fewer steps than these, it does nothing else."""
     final_fraction: float = 0.1
     """The share of learning_rate that is left at the last step of the cosine; 1: no decay."""
     weight_decay: float = 0.01
@@ -57,8 +57,8 @@ class Schedule:
             raise UsageError(f"weight_decay should be a finite number of at least 0, got {self.weight_decay}")
         if not 0 <= self.final_fraction <= 1:
             raise UsageError(f"final_fraction should lie in [0, 1], got {self.final_fraction}")
-        if not 0 <= self.warmup < self.steps:
-            raise UsageError(f"warmup should be at least 0 and below steps ({self.steps}), got {self.warmup}")
+        if self.warmup < 0:
+            raise UsageError(f"warmup should be at least 0, got {self.warmup}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed should lie in [0, 2^63), got {self.seed}")
 
