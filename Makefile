@@ -29,7 +29,7 @@ demo: $(READY)
 	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers of one thread each: two threads each would wait for each other
 
 lint: $(READY)
 	@$(BIN)/ruff check .
