@@ -6,13 +6,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test lint format bench clean help
+.PHONY: demo test lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
+	@echo "make docs   build the documentation into docs/_build"
 	@echo "make bench  HyperLSTM's training step beside labml_nn's (about 5 minutes)"
 	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
 
@@ -40,6 +41,11 @@ lint: $(READY)
 format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps labml-nn==0.5.1

@@ -123,9 +123,11 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
 
 def _one_line(box: str, command: str) -> str:
-    lines = [line.strip("│| ") for line in box.splitlines() if line[:1] in ("│", "|")]  # "|" where output is no UTF-8
+    """What tyro says first in its box, or, where the output's encoding has no box, below its title and a rule."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰")]
     parts = re.split(r"\n[─-]+\n", "\n".join(lines))
-    return " ".join(parts[0].split()) + f" (see hypernetworks {command} --help)"
+    said = parts[0] if "│" in box or len(parts) == 1 else parts[1]
+    return " ".join(said.split()) + f" (see hypernetworks {command} --help)"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from .config import TextConfig
 from .corpus import Corpus, load_corpus
-from .evaluate import Score, evaluate
-from .generate import Sampling, generate
+from .evaluate import Score
+from .generate import Sampling
 from .model import CharacterModel, ModelConfig, count_parameters, flops_per_character, match_parameters
 from .presets import PRESETS, penn_treebank_parameters
-from .train import load_run, resume, train
+from .train import load_run
 
 __all__ = [
     "PRESETS",
@@ -17,13 +17,9 @@ __all__ = [
     "Score",
     "TextConfig",
     "count_parameters",
-    "evaluate",
     "flops_per_character",
-    "generate",
     "load_corpus",
     "load_run",
     "match_parameters",
     "penn_treebank_parameters",
-    "resume",
-    "train",
 ]

@@ -1,0 +1,111 @@
+"""Ctrl-C: the first waits for the step's end and a commit, the second does not wait."""
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from hypernetworks.training.checkpoint import load_trainer
+from hypernetworks.training.interrupt import Interrupt
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+import torch
+from torch import nn
+from hypernetworks.training.loop import Schedule, Task, Trainer
+from hypernetworks.training.run import Run
+
+class Slow(Task):
+    unit = "steps"
+    def __init__(self):
+        torch.manual_seed(0)
+        self.model = nn.Linear(2, 2)
+    def loss(self, step):
+        print("step", step, flush=True)
+        time.sleep(0.1)
+        return self.model(torch.randn(3, 2)).square().mean(), 1
+    def validate(self):
+        return {"validation_loss": float(self.model.weight.detach().square().sum())}
+    def fields(self, loss):
+        return {}
+    def state(self):
+        return {}
+    def load_state(self, state):
+        pass
+
+folder, steps = Path(sys.argv[1]), 5
+resumed = folder.exists()
+run = Run.open(folder) if resumed else Run.create(folder, {})
+restored = run.restore() if resumed else None
+try:
+    Trainer(Slow(), Schedule(steps=steps, warmup=0, log_every=2), run, restored).train("slow")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(tmp_path / "stopped")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert stopped.stdout is not None
+    for expected in ("step 0\n", "step 1\n", "step 2\n"):
+        assert stopped.stdout.readline() == expected
+    stopped.send_signal(signal.SIGINT)  # in the middle of the step number 3
+    out, error = stopped.communicate(timeout=60)
+    assert (stopped.returncode, out) == (130, "")
+    assert "Traceback" not in error
+    assert load_trainer(tmp_path / "stopped" / "trainer.pt", [])["step"] == 3
+    for name, steps in (("stopped", (3, 4)), ("whole", range(5))):
+        monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path / name)])
+        exec(TRAINING, {})
+        assert capsys.readouterr().out == "".join(f"step {step}\n" for step in steps)
+    one, other = (load_trainer(tmp_path / name / "trainer.pt", []) for name in ("whole", "stopped"))
+    for state in (one, other):
+        del state["run"]  # sums over metrics, which have times in them
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt() as interrupt:
+        assert not interrupt.asked
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with Interrupt() as again:
+        assert not again.asked
+
+
+def test_the_handler_is_put_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with suppress(ValueError), Interrupt():
+        assert signal.getsignal(signal.SIGINT) is not before
+        raise ValueError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_it_does_nothing() -> None:
+    found = []
+
+    def enter() -> None:
+        with Interrupt() as interrupt:
+            found.append((interrupt.asked, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [(False, signal.getsignal(signal.SIGINT))]
