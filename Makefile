@@ -30,7 +30,7 @@ demo: $(READY)
 	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO)
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers of one thread each: two threads each would wait for each other
+	@$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from .families import FAMILIES, H, I, all_families, close, tensors
 
 T, B = 6, 3
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 any_family = st.sampled_from(list(FAMILIES.values()))
 
 

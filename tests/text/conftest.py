@@ -1,9 +1,7 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
@@ -11,20 +9,6 @@ from hypernetworks.text.model import ModelConfig
 from hypernetworks.training.loop import Schedule
 
 TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Tiny products gain nothing from more, and where the machine is shared each would wait for the others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_every_time() -> None:
-    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config, run_config
@@ -57,7 +57,6 @@ def written(**changes: Any) -> dict[str, Any]:
     return json.loads(json.dumps(run_config(TextConfig(), made(**changes))))
 
 
-@settings(deadline=None)
 @given(CONFIGS)
 def test_settings_come_back_from_json(config: TextConfig) -> None:
     assert read(run_config(config, made())) == (config, Symbols(("\n", "a", "é"), "character"), "0" * 64)

@@ -27,7 +27,7 @@ def whole(corpus: Corpus) -> str:
     return corpus.decode(torch.cat([corpus.train, corpus.validation, corpus.test]))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text())
 def test_characters_there_and_back(text: str) -> None:
     alphabet = alphabet_of([text])
@@ -37,7 +37,7 @@ def test_characters_there_and_back(text: str) -> None:
     assert decode(ids, alphabet) == decode(ids.tolist(), alphabet) == text
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(st.characters(codec="utf-8")))
 def test_bytes_there_and_back(text: str) -> None:
     alphabet = alphabet_of([symbols_of(text, "byte")])
@@ -67,7 +67,7 @@ def test_unknown_characters_are_named_with_their_places() -> None:
         encode("é", ("a", "\xc3"), "byte")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text("abcé\n", min_size=40, max_size=300).filter(lambda text: len(set(text.strip())) > 1))
 def test_the_splits_of_a_file_are_the_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("text") / "text"

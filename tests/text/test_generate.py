@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -33,7 +33,6 @@ def text(made: CharacterModel, prompt: str, **settings: Any) -> str:
     return "".join(generate(made, ALPHABET, "character", prompt, Sampling(**settings)))
 
 
-@settings(deadline=None)
 @given(LOGITS, st.floats(0.1, 5), st.integers(0, 14), st.floats(0.01, 1))
 def test_probabilities_are_a_cut_softmax(logits: Tensor, temperature: float, top_k: int, top_p: float) -> None:
     """Sum 1, in the order of the logits, and in proportion to exp(logit/temperature) where not cut to 0."""
@@ -48,7 +47,6 @@ def test_probabilities_are_a_cut_softmax(logits: Tensor, temperature: float, top
     torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=0, atol=1e-9)
 
 
-@settings(deadline=None)
 @given(LOGITS, st.integers(1, 14))
 def test_top_k_keeps_the_k_most_probable(logits: Tensor, top_k: int) -> None:
     p = probabilities(logits, Sampling(temperature=20.0, top_k=top_k))
@@ -57,7 +55,6 @@ def test_top_k_keeps_the_k_most_probable(logits: Tensor, top_k: int) -> None:
         assert logits[p > 0].min() > logits[p == 0].max()
 
 
-@settings(deadline=None)
 @given(LOGITS, st.floats(0.01, 0.99), st.floats(0.2, 5))
 def test_top_p_keeps_the_fewest_that_hold_it(logits: Tensor, top_p: float, temperature: float) -> None:
     full = sorted((logits / temperature).softmax(0).tolist(), reverse=True)
@@ -73,7 +70,6 @@ def test_top_p_counts_what_comes_before(top_p: float, kept: int) -> None:
     assert probabilities(halves.log(), Sampling(temperature=1, top_p=top_p)).count_nonzero() == kept
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_temperature_0_takes_the_most_probable(logits: Tensor) -> None:
     p = probabilities(logits, Sampling(temperature=0, top_k=3, top_p=0.2))

@@ -92,7 +92,7 @@ def test_flops_are_two_for_every_weight_of_a_matrix(network: Network, embedding:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@settings(deadline=None, max_examples=3)
+@settings(max_examples=3)
 @given(target=st.integers(150_000, 3_000_000), tied=st.booleans())
 def test_a_matched_model_is_within_one_percent_and_none_is_nearer(network: Network, target: int, tied: bool) -> None:
     config = ModelConfig(network, 64, embedding_size=64, tie_weights=tied, hyper_size=16, hyper_embedding_size=4)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernetworks.text.streams import Streams
@@ -23,7 +23,6 @@ def places(N: int, B: int, T: int) -> Streams:
     return Streams(torch.arange(N, dtype=torch.int32), B, T)
 
 
-@settings(deadline=None)
 @given(sizes(), st.integers(0, 10**6))
 def test_each_character_is_to_be_predicted_from_the_one_before(sizes: tuple[int, int, int], step: int) -> None:
     N, B, T = sizes
@@ -34,21 +33,18 @@ def test_each_character_is_to_be_predicted_from_the_one_before(sizes: tuple[int,
     assert torch.equal(predict[:-1], read[1:])
 
 
-@settings(deadline=None)
 @given(sizes(), st.integers(0, 10**6))
 def test_a_stream_goes_on_where_it_ended(sizes: tuple[int, int, int], step: int) -> None:
     streams = places(*sizes)
     assert torch.equal(streams.batch(step + 1)[0][0], streams.batch(step)[1][-1])
 
 
-@settings(deadline=None)
 @given(sizes())
 def test_streams_begin_at_equal_distances(sizes: tuple[int, int, int]) -> None:
     N, B, _ = sizes
     assert places(*sizes).batch(0)[0][0].tolist() == [b * (N // B) for b in range(B)]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(2, 6), st.data())
 def test_every_character_is_read_once_a_round(B: int, T: int, steps: int, data: st.DataObject) -> None:
     """While the streams read their own parts of steps·T characters; and on the ring as often as every other."""

@@ -26,16 +26,16 @@ from hypernetworks.training.errors import UsageError
 from hypernetworks.training.run import Run
 
 
-def _preset(name: str) -> TextConfig:
-    if name not in PRESETS:
+def _preset(name: str | None) -> TextConfig:
+    if name is not None and name not in PRESETS:
         raise UsageError(f"preset should be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name]
+    return PRESETS[name or "default"]
 
 
 def _scan(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags that decide what the other flags change."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset", default="default")
+    parser.add_argument("--preset")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
     try:
@@ -64,6 +64,10 @@ class Train:
         flags = _scan(arguments)
         if not flags.resume:
             return cls(settings=_preset(flags.preset))
+        if flags.preset is not None:
+            raise UsageError(
+                f"a run that goes on has its own settings: give --resume or --preset {flags.preset}, not both"
+            )
         return cls(settings=_settings_of(flags.out or cls.out))
 
     def __call__(self) -> None:

@@ -100,13 +100,15 @@ def make_network(config: ModelConfig, input_size: int) -> RecurrentNetwork:
 class OneHot(nn.Module):
     """x_t as a vector of zeros with a 1 at the place of the character: (T, B) -> (T, B, V)."""
 
+    vectors: Tensor
+
     def __init__(self, symbols: int) -> None:
         super().__init__()
-        self.symbols = symbols
+        self.register_buffer("vectors", torch.eye(symbols), persistent=False)  # follows the model's device and dtype
 
     def forward(self, ids: Tensor) -> Tensor:
-        """In PyTorch's default dtype."""
-        return F.one_hot(ids, self.symbols).to(torch.get_default_dtype())
+        """The rows of the identity."""
+        return F.embedding(ids, self.vectors)
 
 
 class CharacterModel(nn.Module):

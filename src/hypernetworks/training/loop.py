@@ -147,16 +147,23 @@ class Trainer:
                 if self.step % schedule.evaluate_every == 0 or last:
                     self._validate()
                     self._commit()
-                if interrupt.asked and not last:
-                    self._commit()
+                if interrupt.asked:
+                    if self._committed != self.step:
+                        self._commit()
                     raise KeyboardInterrupt
 
     def _take_step(self) -> tuple[float, int]:
-        loss, read = self.task.loss(self.step)
-        value = loss.item()
-        self._check_finite("loss", value, self.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        try:
+            loss, read = self.task.loss(self.step)
+            value = loss.item()
+            self._check_finite("loss", value, self.step + 1)
+            loss.backward()
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            reason = "no memory left: a smaller batch_size, length or hidden_size may help"
+            raise FaultError(f"{self.run.folder}: step {self.step + 1}: {reason}") from error
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip).item()
         self._check_finite("length of the gradient", norm, self.step + 1)
         for group in self.optimizer.param_groups:

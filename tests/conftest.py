@@ -1,0 +1,21 @@
+"""What holds for all tests: one thread, a fixed seed, examples without a deadline."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+# Tiny products gain nothing from more threads, and where the machine is shared each would wait for the others. The
+# processes that tests start heed the variable.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+# How long an example takes on a shared machine says nothing.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time() -> None:
+    torch.manual_seed(0)
