@@ -11,6 +11,7 @@ step, the plain step with the scales.
 B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embedding.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -144,10 +145,49 @@ class HyperRecurrentCell(RecurrentCell):
     main.matrices() gives W_x, the part of W_h that meets h_{t-1}, and b.
     """
 
-    def __init__(self, main: PlainCell, hyper: HyperCell) -> None:
-        super().__init__(main.input_size, main.hidden_size, main.recurrent_dropout)
-        self.main = main
-        self.hyper = hyper
+    scales_rows = True
+    """False where the main network's whole matrices are made of z, and D is for b alone."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+        init: str = "default",
+        device=None,
+        dtype=None,
+        **of_main: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, recurrent_dropout)
+        check_sizes(hyper_size=hyper_size, hyper_embedding_size=hyper_embedding_size)
+        shared: dict[str, Any] = {
+            "layer_norm": layer_norm,
+            "layer_norm_eps": layer_norm_eps,
+            "device": device,
+            "dtype": dtype,
+        }
+        self.main, blocks = self.make_main(
+            hyper_embedding_size, recurrent_dropout=recurrent_dropout, **shared, **of_main
+        )
+        self.hyper = HyperCell(
+            input_size,
+            hidden_size,
+            hyper_size,
+            hyper_embedding_size,
+            blocks,
+            scales_rows=self.scales_rows,
+            init=init,
+            **shared,
+        )
+
+    @abstractmethod
+    def make_main(self, embedding_size: int, **settings: Any) -> tuple[PlainCell, Blocks]:
+        """The main network of a cell with these settings, and how many of its row blocks have an embedding z."""
 
     @property
     def state_sizes(self) -> tuple[int, ...]:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from .hyper import (
     Blocks,
-    HyperCell,
     HyperRecurrentCell,
     HyperRecurrentNetwork,
     HyperWeights,
@@ -79,30 +78,9 @@ class HyperLSTMCell(HyperRecurrentCell):
     state_type = HyperLSTMState
     state_names = HyperLSTMState._fields
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        hyper_size: int = 128,
-        hyper_embedding_size: int = 16,
-        layer_norm: bool = True,
-        layer_norm_eps: float = 1e-5,
-        recurrent_dropout: float = 0.0,
-        init: str = "default",
-        device=None,
-        dtype=None,
-    ) -> None:
-        shared: dict[str, Any] = {
-            "layer_norm": layer_norm,
-            "layer_norm_eps": layer_norm_eps,
-            "device": device,
-            "dtype": dtype,
-        }
-        main = LSTMCell(input_size, hidden_size, recurrent_dropout=recurrent_dropout, **shared)
-        blocks = Blocks(h=4, x=4, b=4)
-        hyper = HyperCell(input_size, hidden_size, hyper_size, hyper_embedding_size, blocks, init=init, **shared)
-        super().__init__(main, hyper)
+    def make_main(self, embedding_size: int, **settings: Any) -> tuple[LSTMCell, Blocks]:
+        """An LSTM; each of its four gates is scaled."""
+        return LSTMCell(self.input_size, self.hidden_size, **settings), Blocks(h=4, x=4, b=4)
 
     def step(
         self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None

@@ -11,13 +11,12 @@ cell; this one has the layer-norm LSTM that all hyper networks of this package s
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from .hyper import (
     Blocks,
-    HyperCell,
     HyperRecurrentCell,
     HyperRecurrentNetwork,
     HyperWeights,
@@ -69,44 +68,19 @@ class HyperRHNCell(HyperRecurrentCell):
     state_type = HyperRHNState
     state_names = HyperRHNState._fields
 
-    def __init__(
+    def make_main(
         self,
-        input_size: int,
-        hidden_size: int,
+        embedding_size: int,
         *,
+        layer_norm: bool,
+        layer_norm_eps: float,
         depth: int = 5,
         transform_bias: float = -2.0,
-        hyper_size: int = 128,
-        hyper_embedding_size: int = 16,
-        layer_norm: bool = True,
-        layer_norm_eps: float = 1e-5,
-        recurrent_dropout: float = 0.0,
-        init: str = "default",
-        device=None,
-        dtype=None,
-    ) -> None:
-        main = RHNCell(
-            input_size,
-            hidden_size,
-            depth=depth,
-            transform_bias=transform_bias,
-            recurrent_dropout=recurrent_dropout,
-            device=device,
-            dtype=dtype,
-        )
-        hyper = HyperCell(
-            input_size,
-            hidden_size,
-            hyper_size,
-            hyper_embedding_size,
-            Blocks(h=2 * depth, x=2, b=2 * depth),
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            init=init,
-            device=device,
-            dtype=dtype,
-        )
-        super().__init__(main, hyper)
+        **settings: Any,
+    ) -> tuple[RHNCell, Blocks]:
+        """An RHN, which has no norm; h and t are scaled at each depth."""
+        main = RHNCell(self.input_size, self.hidden_size, depth=depth, transform_bias=transform_bias, **settings)
+        return main, Blocks(h=2 * depth, x=2, b=2 * depth)
 
     def step(
         self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None

@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_choice, check_sizes
+from .checks import check_choice
 from .hyper import (
     Blocks,
-    HyperCell,
     HyperRecurrentCell,
     HyperRecurrentNetwork,
     HyperWeights,
@@ -95,44 +94,13 @@ class HyperRNNCell(HyperRecurrentCell):
     state_type = HyperRNNState
     state_names = HyperRNNState._fields
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        generation: str = "scale",
-        hyper_size: int = 128,
-        hyper_embedding_size: int = 16,
-        layer_norm: bool = True,
-        layer_norm_eps: float = 1e-5,
-        recurrent_dropout: float = 0.0,
-        init: str = "default",
-        device=None,
-        dtype=None,
-    ) -> None:
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
+    def make_main(self, embedding_size: int, *, generation: str = "scale", **settings: Any) -> tuple[RNNCell, Blocks]:
+        """An RNN, of one matrix whose rows are scaled, or of Z matrices to be mixed."""
         check_choice("generation", generation, GENERATIONS)
-        shared: dict[str, Any] = {
-            "layer_norm": layer_norm,
-            "layer_norm_eps": layer_norm_eps,
-            "device": device,
-            "dtype": dtype,
-        }
-        full = generation == "full"
-        hyper = HyperCell(
-            input_size,
-            hidden_size,
-            hyper_size,
-            hyper_embedding_size,
-            Blocks(h=1, x=1, b=1),
-            scales_rows=not full,
-            init=init,
-            **shared,
-        )
-        matrices = hyper_embedding_size if full else 1
-        main = RNNCell(input_size, hidden_size, matrices, recurrent_dropout=recurrent_dropout, **shared)
-        super().__init__(main, hyper)
         self.generation = generation
+        self.scales_rows = generation == "scale"
+        matrices = 1 if self.scales_rows else embedding_size
+        return RNNCell(self.input_size, self.hidden_size, matrices, **settings), Blocks(h=1, x=1, b=1)
 
     def step(
         self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
