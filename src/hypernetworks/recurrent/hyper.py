@@ -95,10 +95,12 @@ class HyperWeights(NamedTuple):
     """[0; b̂]: the main b is added after the scaling."""
     h: Tensor
     """[W_h; Ŵ_h], (·, H): main and hyper cell share the product on h."""
-    main_rows: tuple[int, int]
-    """How many rows of x and of h are the main network's."""
+    x_rows: tuple[int, int]
+    """How many rows of x are the main network's, and how many the hyper cell's."""
+    h_rows: tuple[int, int]
+    """The same of h."""
     gates: tuple[int, int]
-    """How many blocks of H these are."""
+    """How many blocks of H the main network has in x and in h."""
     blocks: Blocks
     main: Any
     """The main cell's own weights()."""
@@ -115,9 +117,8 @@ class HyperWeights(NamedTuple):
 
 def products_on_h(h: Tensor, weights: HyperWeights) -> tuple[Tensor, Tensor]:
     """W_h h, (G, B, H), and Ŵ_h h, (4, B, K), from one product."""
-    rows = weights.main_rows[1]
-    products = F.linear(h, weights.h)
-    return gates_first(products[:, :rows], weights.gates[1]), gates_first(products[:, rows:], 4)
+    main, hyper = F.linear(h, weights.h).split(weights.h_rows, dim=1)
+    return gates_first(main, weights.gates[1]), gates_first(hyper, 4)
 
 
 def hyper_step(
@@ -216,7 +217,8 @@ class HyperRecurrentCell(RecurrentCell):
             x=torch.cat((W_x, hyper_W_x)),
             x_bias=F.pad(hyper.bias, (W_x.shape[0], 0)),
             h=torch.cat((W_h, hyper_W_h)),
-            main_rows=(W_x.shape[0], W_h.shape[0]),
+            x_rows=(W_x.shape[0], hyper_W_x.shape[0]),
+            h_rows=(W_h.shape[0], hyper_W_h.shape[0]),
             gates=(W_x.shape[0] // self.hidden_size, W_h.shape[0] // self.hidden_size),
             blocks=self.hyper.blocks,
             main=self.main.weights(),
@@ -229,9 +231,8 @@ class HyperRecurrentCell(RecurrentCell):
 
     def project(self, x: Tensor, weights: HyperWeights) -> tuple[Tensor, Tensor]:
         """W_x x, (G, N, H), and Ŵ_x x + b̂, (4, N, K), for all rows from one product."""
-        rows = weights.main_rows[0]
-        products = F.linear(x, weights.x, weights.x_bias)
-        return gates_first(products[:, :rows], weights.gates[0]), gates_first(products[:, rows:], 4)
+        main, hyper = F.linear(x, weights.x, weights.x_bias).split(weights.x_rows, dim=1)
+        return gates_first(main, weights.gates[0]), gates_first(hyper, 4)
 
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)
