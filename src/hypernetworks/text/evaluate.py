@@ -32,7 +32,7 @@ class Score:
         return self.nats / math.log(2)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def evaluate(model: CharacterModel, ids: Tensor) -> Score:
     """Score a model, in evaluation mode, on a text of symbol ids (N,); the model's training mode is put back.
 
