@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,11 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
     out = capsys.readouterr().out
     assert f"usage: hypernetworks {command}" in out
     assert "--data-dir" in out or command == "text generate"
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hypernetworks {version('hypernetworks')}\n"
 
 
 @pytest.mark.parametrize("given", [[], ["--help"], ["-h"], ["help"]])

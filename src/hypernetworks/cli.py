@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
     for words in (1, 2):
         if (command := " ".join(given[:words])) in COMMANDS:
             return command, list(given[words:])
+    if given[:1] == ["--version"]:
+        print(f"hypernetworks {version('hypernetworks')}")
+        raise SystemExit(0)
     if not given or given[0] in ("-h", "--help", "help"):
         print(_overview(COMMANDS))
         raise SystemExit(0)

@@ -3,7 +3,7 @@
     d_h ⊙ (W_h h) + d_x ⊙ (W_x x) + d_b + b
 
 is what the main network computes in place of W_h h + W_x x + b. Since d ⊙ (W v) = (diag(d) W) v, scaling the product is
-scaling the rows of W (HyperNetworks, arXiv 1609.09106, section 3.2, "modified to make it memory efficient").
+scaling the rows of W: H numbers for a matrix instead of H². HyperNetworks, arXiv 1609.09106, section 3.2.
 """
 
 from typing import NamedTuple
