@@ -170,3 +170,21 @@ def test_what_cannot_be_converted_says_why():
         lstm_to_torch(hn.LSTM(I, H, layer_norm=True))
     with pytest.raises(ValueError, match=r"recurrent_dropout=0\.5"):
         lstm_to_torch(hn.LSTM(I, H, recurrent_dropout=0.5))
+
+
+def test_code_written_for_torchs_lstm_runs_with_ours():
+    class Tagger(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.rnn = kind(3, 5, 2, True, True, 0.0, True)
+
+        def forward(self, x):
+            self.rnn.flatten_parameters()
+            output, (h, c) = self.rnn(x)
+            return output, h, c
+
+    x = torch.randn(2, 4, 3)
+    theirs, ours = Tagger(nn.LSTM), Tagger(hn.LSTM)
+    ours.rnn = hn.interop.lstm_from_torch(theirs.rnn)
+    for a, b in zip(ours(x), theirs(x), strict=True):
+        torch.testing.assert_close(a, b)

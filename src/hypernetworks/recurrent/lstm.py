@@ -201,3 +201,6 @@ class LSTM(RecurrentNetwork[LSTMCell]):
             dropout=dropout,
             bidirectional=bidirectional,
         )
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: code written for torch.nn.LSTM calls it, and there is nothing here to lay out anew."""

@@ -1,0 +1,7 @@
+"""`python -m hypernetworks` is the command `hypernetworks`."""
+
+import sys
+
+from hypernetworks.cli import main
+
+sys.exit(main())
