@@ -25,9 +25,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@rm -rf $(DEMO)
+	@if [ -f $(DEMO)/compare.json ]; then rm -rf $(DEMO); fi  # a finished demo is made anew, an interrupted one goes on
 	@$(BIN)/hypernetworks doctor
-	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO)
+	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO) --resume
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2

@@ -132,6 +132,23 @@ def test_a_split_of_bytes_is_scored_as_it_is(place: Path, capsys: Capture, monke
     assert f"{len('1é2é3…'.encode()) * 20 - 1} bytes predicted" in capsys.readouterr().out
 
 
+def test_a_run_on_a_users_own_text_works_from_any_folder_but_on_that_text_alone(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["text", "train", "--corpus", "own.txt", *SIZES, *SHORT, "--out", "run"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["text", "evaluate", "../run"]) == 0
+    assert cli.main(["text", "train", "--out", "../run", "--resume"]) == 0
+    (tmp_path / "own.txt").write_text(TEXT + "more")
+    capsys.readouterr()
+    for command in (["evaluate", "../run"], ["train", "--out", "../run", "--resume"]):
+        assert cli.main(["text", *command]) == 2
+        assert "the run read another text than" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) -> None:
     assert cli.main([*command.split(), "--help"]) == 0

@@ -10,6 +10,8 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
+import hypernetworks as hn
+
 from .families import H, I, all_families, close, tensors
 
 T, B = 3, 2
@@ -170,3 +172,36 @@ def test_autocast_computes_in_bfloat16_and_learns_in_float32(family):
     output.float().square().sum().backward()
     assert all(parameter.grad.dtype == torch.float32 for parameter in network.parameters())
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@all_families
+def test_recurrent_dropout_draws_for_each_sample_under_vmap(family):
+    network = family.network(recurrent_dropout=0.5)
+    x = torch.randn(1, 3, 1, I, dtype=torch.float64).expand(4, -1, -1, -1)
+    output = torch.func.vmap(lambda sample: network(sample)[0], randomness="different")(x)
+    assert not torch.equal(output[0], output[1])
+
+
+def test_settings_of_another_network_are_refused_by_the_name_of_this_one():
+    for make, name in ((hn.HyperLSTM, "HyperLSTM"), (hn.HyperLSTMCell, "HyperLSTMCell"), (hn.HyperRNN, "HyperRNN")):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'bias'"):
+            make(3, 5, bias=False)
+    assert hn.HyperRNN(3, 5, generation="full", hyper_size=4).cell(0).generation == "full"
+    assert hn.HyperRHN(3, 5, depth=2, hyper_size=4).cell(0).main.depth == 2
+
+
+def test_torchs_name_for_the_state_is_taken_too():
+    lstm = hn.LSTM(3, 5)
+    x, state = torch.randn(2, 4, 3), (torch.randn(1, 4, 5), torch.randn(1, 4, 5))
+    assert torch.equal(lstm(x, hx=state)[0], lstm(x, state)[0])
+    with pytest.raises(TypeError, match="two names of one argument"):
+        lstm(x, state, hx=state)
+
+
+def test_autocast_takes_what_it_can_cast_and_names_the_rest():
+    lstm = hn.LSTM(3, 5, layer_norm=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        lstm(torch.randn(2, 4, 3, dtype=torch.bfloat16))
+        for dtype in (torch.int64, torch.float64):
+            with pytest.raises(ValueError, match=rf"input has dtype {dtype}, but"):
+                lstm(torch.ones(2, 4, 3, dtype=dtype))

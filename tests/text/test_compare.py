@@ -10,7 +10,7 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
-from hypernetworks.text.compare import Row, compare, matched, plot, table
+from hypernetworks.text.compare import Row, _speed, compare, matched, plot, table
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import NETWORKS, Network, count_parameters, flops_per_character
@@ -120,3 +120,27 @@ def test_the_table_has_the_best_first_with_its_spread() -> None:
         ["rhn", "7", "12,345", "67,890", "1,234", "1.500"],
         ["lstm", "7", "12,345", "67,890", "1,234", "2.250 ± 0.250"],
     ]
+
+
+def test_a_seed_that_cannot_be_is_refused_before_anything_is_trained(
+    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="seed should lie in"):
+        compare(tmp_path / "new", configs, (0, -1), corpus, go_on=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_comparison_is_not_written_over(configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text("[]")
+    with pytest.raises(UsageError, match="already holds a run: give --resume"):
+        compare(tmp_path, configs, (0,), corpus, go_on=False)
+    assert (tmp_path / "compare.json").read_text() == "[]"
+
+
+def test_the_speed_is_all_characters_over_all_seconds() -> None:
+    rows = [
+        {"characters_per_second": 10, "seconds": 1.0},
+        {"validation_loss": 1.0},
+        {"characters_per_second": 40, "seconds": 2.0},
+    ]
+    assert _speed(rows) == pytest.approx((10 + 80) / 3)

@@ -173,3 +173,10 @@ def test_impossible_settings_are_named(changes: dict[str, Any], message: str) ->
 @pytest.mark.parametrize("seed", [-(2**63), 2**64 - 1])
 def test_the_ends_of_what_a_seed_may_be(seed: int) -> None:
     assert len(text(model(), "a", length=3, seed=seed)) == 3
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-300, 1e300])
+def test_no_temperature_is_too_low_or_too_high(temperature: float) -> None:
+    p = probabilities(torch.tensor([1.0, 3.0, 2.0]), Sampling(temperature=temperature))
+    assert p.sum().item() == pytest.approx(1)
+    assert p.tolist() == pytest.approx([0, 1, 0] if temperature < 1 else [1 / 3] * 3)

@@ -312,9 +312,9 @@ class TestDamage:
     def test_a_config_that_changed(self, run: Run) -> None:
         path = run.folder / "config.json"
         path.write_bytes(path.read_bytes().replace(b'"seed": 3', b'"seed": 4'))
-        with pytest.raises(UsageError, match=r"config\.json: changed since trainer\.pt was written"):
+        with pytest.raises(UsageError, match=r"config\.json and trainer\.pt are not of the same run"):
             Run.open(run.folder).restore()
-        with pytest.raises(UsageError, match=r"config\.json is not the one that model\.safetensors was trained with"):
+        with pytest.raises(UsageError, match=r"config\.json and model\.safetensors are not of the same run"):
             Run.open(run.folder).best_model()
 
     def test_a_run_without_a_model_says_so(self, tmp_path: Path) -> None:

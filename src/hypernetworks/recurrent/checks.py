@@ -1,6 +1,8 @@
 """What a caller may get wrong, said before anything is computed: the argument, what came, what was expected."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 def check_sizes(**sizes: int) -> None:
     """Each size is a whole number of at least 1, else a ValueError (TypeError for what is no whole number)."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool):
+        if not isinstance(size, Integral) or isinstance(size, bool):
             raise TypeError(f"{name} should be a whole number, got {size!r}")
         if size < 1:
             raise ValueError(f"{name} should be at least 1, got {size}")
@@ -18,18 +20,32 @@ def check_sizes(**sizes: int) -> None:
 def check_probability(name: str, value: float, below_one: bool) -> None:
     """A dropout probability lies in [0, 1], or in [0, 1) where what is kept is scaled by 1/(1 − p)."""
     interval = "[0, 1)" if below_one else "[0, 1]"
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} should be a number in {interval}, got {value!r}")
     if not 0 <= value <= 1 or (below_one and value == 1):
         raise ValueError(f"{name} should lie in {interval}, got {value}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """The value is a number greater than 0."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} should be a number, got {value!r}")
-    if not value > 0:
+    """The value is a finite number greater than 0."""
+    if isinstance(value, Real) and not value > 0:
         raise ValueError(f"{name} should be greater than 0, got {value}")
+    check_finite(name, value)
+
+
+def check_finite(name: str, value: float) -> None:
+    """The value is a finite number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} should be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} should be finite, got {value}")
+
+
+def check_known(owner: str, given: Iterable[str], known: Collection[str]) -> None:
+    """The keyword arguments given are all known, else a TypeError as Python's own."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{owner}() got an unexpected keyword argument {name!r}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -39,16 +55,21 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def check_floating(dtype: torch.dtype | None) -> None:
-    """Networks are made of real floating point numbers."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise TypeError(f"dtype should be a floating point dtype, got {dtype}")
+    """Networks are made of real floating point numbers, of at least 16 bits."""
+    if dtype is None:
+        return
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point or dtype.itemsize < 2:
+        raise TypeError(f"dtype should be a floating point dtype, got {dtype!r}")
 
 
 def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
-    """The tensor is of the weight's device and, unless autocast is on, of its dtype."""
+    """The tensor is of the weight's device and dtype; under autocast, which casts all but float64, of a dtype that it casts."""
     if tensor.device != weight.device:
         raise ValueError(f"{name} is on device {tensor.device}, but the network's weights are on {weight.device}")
-    if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(weight.device.type):
+    if tensor.dtype == weight.dtype:
+        return
+    castable = tensor.is_floating_point() and torch.float64 not in (tensor.dtype, weight.dtype)
+    if not (castable and torch.is_autocast_enabled(weight.device.type)):
         raise ValueError(f"{name} has dtype {tensor.dtype}, but the network's weights have {weight.dtype}")
 
 

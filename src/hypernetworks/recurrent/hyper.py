@@ -14,13 +14,13 @@ B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embeddin
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import check_choice, check_floating, check_sizes
+from .checks import check_choice, check_floating, check_known, check_sizes
 from .init import embedding_, scale_
 from .layer import PlainCell, RecurrentCell, RecurrentNetwork, gates_first
 from .lstm import LSTMCell, LSTMWeights, lstm_step
@@ -146,6 +146,9 @@ class HyperRecurrentCell(RecurrentCell):
     main.matrices() gives W_x, the part of W_h that meets h_{t-1}, and b.
     """
 
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    """The settings of a subclass's main network, besides those that all share."""
+
     scales_rows = True
     """False where the main network's whole matrices are made of z, and D is for b alone."""
 
@@ -165,6 +168,7 @@ class HyperRecurrentCell(RecurrentCell):
         **of_main: Any,
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
+        check_known(type(self).__name__, of_main, self.own_settings)
         check_sizes(hyper_size=hyper_size, hyper_embedding_size=hyper_embedding_size)
         shared: dict[str, Any] = {
             "layer_norm": layer_norm,
@@ -241,7 +245,7 @@ Cell = TypeVar("Cell", bound=HyperRecurrentCell)
 class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
     """The layers and directions of a hyper network: one signature for all of them. A subclass names its cell."""
 
-    cell_type: ClassVar[Callable[..., Any]]
+    cell_type: ClassVar[type[HyperRecurrentCell]]
 
     def __init__(
         self,
@@ -262,8 +266,9 @@ class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
         dtype=None,
         **of_cell: Any,
     ) -> None:
+        check_known(type(self).__name__, of_cell, self.cell_type.own_settings)
         make_cell = partial(
-            type(self).cell_type,
+            self.cell_type,
             hidden_size=hidden_size,
             hyper_size=hyper_size,
             hyper_embedding_size=hyper_embedding_size,
@@ -276,7 +281,7 @@ class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
             **of_cell,
         )
         super().__init__(
-            make_cell,
+            cast(Callable[[int], Cell], make_cell),
             input_size,
             hidden_size,
             num_layers,

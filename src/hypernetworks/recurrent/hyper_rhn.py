@@ -67,6 +67,12 @@ class HyperRHNCell(HyperRecurrentCell):
     main: RHNCell
     state_type = HyperRHNState
     state_names = HyperRHNState._fields
+    own_settings = ("depth", "transform_bias")
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, depth: int = 5, transform_bias: float = -2.0, **settings: Any
+    ) -> None:
+        super().__init__(input_size, hidden_size, depth=depth, transform_bias=transform_bias, **settings)
 
     def make_main(
         self,
@@ -74,8 +80,8 @@ class HyperRHNCell(HyperRecurrentCell):
         *,
         layer_norm: bool,
         layer_norm_eps: float,
-        depth: int = 5,
-        transform_bias: float = -2.0,
+        depth: int,
+        transform_bias: float,
         **settings: Any,
     ) -> tuple[RHNCell, Blocks]:
         """An RHN, which has no norm; h and t are scaled at each depth."""
@@ -109,3 +115,15 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
     """
 
     cell_type = HyperRHNCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        depth: int = 5,
+        transform_bias: float = -2.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, depth=depth, transform_bias=transform_bias, **settings)

@@ -93,8 +93,12 @@ class HyperRNNCell(HyperRecurrentCell):
     main: RNNCell
     state_type = HyperRNNState
     state_names = HyperRNNState._fields
+    own_settings = ("generation",)
 
-    def make_main(self, embedding_size: int, *, generation: str = "scale", **settings: Any) -> tuple[RNNCell, Blocks]:
+    def __init__(self, input_size: int, hidden_size: int, *, generation: str = "scale", **settings: Any) -> None:
+        super().__init__(input_size, hidden_size, generation=generation, **settings)
+
+    def make_main(self, embedding_size: int, *, generation: str, **settings: Any) -> tuple[RNNCell, Blocks]:
         """An RNN, of one matrix whose rows are scaled, or of Z matrices to be mixed."""
         check_choice("generation", generation, GENERATIONS)
         self.generation = generation
@@ -131,3 +135,8 @@ class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
     """
 
     cell_type = HyperRNNCell
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, generation: str = "scale", **settings: Any
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, generation=generation, **settings)

@@ -6,6 +6,7 @@ N = Σ_t B_t rows, B_t of them at step t. A plain batch has B_t = B for every t,
 B batch, T time, N rows, I input, H hidden, G gates, L layers, S directions.
 """
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -85,7 +86,8 @@ class RecurrentCell(nn.Module, ABC):
         if not self.training or self.recurrent_dropout == 0:
             return None
         keep = 1 - self.recurrent_dropout
-        return torch.empty(rows, self.candidate_size, device=like.device, dtype=like.dtype).bernoulli_(keep) / keep
+        probability = torch.full((rows, self.candidate_size), keep, device=like.device, dtype=like.dtype)
+        return torch.bernoulli(probability) / keep  # not in place, so that torch.func.vmap can draw for each sample
 
     def zero_state(self, like: Tensor, *leading: int) -> tuple[Tensor, ...]:
         """The state before the first step: zeros, of shape (*leading, size) for each size."""
@@ -179,6 +181,14 @@ class _Rows(NamedTuple):
 Cell = TypeVar("Cell", bound=RecurrentCell)
 
 
+def _makers_level(network: nn.Module) -> int:
+    """The stack level, for a warning in __init__, of the code that makes the network: below it stand its own __init__s."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_locals.get("self") is network:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 class RecurrentNetwork(nn.Module, Generic[Cell]):
     """Layers of cells, in one or both directions, called as torch.nn.LSTM is called.
 
@@ -200,7 +210,9 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_probability("dropout", dropout, below_one=False)
         if dropout > 0 and num_layers == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=3)
+            warnings.warn(
+                f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=_makers_level(self)
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .checks import check_floating
 from .init import forget_gate_, orthogonal_blocks_
@@ -201,6 +202,15 @@ class LSTM(RecurrentNetwork[LSTMCell]):
             dropout=dropout,
             bidirectional=bidirectional,
         )
+
+        self.bias = bias
+        self.proj_size = proj_size
+
+    def forward(self, input: Tensor | PackedSequence, state: Any = None, *, hx: Any = None) -> tuple[Any, Any]:
+        """Run the sequence, see `RecurrentNetwork.forward`; hx is torch.nn.LSTM's name for the state."""
+        if state is not None and hx is not None:
+            raise TypeError("state and hx are two names of one argument: give one of them")
+        return super().forward(input, hx if state is None else state)
 
     def flatten_parameters(self) -> None:
         """Do nothing: code written for torch.nn.LSTM calls it, and there is nothing here to lay out anew."""

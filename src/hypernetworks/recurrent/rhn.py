@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import check_floating, check_sizes
+from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import PlainCell, RecurrentNetwork, gates_first
 from .scales import Scales, scaled_sum
@@ -81,6 +81,7 @@ class RHNCell(PlainCell):
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_sizes(depth=depth)
+        check_finite("transform_bias", transform_bias)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.depth = depth

@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.compare import compare, matched, plot, table
-from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config
+from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config, settled
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
@@ -72,14 +72,15 @@ class Train:
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
-        if self.resume and (changed := _differences(_settings_of(self.out), self.settings)):
-            raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
         corpus = load_corpus(self.settings.corpus, self.data_dir)
+        settings = settled(self.settings, corpus)
+        if self.resume and (changed := _differences(_settings_of(self.out), settings)):
+            raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
         label = self.settings.model.network
         count = count_parameters(self.settings.model, len(corpus.alphabet))
         sizes = ", ".join(f"{name} {size:,}" for name, size in corpus.sizes.items())
         print(f"{corpus.name}: {sizes} {corpus.unit}s, {len(corpus.alphabet)} symbols; {label} of {count:,} parameters")
-        run = resume(self.out, corpus, label) if self.resume else train(self.out, self.settings, corpus, label)
+        run = resume(self.out, corpus, label) if self.resume else train(self.out, settings, corpus, label)
         _tell(run)
 
 
@@ -214,7 +215,7 @@ class Compare:
         if not self.networks:
             raise UsageError("networks should be one or more, got none")
         corpus = load_corpus(self.settings.corpus, self.data_dir)
-        configs = matched(self.settings, self.networks, self.parameters, len(corpus.alphabet))
+        configs = matched(settled(self.settings, corpus), self.networks, self.parameters, len(corpus.alphabet))
         rows = compare(self.out, configs, self.seeds, corpus, self.resume)
         console = Console()
         for row in rows:

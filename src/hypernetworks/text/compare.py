@@ -65,11 +65,22 @@ def compare(
     """
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds should be one or more different numbers, got {' '.join(map(str, seeds)) or 'none'}")
+    # One seed of all networks before the next, so that an early end still compares. All that can be refused is refused before
+    # the first is trained.
+    planned: list[tuple[Network, Path, TextConfig]] = [
+        (name, folder / f"{name}-seed{seed}", replace(config, schedule=replace(config.schedule, seed=seed)))
+        for seed in seeds
+        for name, config in configs.items()
+    ]
+    if not go_on:
+        for path in (folder / "compare.json", *(place / "config.json" for _, place, _ in planned)):
+            if path.exists():
+                raise UsageError(
+                    f"{path.parent}: already holds a run: give --resume to go on with it, or another --out"
+                )
     runs: dict[Network, list[Run]] = {}
-    for seed in seeds:  # one seed of all networks before the next, so that an early end still compares
-        for name, config in configs.items():
-            seeded = replace(config, schedule=replace(config.schedule, seed=seed))
-            runs.setdefault(name, []).append(_run(folder / f"{name}-seed{seed}", seeded, corpus, go_on))
+    for name, place, config in planned:
+        runs.setdefault(name, []).append(_run(place, config, corpus, go_on))
     rows = [_row(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
     write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
     return rows
@@ -98,7 +109,9 @@ def _row(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:
 
 
 def _speed(rows: Sequence[Mapping[str, Any]]) -> float:
-    return mean(row["characters_per_second"] for row in rows if "characters_per_second" in row)
+    """Characters over seconds of all lines; each tells the speed and the time of its steps."""
+    timed = [(row["characters_per_second"], row["seconds"]) for row in rows if "characters_per_second" in row]
+    return sum(speed * seconds for speed, seconds in timed) / sum(seconds for _, seconds in timed)
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
 
 from hypernetworks.text.alphabet import Unit
 from hypernetworks.text.corpus import Corpus
+from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.model import ModelConfig
-from hypernetworks.training.errors import UsageError
+from hypernetworks.training.errors import UsageError, check_count
 from hypernetworks.training.loop import Schedule
 
 EXPERIMENT = "text"
@@ -38,12 +39,16 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "length"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
         if not 0 <= self.reset_probability <= 1:
             raise UsageError(f"reset_probability should lie in [0, 1], got {self.reset_probability}")
         if self.validation_characters < 0 or self.validation_characters == 1:
             raise UsageError(f"validation_characters should be 0 (all) or at least 2, got {self.validation_characters}")
+
+
+def settled(config: TextConfig, corpus: Corpus) -> TextConfig:
+    """The config with the whole path of a user's own text, so that its run can be used from any folder."""
+    return config if config.corpus in NAMED_SETS else replace(config, corpus=corpus.source)
 
 
 def find_device(name: str) -> torch.device:

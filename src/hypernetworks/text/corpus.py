@@ -81,6 +81,8 @@ def load_corpus(name_or_path: str, data_dir: Path | None = None) -> Corpus:
         found = [obtain(file, data_dir) for file in named.files]
         splits = named.read(found)
         return _corpus(name_or_path, splits, named.unit, ", ".join(str(file.path) for file in found))
+    if not name_or_path:
+        raise UsageError("the name or path of the corpus is empty")
     path = Path(name_or_path)
     try:
         if path.is_file():

@@ -45,9 +45,11 @@ def evaluate(model: CharacterModel, ids: Tensor) -> Score:
     training = model.training
     model.eval()
     state, total = None, 0.0
-    for start in range(0, len(ids) - 1, CHUNK):
-        part = ids[start : start + CHUNK + 1].long().to(device)
-        logits, state = model(part[:-1].unsqueeze(1), state)
-        total += F.cross_entropy(logits.squeeze(1).double(), part[1:], reduction="sum").item()
-    model.train(training)
+    try:
+        for start in range(0, len(ids) - 1, CHUNK):
+            part = ids[start : start + CHUNK + 1].long().to(device)
+            logits, state = model(part[:-1].unsqueeze(1), state)
+            total += F.cross_entropy(logits.squeeze(1).double(), part[1:], reduction="sum").item()
+    finally:
+        model.train(training)
     return Score(len(ids) - 1, total / (len(ids) - 1))

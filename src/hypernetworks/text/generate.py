@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hypernetworks.text.alphabet import Unit, encode
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.training.errors import UsageError
+from hypernetworks.training.errors import UsageError, check_count
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Sampling:
     """The same seed, model and settings make the same text on the same machine."""
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise UsageError(f"length should be at least 1, got {self.length}")
+        check_count("length", self.length)
         if not 0 <= self.temperature < float("inf"):
             raise UsageError(f"temperature should be a finite number of at least 0, got {self.temperature}")
         if self.top_k < 0:
@@ -48,6 +47,7 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     logits = logits.double()
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
+    logits = logits - logits.max()  # the largest is 0 then, and no temperature makes it infinite
     p, order = torch.softmax(logits / sampling.temperature, dim=0).sort(descending=True, stable=True)
     if sampling.top_k:
         p[sampling.top_k :] = 0
@@ -81,7 +81,10 @@ def generate(
         UsageError: the prompt has characters that the alphabet has not.
     """
     start = encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
-    ids = generate_ids(model, start, sampling)
+    return _texts(generate_ids(model, start, sampling), alphabet, unit)
+
+
+def _texts(ids: Iterator[int], alphabet: tuple[str, ...], unit: Unit) -> Iterator[str]:
     if unit == "character":
         yield from (alphabet[i] for i in ids)
         return

@@ -14,7 +14,7 @@ from hypernetworks.training.loop import Schedule
 PENN_TREEBANK_SYMBOLS: Final = 50
 
 _ONE_HOT = ModelConfig(embedding_size=0, hidden_size=1000, hyper_size=128, dropout=0.10, recurrent_dropout=0.10)
-_ONE_HOT_LSTM = replace(_ONE_HOT, network="lstm", recurrent_dropout=0.0)
+_ONE_HOT_LSTM = replace(_ONE_HOT, network="lstm")
 
 PENN_TREEBANK: Final = {
     "LSTM 1000": _ONE_HOT_LSTM,

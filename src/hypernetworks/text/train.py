@@ -95,8 +95,7 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     """
     run = Run.open(folder)
     config, _, sha256 = read_run_config(run.config, str(folder))
-    if corpus.sha256 != sha256:
-        raise UsageError(f"{folder}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
+    _check_same_text(folder, corpus, sha256)
     task, device = _task(config, corpus)
     return _train(run, config, corpus, task, label, run.restore(), device)
 
@@ -149,9 +148,16 @@ def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:
 
 
 def corpus_of(folder: Path, data_dir: Path | None) -> Corpus:
-    """The corpus that a run reads."""
-    config, _, _ = read_run_config(Run.open(folder).config, str(folder))
-    return load_corpus(config.corpus, data_dir)
+    """The corpus that a run reads; UsageError where it is another text by now: its splits would not be the run's."""
+    config, _, sha256 = read_run_config(Run.open(folder).config, str(folder))
+    corpus = load_corpus(config.corpus, data_dir)
+    _check_same_text(folder, corpus, sha256)
+    return corpus
+
+
+def _check_same_text(folder: Path, corpus: Corpus, sha256: str) -> None:
+    if corpus.sha256 != sha256:
+        raise UsageError(f"{folder}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
 
 
 def sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.errors import FaultError, UsageError, check_count
 from hypernetworks.training.interrupt import Interrupt
 from hypernetworks.training.progress import Progress
 from hypernetworks.training.run import Run
@@ -48,8 +48,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("steps", "evaluate_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} should be a finite number above 0, got {getattr(self, name)}")
@@ -57,8 +56,7 @@ class Schedule:
             raise UsageError(f"weight_decay should be a finite number of at least 0, got {self.weight_decay}")
         if not 0 <= self.final_fraction <= 1:
             raise UsageError(f"final_fraction should lie in [0, 1], got {self.final_fraction}")
-        if self.warmup < 0:
-            raise UsageError(f"warmup should be at least 0, got {self.warmup}")
+        check_count("warmup", self.warmup, least=0)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed should lie in [0, 2^63), got {self.seed}")
 
@@ -132,7 +130,8 @@ class Trainer:
                 commit stands.
             KeyboardInterrupt: Ctrl-C, after the step was finished and committed.
         """
-        schedule, units, seconds = self.schedule, 0, 0.0
+        schedule, units = self.schedule, 0
+        logged, seconds = 0, 0.0  # units at the last line of metrics, and the time of the steps since
         self.task.model.train()
         bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step)
         with Interrupt() as interrupt, bar:
@@ -143,7 +142,8 @@ class Trainer:
                 bar.update(self.step, units=units, fields=self.task.fields(loss))
                 last = self.step == schedule.steps
                 if self.step % schedule.log_every == 0 or last:
-                    self._log(units, seconds)
+                    self._log(units - logged, seconds)
+                    logged, seconds = units, 0.0
                 if self.step % schedule.evaluate_every == 0 or last:
                     self._validate()
                     self._commit()
@@ -182,6 +182,7 @@ class Trainer:
             )
 
     def _log(self, units: int, seconds: float) -> None:
+        """A line about the steps since the last one: their mean loss, their time without validations, their speed."""
         mean = math.fsum(self._losses) / len(self._losses)
         self._losses.clear()
         rate = self.schedule.rate(self.step)

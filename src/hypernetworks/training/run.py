@@ -189,7 +189,9 @@ class Run:
                 raise UsageError(f"{self.folder}: no model yet (the run was not evaluated so far)") from damage
             return best["model"], self._model_metadata(best)
         if metadata.get("config_sha256") != self._config_sha256:
-            raise UsageError(f"{self.folder}: {_CONFIG} is not the one that {_MODEL} was trained with")
+            raise UsageError(
+                f"{self.folder}: {_CONFIG} and {_MODEL} are not of the same run: one was changed or copied"
+            )
         return tensors, metadata
 
     def write_text(self, name: str, text: str) -> None:
@@ -210,7 +212,9 @@ class Run:
         if not (_well_formed(state) and _names_its_run(state)):
             raise UsageError(f"{path}: not the state of a run's trainer: put a good copy in its place")
         if state["run"]["config_sha256"] != self._config_sha256:
-            raise UsageError(f"{self.folder / _CONFIG}: changed since {_TRAINER} was written: put the old one back")
+            raise UsageError(
+                f"{self.folder}: {_CONFIG} and {_TRAINER} are not of the same run: one was changed or copied"
+            )
         return _with_weights(state)
 
     def _repair_model(self, best: Mapping[str, Any]) -> None:
