@@ -144,3 +144,14 @@ def test_the_speed_is_all_characters_over_all_seconds() -> None:
         {"characters_per_second": 40, "seconds": 2.0},
     ]
     assert _speed(rows) == pytest.approx((10 + 80) / 3)
+
+
+def test_a_run_of_other_settings_is_refused_before_anything_is_trained(
+    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path
+) -> None:
+    last = list(configs)[-1]
+    compare(tmp_path, {last: configs[last]}, (0,), corpus, go_on=False)
+    other = {name: replace(config, batch_size=2) for name, config in configs.items()}
+    with pytest.raises(UsageError, match=f"{last}-seed0: was trained with other settings"):
+        compare(tmp_path, other, (0,), corpus, go_on=True)
+    assert not (tmp_path / f"{next(iter(configs))}-seed0").exists()

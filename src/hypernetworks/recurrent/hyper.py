@@ -59,7 +59,6 @@ class HyperCell(nn.Module):
         dtype=None,
     ) -> None:
         super().__init__()
-        check_sizes(hyper_size=hyper_size, hyper_embedding_size=embedding_size)
         check_choice("init", init, SCHEMES)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}

@@ -72,27 +72,40 @@ def compare(
         for seed in seeds
         for name, config in configs.items()
     ]
-    if not go_on:
-        for path in (folder / "compare.json", *(place / "config.json" for _, place, _ in planned)):
-            if path.exists():
-                raise UsageError(
-                    f"{path.parent}: already holds a run: give --resume to go on with it, or another --out"
-                )
+    if not go_on and (folder / "compare.json").exists():
+        raise UsageError(_TAKEN.format(folder))
+    for _, place, config in planned:
+        _check_place(place, config, go_on)
     runs: dict[Network, list[Run]] = {}
     for name, place, config in planned:
-        runs.setdefault(name, []).append(_run(place, config, corpus, go_on))
+        runs.setdefault(name, []).append(_run(place, config, corpus))
     rows = [_row(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
     write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
     return rows
 
 
-def _run(folder: Path, config: TextConfig, corpus: Corpus, go_on: bool) -> Run:
-    if not (go_on and (folder / "config.json").exists()):
-        return train(folder, config, corpus, folder.name)
+_TAKEN = "{}: already holds a run: give --resume to go on with it, or another --out"
+
+
+def _check_place(folder: Path, config: TextConfig, go_on: bool) -> None:
+    """Refuse a run's folder that holds a run, unless it may go on and has the same settings."""
+    if not _holds_run(folder):
+        return
+    if not go_on:
+        raise UsageError(_TAKEN.format(folder))
     found, _, _ = read_run_config(Run.open(folder).config, str(folder))
     if found != config:
         raise UsageError(f"{folder}: was trained with other settings: give the same ones, or another --out")
-    return resume(folder, corpus, folder.name)
+
+
+def _run(folder: Path, config: TextConfig, corpus: Corpus) -> Run:
+    if _holds_run(folder):
+        return resume(folder, corpus, folder.name)
+    return train(folder, config, corpus, folder.name)
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / "config.json").exists()
 
 
 def _row(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:

@@ -83,8 +83,8 @@ def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
 
 def train(folder: Path, config: TextConfig, corpus: Corpus, label: str) -> Run:
     """Train a model in a new run folder."""
-    task, device = _task(config, corpus)
-    return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None, device)
+    task = _task(config, corpus)
+    return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
 
 
 def resume(folder: Path, corpus: Corpus, label: str) -> Run:
@@ -96,11 +96,10 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     run = Run.open(folder)
     config, _, sha256 = read_run_config(run.config, str(folder))
     _check_same_text(folder, corpus, sha256)
-    task, device = _task(config, corpus)
-    return _train(run, config, corpus, task, label, run.restore(), device)
+    return _train(run, config, corpus, _task(config, corpus), label, run.restore())
 
 
-def _task(config: TextConfig, corpus: Corpus) -> tuple[CharacterTask, torch.device]:
+def _task(config: TextConfig, corpus: Corpus) -> CharacterTask:
     """The experiment at its beginning. All that can be wrong with settings and corpus is found here, before a run is made."""
     device = find_device(config.device)
     torch.manual_seed(config.schedule.seed)
@@ -109,7 +108,7 @@ def _task(config: TextConfig, corpus: Corpus) -> tuple[CharacterTask, torch.devi
     except RuntimeError as error:
         count = count_parameters(config.model, len(corpus.alphabet))
         raise FaultError(f"no room for a model of {count:,} parameters: {str(error).partition(chr(10))[0]}") from error
-    return CharacterTask(model, config, corpus), device
+    return CharacterTask(model, config, corpus)
 
 
 def _train(
@@ -119,12 +118,11 @@ def _train(
     task: CharacterTask,
     label: str,
     restored: Mapping[str, Any] | None,
-    device: torch.device,
 ) -> Run:
     Trainer(task, config.schedule, run, restored).train(label)
     with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
         draw_run(run)
-    best = load_weights(config, len(corpus.alphabet), run).to(device)
+    best = load_weights(config, len(corpus.alphabet), run).to(task.model.head.weight.device)
     run.write_text("samples.txt", sample(best, Symbols(corpus.alphabet, corpus.unit), Sampling()))
     return run
 

@@ -160,7 +160,7 @@ class Trainer:
             self._check_finite("loss", value, self.step + 1)
             loss.backward()
         except RuntimeError as error:
-            if "memory" not in str(error):
+            if "allocate" not in str(error):  # what torch says on every device where memory has run out
                 raise
             reason = "no memory left: a smaller batch_size, length or hidden_size may help"
             raise FaultError(f"{self.run.folder}: step {self.step + 1}: {reason}") from error
@@ -186,7 +186,7 @@ class Trainer:
         mean = math.fsum(self._losses) / len(self._losses)
         self._losses.clear()
         rate = self.schedule.rate(self.step)
-        row = {"step": self.step, "loss": mean, "learning_rate": rate, "seconds": round(seconds, 3)}
+        row = {"step": self.step, "loss": mean, "learning_rate": rate, "seconds": round(seconds, 6)}
         self.run.record(row | {f"{self.task.unit}_per_second": round(units / seconds)})
 
     def _validate(self) -> None:
