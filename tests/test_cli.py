@@ -35,9 +35,10 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found in this machine's cache."""
+    """Nothing is found in this machine's cache, and no kernels are built for it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("HYPERNETWORKS_DATA", raising=False)
+    monkeypatch.setenv("HYPERNETWORKS_BACKEND", "reference")
 
 
 @pytest.fixture(scope="module")

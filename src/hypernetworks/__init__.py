@@ -27,6 +27,7 @@ from .recurrent import (
     LSTMCell,
     LSTMState,
     RHNCell,
+    use_backend,
 )
 
 __version__ = "0.1.0"
@@ -51,4 +52,5 @@ __all__ = [
     "RHNCell",
     "__version__",
     "interop",
+    "use_backend",
 ]

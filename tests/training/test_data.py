@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from hypernetworks.cache import cache_folder
 from hypernetworks.training import data
-from hypernetworks.training.data import DataFile, cache_folder, locate, obtain, search_folders
+from hypernetworks.training.data import DataFile, locate, obtain, search_folders
 from hypernetworks.training.errors import FaultError, UsageError
 
 CONTENT = b"When shall we three meet again\n" * 40

@@ -1,5 +1,6 @@
 """Recurrent networks: the plain ones, and those whose weights a smaller network makes at every time step."""
 
+from .backend import use_backend
 from .hyper_gru import HyperGRU, HyperGRUCell, HyperGRUState
 from .hyper_lstm import HyperLSTM, HyperLSTMCell, HyperLSTMState
 from .hyper_rhn import HyperRHN, HyperRHNCell, HyperRHNState
@@ -25,4 +26,5 @@ __all__ = [
     "LSTMCell",
     "LSTMState",
     "RHNCell",
+    "use_backend",
 ]

@@ -29,6 +29,7 @@ from .hyper import (
 )
 from .layer import detach
 from .lstm import LSTMCell, lstm_step
+from .native.lstm import lstm as native_lstm
 
 
 class HyperLSTMState(NamedTuple):
@@ -77,6 +78,15 @@ class HyperLSTMCell(HyperRecurrentCell):
     main: LSTMCell
     state_type = HyperLSTMState
     state_names = HyperLSTMState._fields
+    native = native_lstm
+
+    def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
+        """The parameters as hypernetworks::lstm names them, the hyper cell's with `hyper_` before, and the ε of all norms."""
+        main, hyper = self.main.native_parameters(), self.hyper.lstm.native_parameters()
+        if main is None or hyper is None or main[1] != hyper[1]:
+            return None
+        generator = {"P": self.hyper.P, "p": self.hyper.p, "D": self.hyper.D}
+        return main[0] | {f"hyper_{name}": tensor for name, tensor in hyper[0].items()} | generator, main[1]
 
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[LSTMCell, Blocks]:
         """An LSTM; each of its four gates is scaled."""

@@ -10,6 +10,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
@@ -17,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .backend import backend, compiled, takes_native
 from .checks import check_input, check_probability, check_sizes, check_state
+from .native.op import LayerOp
 
 
 def detach(state):
@@ -41,6 +44,8 @@ class RecurrentCell(nn.Module, ABC):
     state_type: ClassVar[Callable[..., Any] | None]
     """The NamedTuple of the state; None where the state is h alone, a bare tensor."""
     state_names: ClassVar[tuple[str, ...]]
+    native: ClassVar[LayerOp | None] = None
+    """The operator that runs a whole layer of such cells in one call; None where there is the reference path alone."""
 
     def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float = 0.0) -> None:
         super().__init__()
@@ -77,6 +82,14 @@ class RecurrentCell(nn.Module, ABC):
         self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: Any, mask: Tensor | None
     ) -> Sequence[Tensor]:
         """One time step: from the projected input (each (G, B, ·)) and the state (each (B, ·)) to the new state."""
+
+    def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
+        """The operator's weights by their names there, and its settings; None where these are not what it serves."""
+        return None
+
+    def stepper(self) -> Callable[..., Sequence[Tensor]]:
+        """`step`, compiled where that is asked for."""
+        return partial(compiled(type(self).step), self) if backend() == "compiled" else self.step
 
     def dropout_mask(self, rows: int, like: Tensor) -> Tensor | None:
         """Draw 0 or 1/(1 − p) for every candidate value of every row: recurrent dropout, fresh for each step.
@@ -119,7 +132,7 @@ class RecurrentCell(nn.Module, ABC):
             x, tensors = x.unsqueeze(0), [tensor.unsqueeze(0) for tensor in tensors]
         weights = self.weights()
         mask = self.dropout_mask(x.shape[0], x)
-        tensors = self.step(self.project(x, weights), tensors, weights, mask)
+        tensors = self.stepper()(self.project(x, weights), tensors, weights, mask)
         if unbatched:
             tensors = [tensor.squeeze(0) for tensor in tensors]
         return tensors[0], self.named_state(tensors)
@@ -138,26 +151,54 @@ class PlainCell(RecurrentCell):
         """W_x, the part of W_h that meets h_{t-1}, and b: what a hyper network acts on."""
 
 
+class Steps(NamedTuple):
+    """How the N rows of a sequence are dealt over its time steps."""
+
+    time: int
+    batch: int
+    sizes: list[int] | None
+    """B_t for each step, where they differ: packed input."""
+
+    def each(self) -> list[int]:
+        """B_t for each step."""
+        return [self.batch] * self.time if self.sizes is None else self.sizes
+
+
 def run_layer(
-    cell: RecurrentCell, x: Tensor, batch_sizes: list[int], state: Sequence[Tensor], reverse: bool
+    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state.
+    """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
+    mask = cell.dropout_mask(x.shape[0], x)
+    native = cell.native_parameters() if steps.batch > 0 and takes_native((x, *state, *cell.parameters())) else None
+    if cell.native is not None and native is not None:
+        weights, settings = native
+        inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+        output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
+        return output, final[: len(state)]
+    return run_steps(cell, x, steps, state, reverse, mask)
+
+
+def run_steps(
+    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool, mask: Tensor | None
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """The same one step after another, plain torch or compiled.
 
     Batch sizes never grow with time. Rows beyond those of a step have ended (or, in reverse, not begun): they wait.
     """
+    batch_sizes = steps.each()
+    step = cell.stepper()
     weights = cell.weights()
     inputs = list(zip(*(part.split(batch_sizes, dim=1) for part in cell.project(x, weights)), strict=True))
-    mask = cell.dropout_mask(x.shape[0], x)
     masks: Sequence[Tensor | None] = [None] * len(batch_sizes) if mask is None else mask.split(batch_sizes)
     outputs: list[Tensor] = []
-    steps = range(len(batch_sizes))
-    for t in reversed(steps) if reverse else steps:
+    order = range(len(batch_sizes))
+    for t in reversed(order) if reverse else order:
         rows = batch_sizes[t]
         if rows == state[0].shape[0]:
-            state = cell.step(inputs[t], state, weights, masks[t])
+            state = step(inputs[t], state, weights, masks[t])
             outputs.append(state[0])
         else:
-            new = cell.step(inputs[t], [tensor[:rows] for tensor in state], weights, masks[t])
+            new = step(inputs[t], [tensor[:rows] for tensor in state], weights, masks[t])
             outputs.append(new[0])
             state = [torch.cat((a, b[rows:])) for a, b in zip(new, state, strict=True)]
     if reverse:
@@ -169,13 +210,9 @@ class _Rows(NamedTuple):
     """An input of any accepted form, as rows: what is needed to run, and to give the answer the same form."""
 
     data: Tensor
-    batch_sizes: list[int]
+    steps: Steps
     packed: PackedSequence | None
     batched: bool
-
-    @property
-    def batch(self) -> int:
-        return self.batch_sizes[0]
 
 
 Cell = TypeVar("Cell", bound=RecurrentCell)
@@ -244,7 +281,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             for direction in range(self.directions):
                 k = layer * self.directions + direction
                 initial = [tensor[k] for tensor in state]
-                output, final = run_layer(self.cell(k), x, rows.batch_sizes, initial, reverse=direction == 1)
+                output, final = run_layer(self.cell(k), x, rows.steps, initial, reverse=direction == 1)
                 outputs.append(output)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
@@ -263,21 +300,23 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         weight = next(self.parameters())
         if isinstance(input, PackedSequence):
             check_input(input.data, self.input_size, {2: "(rows, input_size) when packed"}, weight)
-            return _Rows(input.data, input.batch_sizes.tolist(), input, batched=True)
+            sizes = input.batch_sizes.tolist()
+            return _Rows(input.data, Steps(len(sizes), sizes[0], sizes), input, batched=True)
         batched = "(batch, time, input_size)" if self.batch_first else "(time, batch, input_size)"
         check_input(input, self.input_size, {3: batched, 2: "(time, input_size)"}, weight)
         x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
         time, batch = x.shape[:2]
         if time == 0:
             raise ValueError(f"input should have at least one time step, got shape {tuple(input.shape)}")
-        return _Rows(x.reshape(time * batch, self.input_size), [batch] * time, None, batched=input.dim() == 3)
+        data = x.reshape(time * batch, self.input_size)
+        return _Rows(data, Steps(time, batch, None), None, batched=input.dim() == 3)
 
     def _initial_state(self, state: Any, rows: _Rows) -> Sequence[Tensor]:
         cell = self.cell(0)
         if state is None:
-            return cell.zero_state(rows.data, len(self.cells), rows.batch)
+            return cell.zero_state(rows.data, len(self.cells), rows.steps.batch)
         tensors = cell.state_tensors(state)
-        leading = (len(self.cells), rows.batch) if rows.batched else (len(self.cells),)
+        leading = (len(self.cells), rows.steps.batch) if rows.batched else (len(self.cells),)
         shapes = [(*leading, size) for size in cell.state_sizes]
         check_state(tensors, cell.state_names, shapes, next(self.parameters()))
         if not rows.batched:
@@ -289,7 +328,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
     def _output(self, x: Tensor, rows: _Rows) -> Tensor | PackedSequence:
         if rows.packed is not None:
             return PackedSequence(x, *rows.packed[1:])
-        output = x.view(len(rows.batch_sizes), rows.batch, x.shape[-1])
+        output = x.view(rows.steps.time, rows.steps.batch, x.shape[-1])
         if not rows.batched:
             return output.squeeze(1)
         return output.transpose(0, 1) if self.batch_first else output

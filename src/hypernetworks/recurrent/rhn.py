@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import PlainCell, RecurrentNetwork, gates_first
+from .native.rhn import rhn as native_rhn
 from .scales import Scales, scaled_sum
 
 
@@ -67,6 +68,7 @@ class RHNCell(PlainCell):
 
     state_type = None
     state_names = ("s",)
+    native = native_rhn
 
     def __init__(
         self,
@@ -116,6 +118,10 @@ class RHNCell(PlainCell):
     def weights(self) -> RHNWeights:
         """The parameters, put together once per call."""
         return RHNWeights(self.weight_x, self.weight_h.unbind(0), self.bias.unbind(0))
+
+    def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]]:
+        """The parameters as hypernetworks::rhn names them."""
+        return {"weight_x": self.weight_x, "weight_h": self.weight_h, "bias": self.bias}, ()
 
     def project(self, x: Tensor, weights: RHNWeights) -> tuple[Tensor]:
         """W x + b^1 for all rows at once, (2, N, H)."""

@@ -22,10 +22,11 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
 
+from hypernetworks.cache import cache_folder
 from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.files import read_whole, write_whole
 
-__all__ = ["DataFile", "Obtained", "cache_folder", "locate", "obtain", "search_folders"]
+__all__ = ["DataFile", "Obtained", "locate", "obtain", "search_folders"]
 
 FETCH_SECONDS: float = 900.0
 """The longest that one fetch may take."""
@@ -76,13 +77,6 @@ class Obtained:
 
     path: Path
     content: bytes
-
-
-def cache_folder() -> Path:
-    """The folder of this user that fetched files are kept in; it need not exist yet."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path there is invalid by the convention that defines the variable.
-    return (base if base.is_absolute() else Path.home() / ".cache") / "hypernetworks"
 
 
 def search_folders(data_dir: Path | None = None) -> tuple[Path, ...]:

@@ -1,0 +1,241 @@
+// A layer of the Recurrent Highway Network in one call, forward and backward.
+//
+//     h_l = tanh(W_H x_t·1[l=1] + R_H^l s_{l-1} + b_H^l),  t_l = σ(W_T x_t·1[l=1] + R_T^l s_{l-1} + b_T^l)
+//     s_l = m ⊙ h_l ⊙ t_l + s_{l-1} ⊙ (1 − t_l)                                      m: the dropout mask, or 1
+//
+// There is no norm over a row, so the thread that has some columns of a product also does all that follows on them: one barrier
+// for each depth of each step. For that a panel holds the columns of h in its first vector and those of t in its second.
+
+#include "rhn.h"
+
+#include "export.h"
+#include "product.h"
+#include "run.h"
+#include "time.h"
+
+namespace hn {
+namespace {
+
+template <class T> struct Highway {
+  explicit Highway(const RHNCall& call)
+      : call(call), I(call.input), H(call.hidden), L(call.depth), B(call.batch),
+        time(call.batch_sizes, call.steps, call.reverse), W(in(call.weight_x)), R(in(call.weight_h)), b(in(call.bias)),
+        x(in(call.x)), mask(in(call.mask)) {}
+
+  static const T* in(const void* p) { return static_cast<const T*>(p); }
+  static T* out(void* p) { return static_cast<T*>(p); }
+
+  const RHNCall& call;
+  const long I, H, L, B;
+  const Time time;
+  const T *W, *R, *b, *x, *mask;
+
+  // The dropout mask, or 1, of a row at depth l and column j.
+  Vec<T> keep(long row, long l, long j, auto part) const {
+    return mask ? load(mask + (row * L + l) * H + j, part) : Vec<T>{} + T(1);
+  }
+};
+
+template <class T> struct Forward : Highway<T> {
+  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::time, Highway<T>::in,
+      Highway<T>::out;
+
+  // Panels of LANES columns of h and as many of t.
+  long both() const { return (H + LANES<T> - 1) / LANES<T>; }
+  long width() const { return both() * NR<T>; }
+
+  Forward(const RHNCall& call, int) : Highway<T>(call), pieces(time.pieces(ROWS)), space(out(call.space)) {
+    W = space.take(width() * I);
+    R = space.take(L * width() * H);
+    b = space.take(L * width());
+    wx = space.take(most_rows(pieces) * width());
+    s[0] = space.take(B * H);
+    s[1] = space.take(B * H);
+  }
+
+  const std::vector<Piece> pieces;
+  Space<T> space;
+  T *W, *R, *b, *wx, *s[2];
+
+  void run(const Team& team) const {
+    pack(team);
+    // Both rooms for s start as s_0: a row that has not begun is in neither of them written over.
+    const Range rows = team.share(B * H);
+    for (T* to : s) std::copy(in(call.s0) + rows.begin, in(call.s0) + rows.end, to + rows.begin);
+    int turn = 0;
+    for (const Piece& piece : pieces) {
+      team.wait();
+      inputs(team, piece);
+      for (long k = piece.begin; k < piece.end; k++) {
+        const Step& step = time.order[k];
+        for (long l = 0; l < L; l++, turn ^= 1) {
+          if (k > piece.begin || l > 0) team.wait();
+          highway(team, step, l, wx + (step.first - piece.first) * width(), s[turn], s[turn ^ 1]);
+        }
+      }
+    }
+  }
+
+  void pack(const Team& team) const {
+    // Row c of the panels is row j of the block of h or of t.
+    auto mixed = [&](const T* rows, long k) {
+      return [this, rows, k](long c) -> const T* {
+        const long j = c / NR<T> * LANES<T> + c % LANES<T>, block = c % NR<T> / LANES<T>;
+        return j < H ? rows + (block * H + j) * k : nullptr;
+      };
+    };
+    pack_columns(team, W, I, width(), mixed(Highway<T>::W, I), 0, I);
+    for (long l = 0; l < L; l++) {
+      pack_columns(team, R + l * width() * H, H, width(), mixed(Highway<T>::R + l * 2 * H * H, H), 0, H);
+      pack_columns(team, b + l * width(), 1, width(), mixed(Highway<T>::b + l * 2 * H, 1), 0, 1);
+    }
+  }
+
+  // W x for all rows of a piece; a thread's own columns are those it needs later.
+  void inputs(const Team& team, const Piece& piece) const {
+    product(piece.rows, this->x + piece.first * I, I, W, I, team.share(both()), [&](long row, long p, Vec<T> u, Vec<T> v) {
+      store(wx + row * width() + p * NR<T>, u);
+      store(wx + row * width() + p * NR<T> + LANES<T>, v);
+    });
+  }
+
+  void highway(const Team& team, const Step& step, long l, const T* wx, const T* before, T* after) const {
+    product(step.rows, before, H, R + l * width() * H, H, team.share(both()), [&](long r, long p, Vec<T> u, Vec<T> v) {
+      const T* bias = b + l * width() + p * NR<T>;
+      u += load(bias);
+      v += load(bias + LANES<T>);
+      if (l == 0) {
+        u += load(wx + r * width() + p * NR<T>);
+        v += load(wx + r * width() + p * NR<T> + LANES<T>);
+      }
+      const long j = p * LANES<T>, row = step.first + r;
+      within<T>(j, H, [&](auto part) {
+        const Vec<T> h = tanh<T>(u), t = sigmoid<T>(v), s = load(before + r * H + j, part);
+        // s_l = m ⊙ h_l ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
+        const Vec<T> next = s + t * (this->keep(row, l, j, part) * h - s);
+        store(after + r * H + j, next, part);
+        if (call.save) {
+          store(out(call.saved_gates) + (row * L + l) * 2 * H + j, h, part);
+          store(out(call.saved_gates) + (row * L + l) * 2 * H + H + j, t, part);
+          store(out(call.saved_s) + (row * L + l) * H + j, next, part);
+        }
+        if (l < L - 1) return;
+        store(out(call.output) + row * H + j, next, part);
+        store(out(call.s) + r * H + j, next, part);  // what a later step does not write over is the row's last
+      });
+    });
+  }
+};
+
+template <class T> struct Backward : Highway<T> {
+  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::time, Highway<T>::in,
+      Highway<T>::out;
+
+  Backward(const RHNCall& call, int threads) : Highway<T>(call), pieces(time.pieces(DEPTH)), space(out(call.space)) {
+    W = call.need_input ? space.take(packed<T>(2 * H, I)) : nullptr;
+    R = space.take(L * packed<T>(2 * H, H));
+    grads = space.take(most_rows(pieces) * width());
+    ds = space.take(B * H);
+    T* shared = space.take(packed<T>(DEPTH, std::max(I, H)));
+    for (int t = 0; t < threads; t++) outer.push_back({shared, space.take(outer_block<T>)});
+  }
+
+  const std::vector<Piece> pieces;
+  Space<T> space;
+  T *W, *R, *grads, *ds;
+  std::vector<OuterSpace<T>> outer;
+
+  // A row of gradients: of what is under tanh and σ, at each depth.
+  long width() const { return L * 2 * H; }
+
+  void run(const Team& team) const {
+    if (W) pack_rows(team, W, 2 * H, I, [&](long i) { return Highway<T>::W + i * I; });
+    for (long l = 0; l < L; l++)
+      pack_rows(team, R + l * packed<T>(2 * H, H), 2 * H, H, [&](long i) { return Highway<T>::R + (l * 2 * H + i) * H; });
+    const Range columns = own_columns(team);
+    for (long r = 0; r < B; r++)
+      for (long j = columns.begin; j < columns.end; j++) ds[r * H + j] = call.grad_s ? in(call.grad_s)[r * H + j] : T(0);
+    bool anew = true;
+    for (auto piece = pieces.rbegin(); piece != pieces.rend(); piece++, anew = false) {
+      team.wait();
+      for (long k = piece->end - 1; k >= piece->begin; k--)
+        for (long l = L - 1; l >= 0; l--) {
+          const Step& step = time.order[k];
+          T* to = grads + (step.first - piece->first) * width() + l * 2 * H;
+          gates(columns, step, l, to);
+          team.wait();
+          // ds_{l-1} = ds_l ⊙ (1 − t_l) + R^lᵀ [dh; dt]
+          product_into(step.rows, to, width(), R + l * packed<T>(2 * H, H), 2 * H, H, team.share(panels<T>(H)),
+                       [&](long r, long j, Vec<T> v, auto part) { add(ds + r * H + j, v, part); });
+        }
+      team.wait();
+      if (W) inputs(team, *piece);
+      if (call.need_weights) weights(team, *piece, anew);
+    }
+    for (long r = 0; r < B; r++)
+      std::copy(ds + r * H + columns.begin, ds + r * H + columns.end, out(call.grad_s0) + r * H + columns.begin);
+  }
+
+  Range own_columns(const Team& team) const {
+    const Range own = team.share(panels<T>(H));
+    return {std::min(own.begin * NR<T>, H), std::min(own.end * NR<T>, H)};
+  }
+
+  // From ds_l to the gradients under tanh and σ, and ds_l ⊙ (1 − t_l), in this thread's columns.
+  void gates(Range columns, const Step& step, long l, T* to) const {
+    for (long r = 0; r < step.rows; r++) {
+      const long row = step.first + r;
+      const T *gates = in(call.saved_gates) + (row * L + l) * 2 * H, *came = in(call.grad_output);
+      const T* before = l > 0 ? in(call.saved_s) + (row * L + l - 1) * H : state_before(step, r);
+      lanes<T>(columns.end - columns.begin, [&](long i, auto part) {
+        const long j = columns.begin + i;
+        const Vec<T> h = load(gates + j, part), t = load(gates + H + j, part), m = this->keep(row, l, j, part);
+        Vec<T> d = load(ds + r * H + j, part);
+        if (came && l == L - 1) d += load(came + row * H + j, part);
+        store(to + r * width() + j, d * t * m * (T(1) - h * h), part);
+        store(to + r * width() + H + j, d * (m * h - load(before + j, part)) * t * (T(1) - t), part);
+        store(ds + r * H + j, d * (T(1) - t), part);
+      });
+    }
+  }
+
+  const T* state_before(const Step& step, long r) const {
+    return r < step.continued ? in(call.output) + (step.before + r) * H : in(call.s0) + r * H;
+  }
+
+  void inputs(const Team& team, const Piece& piece) const {
+    product_into(piece.rows, grads, width(), W, 2 * H, I, team.share(panels<T>(I)),
+                 [&](long r, long j, Vec<T> v, auto part) { store(out(call.grad_x) + (piece.first + r) * I + j, v, part); });
+  }
+
+  void weights(const Team& team, const Piece& piece, bool anew) const {
+    const OuterSpace<T>& own = outer[team.index];
+    const T* x = this->x + piece.first * I;
+    add_outer(team, 2 * H, I, piece.rows, grads, width(), [&](long i) { return x + i * I; },
+              [&](long c) { return out(call.grad_weight_x) + c * I; }, anew, own);
+    for (long l = 0; l < L; l++)
+      add_outer(team, 2 * H, H, piece.rows, grads + l * 2 * H, width(),
+                [&](long i) {
+                  const long row = piece.first + i;
+                  if (l > 0) return in(call.saved_s) + (row * L + l - 1) * H;
+                  const Step& step = time.step_of(row);
+                  return state_before(step, row - step.first);
+                },
+                [&](long c) { return out(call.grad_weight_h) + (l * 2 * H + c) * H; }, anew, own);
+    // db: the sum of all rows
+    const Range columns = team.share(width());
+    T* bias = out(call.grad_bias);
+    for (long c = columns.begin; c < columns.end && anew; c++) bias[c] = T(0);
+    for (long r = 0; r < piece.rows; r++)
+      lanes<T>(columns.end - columns.begin, [&](long i, auto part) {
+        add(bias + columns.begin + i, load(grads + r * width() + columns.begin + i, part), part);
+      });
+  }
+};
+
+}  // namespace
+}  // namespace hn
+
+HN_EXPORT(int64_t, rhn_size)() { return sizeof(hn::RHNCall); }
+HN_EXPORT(int64_t, rhn_forward)(const hn::RHNCall* call) { return hn::run<hn::Forward<HN_TYPE>>(*call); }
+HN_EXPORT(int64_t, rhn_backward)(const hn::RHNCall* call) { return hn::run<hn::Backward<HN_TYPE>>(*call); }
