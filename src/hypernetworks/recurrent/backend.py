@@ -9,7 +9,7 @@ auto        native where it serves and can be built, else reference: the default
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -56,16 +56,21 @@ def compiled(step: Callable) -> Callable:
     return torch.compile(step, fullgraph=True)
 
 
-def takes_native(tensors: Sequence[Tensor]) -> bool:
-    """Whether the native path is asked for, serves these tensors as they are, and is there."""
-    if backend() not in ("auto", "native"):
-        return False
-    kinds = (Tensor, nn.Parameter, FakeTensor)
-    plain = all(
-        tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and type(tensor) in kinds
-        for tensor in tensors
-    )
-    return plain and not _transformed() and _built()
+def native_wanted() -> bool:
+    """Whether the native path is asked for."""
+    return backend() in ("auto", "native")
+
+
+_KINDS = (Tensor, nn.Parameter, FakeTensor)
+_DTYPES = (torch.float32, torch.float64)
+
+
+def native_serves(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether the native path serves these tensors, here and now, and is there."""
+    for tensor in tensors:
+        if tensor is not None and not (tensor.is_cpu and tensor.dtype in _DTYPES and type(tensor) in _KINDS):
+            return False
+    return not _transformed() and _built()
 
 
 def _transformed() -> bool:

@@ -188,6 +188,7 @@ class HyperRecurrentCell(RecurrentCell):
             init=init,
             **shared,
         )
+        self._state_sizes = (*self.main.state_sizes, *self.hyper.lstm.state_sizes)
 
     @abstractmethod
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[PlainCell, Blocks]:
@@ -196,7 +197,7 @@ class HyperRecurrentCell(RecurrentCell):
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """Widths of the main network's state, then of ĥ and ĉ."""
-        return *self.main.state_sizes, *self.hyper.lstm.state_sizes
+        return self._state_sizes
 
     @property
     def candidate_size(self) -> int:

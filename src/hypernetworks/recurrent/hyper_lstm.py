@@ -27,7 +27,7 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
-from .layer import detach
+from .layer import detach, parameters
 from .lstm import LSTMCell, lstm_step
 from .native.lstm import lstm as native_lstm
 
@@ -82,11 +82,14 @@ class HyperLSTMCell(HyperRecurrentCell):
 
     def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
         """The parameters as hypernetworks::lstm names them, the hyper cell's with `hyper_` before, and the ε of all norms."""
-        main, hyper = self.main.native_parameters(), self.hyper.lstm.native_parameters()
+        generator = self.hyper
+        main, hyper = self.main.native_parameters(), generator.lstm.native_parameters()
         if main is None or hyper is None or main[1] != hyper[1]:
             return None
-        generator = {"P": self.hyper.P, "p": self.hyper.p, "D": self.hyper.D}
-        return main[0] | {f"hyper_{name}": tensor for name, tensor in hyper[0].items()} | generator, main[1]
+        weights, settings = main
+        for name, tensor in hyper[0].items():
+            weights[f"hyper_{name}"] = tensor
+        return weights | parameters(generator, ("P", "p", "D")), settings
 
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[LSTMCell, Blocks]:
         """An LSTM; each of its four gates is scaled."""

@@ -18,9 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .backend import backend, compiled, takes_native
+from .backend import backend, compiled, native_serves, native_wanted
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp
+
+FEW_ROWS = 8
+"""So many rows of one step are computed without packing the weights first."""
 
 
 def detach(state):
@@ -32,6 +35,12 @@ def gates_first(products: Tensor, gates: int) -> Tensor:
     """View products (N, G·H) as (G, N, H), so that one gate is one block."""
     rows, width = products.shape
     return products.view(rows, gates, width // gates).transpose(0, 1)
+
+
+def parameters(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor | None]:
+    """These attributes of a module, without the detour that nn.Module makes for each: it is a tenth of a step of one row."""
+    own = module._parameters
+    return {name: own[name] if name in own else getattr(module, name) for name in names}
 
 
 class RecurrentCell(nn.Module, ABC):
@@ -130,9 +139,7 @@ class RecurrentCell(nn.Module, ABC):
         unbatched = x.dim() == 1
         if unbatched:
             x, tensors = x.unsqueeze(0), [tensor.unsqueeze(0) for tensor in tensors]
-        weights = self.weights()
-        mask = self.dropout_mask(x.shape[0], x)
-        tensors = self.stepper()(self.project(x, weights), tensors, weights, mask)
+        _, tensors = run_layer(self, x, Steps(1, x.shape[0], None), tensors, reverse=False)
         if unbatched:
             tensors = [tensor.squeeze(0) for tensor in tensors]
         return tensors[0], self.named_state(tensors)
@@ -169,13 +176,19 @@ def run_layer(
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
     mask = cell.dropout_mask(x.shape[0], x)
-    native = cell.native_parameters() if steps.batch > 0 and takes_native((x, *state, *cell.parameters())) else None
-    if cell.native is not None and native is not None:
-        weights, settings = native
+    served = cell.native_parameters() if steps.batch > 0 and native_wanted() else None
+    if cell.native is None or served is None:
+        return run_steps(cell, x, steps, state, reverse, mask)
+    weights, settings = served
+    if not native_serves((x, *state, *weights.values())):
+        return run_steps(cell, x, steps, state, reverse, mask)
+    one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None and not torch.compiler.is_compiling()
+    if one_step and not torch.is_grad_enabled():
+        output, *final = cell.native.step(x, state, weights, *settings)
+    else:
         inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
         output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
-        return output, final[: len(state)]
-    return run_steps(cell, x, steps, state, reverse, mask)
+    return output, final[: len(state)]
 
 
 def run_steps(

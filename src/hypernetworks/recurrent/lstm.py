@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .checks import check_floating
 from .init import forget_gate_, orthogonal_blocks_
-from .layer import PlainCell, RecurrentNetwork, detach, gates_first
+from .layer import PlainCell, RecurrentNetwork, detach, gates_first, parameters
 from .native.lstm import lstm as native_lstm
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
@@ -129,14 +129,15 @@ class LSTMCell(PlainCell):
 
     def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
-        weights: dict[str, Tensor | None] = {"weight_x": self.weight_x, "weight_h": self.weight_h, "bias": self.bias}
-        if self.norm is None or self.cell_norm is None:
+        weights = parameters(self, ("weight_x", "weight_h", "bias"))
+        norm, cell_norm = self.norm, self.cell_norm
+        if norm is None or cell_norm is None:
             return weights, (0.0,)
-        if self.norm.eps != self.cell_norm.eps:
+        if norm.eps != cell_norm.eps:
             return None
-        of_gates = {"gain": self.norm.gain, "shift": self.norm.shift}
-        of_cell = {"cell_gain": self.cell_norm.gain, "cell_shift": self.cell_norm.shift}
-        return weights | of_gates | of_cell, (self.norm.eps,)
+        weights["gain"], weights["shift"] = parameters(norm, ("gain", "shift")).values()
+        weights["cell_gain"], weights["cell_shift"] = parameters(cell_norm, ("gain", "shift")).values()
+        return weights, (norm.eps,)
 
     def project(self, x: Tensor, weights: LSTMWeights) -> tuple[Tensor]:
         """W_x x + b for all rows at once, (4, N, H)."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
-from .layer import PlainCell, RecurrentNetwork, gates_first
+from .layer import PlainCell, RecurrentNetwork, gates_first, parameters
 from .native.rhn import rhn as native_rhn
 from .scales import Scales, scaled_sum
 
@@ -121,7 +121,7 @@ class RHNCell(PlainCell):
 
     def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]]:
         """The parameters as hypernetworks::rhn names them."""
-        return {"weight_x": self.weight_x, "weight_h": self.weight_h, "bias": self.bias}, ()
+        return parameters(self, ("weight_x", "weight_h", "bias")), ()
 
     def project(self, x: Tensor, weights: RHNWeights) -> tuple[Tensor]:
         """W x + b^1 for all rows at once, (2, N, H)."""

@@ -130,13 +130,10 @@ def _build(compiler: Sequence[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         try:
             built = _compile([*compiler, *flags(), "-fopenmp"], Path(folder))
-        except BuildError as error:
+        except BuildError:
             # Apple's compiler has no OpenMP: there the kernels run on one thread
-            with contextlib.suppress(BuildError):
-                built = _compile([*compiler, *flags()], Path(folder))
-                log.warning("no OpenMP here, the native kernels run on one thread")
-            if not Path(folder, "kernels.so").exists():
-                raise error
+            built = _compile([*compiler, *flags()], Path(folder))
+            log.warning("no OpenMP here: the native kernels run on one thread")
         built.replace(path)
     log.warning("native kernels built in %.0f seconds", time.perf_counter() - start)
 

@@ -48,17 +48,23 @@ class Kernel:
 
     def __call__(self, function: str, dtype: torch.dtype, fields: Mapping[str, Any]) -> None:
         """Run the function on the fields of the structure; those left out are 0 or null."""
-        run, call = self._bind(function, dtype), structure(self.struct, f"{self.name}.h")()
-        known = {field[0] for field in call._fields_}
-        for name, value in fields.items():
-            assert name in known, name
-            setattr(call, name, value.data_ptr() if isinstance(value, Tensor) else value)
+        run, call = self.bind(function, dtype), self.fill(fields)
         space = torch.empty(run(ctypes.byref(call)), dtype=dtype)
         call.space = space.data_ptr()
         run(ctypes.byref(call))
 
+    def fill(self, fields: Mapping[str, Any]) -> Any:
+        """The structure with these fields."""
+        call = structure(self.struct, f"{self.name}.h")()
+        known = {field[0] for field in call._fields_}
+        for name, value in fields.items():
+            assert name in known, name
+            setattr(call, name, value.data_ptr() if isinstance(value, Tensor) else value)
+        return call
+
     @functools.cache  # noqa: B019  there is one object for each header
-    def _bind(self, function: str, dtype: torch.dtype) -> Any:
+    def bind(self, function: str, dtype: torch.dtype) -> Any:
+        """The function of the library, for this dtype."""
         kernels = library()
         if kernels is None:
             raise BuildError("there are no native kernels here: `hypernetworks doctor` tells why")

@@ -10,6 +10,8 @@
 // Backward, each step: from dh to the gradients of all products, each thread some rows; a barrier; from there to the dh of
 // the step before, each thread some columns; a barrier. What a weight's gradient needs is kept for some hundred rows, then
 // multiplied at once. The scales, pre and the gates are made again from z and the products, which are kept.
+//
+// One step alone: each matrix is read once, where it lies.
 
 #include "lstm.h"
 
@@ -17,6 +19,7 @@
 #include "gates.h"
 #include "product.h"
 #include "run.h"
+#include "step.h"
 #include "time.h"
 
 namespace hn {
@@ -528,9 +531,86 @@ template <class T> struct Backward : Layer<T> {
   }
 };
 
+// --------------------------------------------------------------------------------------------------------------- one step
+
+// One step of a few rows, for generation: nothing is packed, nothing is kept. The answer's h and c stand for the step's.
+template <class T> struct OneStep : Layer<T> {
+  using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::in, Layer<T>::out,
+      Layer<T>::W_x, Layer<T>::W_h, Layer<T>::b, Layer<T>::x, Layer<T>::hyper, Layer<T>::z_width;
+
+  OneStep(const LSTMCall& call, int threads) : Layer<T>(call), space(out(call.space)) {
+    wx = space.take(B * 4 * H);
+    wh = space.take(B * 4 * H);
+    hyper_pre = space.take(B * 4 * K);
+    for (int t = 0; t < threads; t++)
+      room.push_back({space.take(B * K), space.take(B * K), space.take(B * z_width()), space.take(std::max(H, K)), space.take(STATS)});
+  }
+
+  struct Room { T *hyper_h, *hyper_c, *z, *gates, *stats; };
+  Space<T> space;
+  T *wx, *wh, *hyper_pre;
+  std::vector<Room> room;
+
+  void run(const Team& team) const {
+    const Room& own = room[team.index];
+    products(team);
+    team.wait();
+    if (hyper()) {
+      // Every thread makes ĥ and z for itself, which is less work than waiting, and scales its own columns.
+      hyper_cell(team, own);
+      scale(team, own);
+      team.wait();
+    }
+    const Range rows = team.share(B);
+    for (long r = rows.begin; r < rows.end; r++) {
+      lstm_row<T>(H, this->norm, wx + r * 4 * H, this->mask_row(r), in(call.c0) + r * H, out(call.c) + r * H,
+                  out(call.h) + r * H, own.stats, own.gates);
+      std::copy_n(out(call.h) + r * H, H, this->output + r * H);
+    }
+  }
+
+  void products(const Team& team) const {
+    const Range main = team.share(4 * H), of_hyper = team.share(4 * K);
+    dots<T>(B, main, W_x, I, I, x, I, [&](long n, long r, T v) { wx[r * 4 * H + n] = v + (hyper() || !b ? T(0) : b[n]); });
+    dots<T>(B, main, W_h, H, H, in(call.h0), H,
+            [&](long n, long r, T v) { if (hyper()) wh[r * 4 * H + n] = v; else wx[r * 4 * H + n] += v; });
+    if (!hyper()) return;
+    const T *W = this->hyper_W_x, *on_hyper_h = this->hyper_W_h;
+    dots<T>(B, of_hyper, W, I + H, I, x, I, [&](long n, long r, T v) { hyper_pre[r * 4 * K + n] = v + this->hyper_b[n]; });
+    dots<T>(B, of_hyper, W + I, I + H, H, in(call.h0), H, [&](long n, long r, T v) { hyper_pre[r * 4 * K + n] += v; });
+    dots<T>(B, of_hyper, on_hyper_h, K, K, in(call.hyper_h0), K, [&](long n, long r, T v) { hyper_pre[r * 4 * K + n] += v; });
+  }
+
+  void hyper_cell(const Team& team, const Room& own) const {
+    for (long r = 0; r < B; r++)
+      lstm_row<T>(K, this->hyper_norm, hyper_pre + r * 4 * K, nullptr, in(call.hyper_c0) + r * K, own.hyper_c + r * K,
+                  own.hyper_h + r * K, own.stats, own.gates);
+    dots<T>(B, {0, z_width()}, this->P, K, K, own.hyper_h, K,
+            [&](long n, long r, T v) { own.z[r * z_width() + n] = v + (n < 8 * Z ? this->p[n] : T(0)); });
+    if (team.index > 0) return;
+    std::copy_n(own.hyper_h, B * K, out(call.hyper_h));
+    std::copy_n(own.hyper_c, B * K, out(call.hyper_c));
+  }
+
+  // d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b, into wx
+  void scale(const Team& team, const Room& own) const {
+    const Range columns = team.share(H);
+    for (long gate = 0; gate < 4; gate++) {
+      auto scales = [&](long a, auto put) {
+        dots<T>(B, columns, this->D + a * H * Z, Z, Z, own.z + a * Z, z_width(),
+                [&](long j, long r, T d) { put(r * 4 * H + gate * H + j, gate * H + j, d); });
+      };
+      scales(4 + gate, [&](long at, long, T d) { wx[at] *= d; });
+      scales(gate, [&](long at, long, T d) { wx[at] += d * wh[at]; });
+      scales(8 + gate, [&](long at, long j, T d) { wx[at] += d + b[j]; });
+    }
+  }
+};
+
 }  // namespace
 }  // namespace hn
 
 HN_EXPORT(int64_t, lstm_size)() { return sizeof(hn::LSTMCall); }
 HN_EXPORT(int64_t, lstm_forward)(const hn::LSTMCall* call) { return hn::run<hn::Forward<HN_TYPE>>(*call); }
 HN_EXPORT(int64_t, lstm_backward)(const hn::LSTMCall* call) { return hn::run<hn::Backward<HN_TYPE>>(*call); }
+HN_EXPORT(int64_t, lstm_step)(const hn::LSTMCall* call) { return hn::run<hn::OneStep<HN_TYPE>>(*call); }

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .call import SUFFIX, Kernel
+from .plan import Plan
 
 Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
@@ -43,6 +45,7 @@ class LayerOp(ABC):
     def __init__(self) -> None:
         self.inputs = ("x", *self.states, *self.weights)
         self.kernel = Kernel(self.name, self.struct)
+        self._plans: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._define()
 
     @abstractmethod
@@ -61,6 +64,24 @@ class LayerOp(ABC):
         save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
+
+    def step(self, x: Tensor, state: Sequence[Tensor], weights: Tensors, *settings: float) -> tuple[Tensor, ...]:
+        """The answer for one step of a few rows, without gradients or dropout: straight to the kernel."""
+        place = weights["weight_x"]
+        key = (x.shape[0], torch.get_num_threads(), settings)
+        plan = self._plans.get(place)
+        if plan is None or not plan.fits(key, weights):
+            given = {"x": x} | dict(zip(self.states, state, strict=False))
+            tensors = [(given | weights).get(name) for name in (*self.inputs, "mask")]
+            _, sizes, fields = self._prepare(tensors, (None, False, *settings))
+            fields["threads"] = torch.get_num_threads()
+            shapes = self.shapes(sizes)
+            answer = {name: shapes[name] for name in self.answer[: 1 + len(state)]}
+            plan = Plan(
+                self.kernel, f"{self.name}_step", key, weights, fields, {name: shapes[name] for name in given}, answer
+            )
+            self._plans[place] = plan
+        return plan.run((x, *state))
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"

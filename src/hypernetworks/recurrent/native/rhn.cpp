@@ -11,6 +11,7 @@
 #include "export.h"
 #include "product.h"
 #include "run.h"
+#include "step.h"
 #include "time.h"
 
 namespace hn {
@@ -233,9 +234,50 @@ template <class T> struct Backward : Highway<T> {
   }
 };
 
+// One step of a few rows, for generation: nothing is packed, nothing is kept.
+template <class T> struct OneStep : Highway<T> {
+  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::in, Highway<T>::out;
+
+  OneStep(const RHNCall& call, int) : Highway<T>(call), space(out(call.space)) {
+    pre = space.take(B * 2 * H);
+    s[0] = space.take(B * H);
+    s[1] = space.take(B * H);
+  }
+
+  Space<T> space;
+  T *pre, *s[2];
+
+  void run(const Team& team) const {
+    const Range own = team.share(H);
+    const T* before = in(call.s0);
+    for (long l = 0; l < L; l++) {
+      T* after = l == L - 1 ? out(call.s) : s[l % 2];
+      // the same columns of h and of t
+      for (long block = 0; block < 2; block++) {
+        const long first = block * H;
+        const Range rows{first + own.begin, first + own.end};
+        dots<T>(B, rows, this->R + l * 2 * H * H, H, H, before, H,
+                [&](long n, long r, T v) { pre[r * 2 * H + n] = v + this->b[l * 2 * H + n]; });
+        if (l == 0) dots<T>(B, rows, this->W, I, I, this->x, I, [&](long n, long r, T v) { pre[r * 2 * H + n] += v; });
+      }
+      for (long r = 0; r < B; r++)
+        lanes<T>(own.end - own.begin, [&](long i, auto part) {
+          const long j = own.begin + i;
+          const Vec<T> h = tanh<T>(load(pre + r * 2 * H + j, part)), t = sigmoid<T>(load(pre + r * 2 * H + H + j, part));
+          const Vec<T> s = load(before + r * H + j, part), next = s + t * (this->keep(r, l, j, part) * h - s);
+          store(after + r * H + j, next, part);
+          if (l == L - 1) store(out(call.output) + r * H + j, next, part);
+        });
+      before = after;
+      if (l < L - 1) team.wait();
+    }
+  }
+};
+
 }  // namespace
 }  // namespace hn
 
 HN_EXPORT(int64_t, rhn_size)() { return sizeof(hn::RHNCall); }
 HN_EXPORT(int64_t, rhn_forward)(const hn::RHNCall* call) { return hn::run<hn::Forward<HN_TYPE>>(*call); }
 HN_EXPORT(int64_t, rhn_backward)(const hn::RHNCall* call) { return hn::run<hn::Backward<HN_TYPE>>(*call); }
+HN_EXPORT(int64_t, rhn_step)(const hn::RHNCall* call) { return hn::run<hn::OneStep<HN_TYPE>>(*call); }

@@ -45,9 +45,13 @@ template <class V> inline V keep(V v, Part part) {
 }
 
 template <class T> inline T sum(Vec<T> v) {
-  T total = 0;
-  for (long i = 0; i < LANES<T>; i++) total += v[i];
-  return total;
+  T numbers[LANES<T>];
+  store(numbers, v);
+#pragma GCC unroll 8
+  for (long half = LANES<T> / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (long i = 0; i < half; i++) numbers[i] += numbers[i + half];
+  return numbers[0];
 }
 
 template <class T, class F> inline void lanes(long n, F f) {
