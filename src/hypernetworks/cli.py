@@ -19,6 +19,7 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
+from hypernetworks.recurrent.backend import backend
 from hypernetworks.training.errors import FaultError, UsageError
 
 COMMANDS = {
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with contextlib.suppress(SystemExit):  # --help, shown
             command, rest = _find_command(given)
+            _check_environment()
             _parse(command, rest)()
         sys.stdout.flush()
     except UsageError as error:
@@ -59,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return _complain(f"the system refused: {error}", 1)
     return 0
+
+
+def _check_environment() -> None:
+    try:
+        backend()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _drop_output() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from hypernetworks.recurrent.backend import backend
+from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
 from hypernetworks.text.data_sets import list_data
 
 
@@ -27,7 +29,8 @@ class Doctor:
             ("processor", f"{_processor()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
             ("vector width", torch.backends.cpu.get_cpu_capability()),
             ("accelerator", _accelerator()),
-            ("recurrent path", "reference (plain torch): any device and dtype"),
+            ("backend", f"{backend()}: {_path()}"),
+            ("native kernels", _kernels()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
             ("labml-nn", _installed("labml-nn", "beside ours in benchmarks: pip install --no-deps labml-nn")),
@@ -35,6 +38,24 @@ class Doctor:
         ]
         for name, what in lines:
             print(f"{name:<26}{what}")
+
+
+def _path() -> str:
+    chosen = {
+        "auto": "native kernels for float32 and float64 on the CPU where they are built, else plain torch",
+        "native": "native kernels where they serve, else plain torch",
+        "reference": "plain torch, any device and dtype",
+        "compiled": "plain torch through torch.compile",
+    }
+    return chosen[backend()]
+
+
+def _kernels() -> str:
+    """Built if need be: where they are, or why there are none."""
+    try:
+        return f"built by {find_compiler()[0]}: {ensure()}"
+    except BuildError as error:
+        return f"none, the reference path serves: {error}"
 
 
 def _installed(name: str, otherwise: str = "a required part: install hypernetworks again") -> str:

@@ -22,8 +22,8 @@ from .backend import backend, compiled, native_serves, native_wanted
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp
 
-FEW_ROWS = 8
-"""So many rows of one step are computed without packing the weights first."""
+FEW_ROWS = 16
+"""So many rows of a single step are computed without packing the weights first."""
 
 
 def detach(state):
@@ -176,19 +176,32 @@ def run_layer(
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
     mask = cell.dropout_mask(x.shape[0], x)
-    served = cell.native_parameters() if steps.batch > 0 and native_wanted() else None
-    if cell.native is None or served is None:
+    native = _native_call(cell, x, steps, state, mask)
+    if native is None or cell.native is None:
         return run_steps(cell, x, steps, state, reverse, mask)
-    weights, settings = served
-    if not native_serves((x, *state, *weights.values())):
-        return run_steps(cell, x, steps, state, reverse, mask)
-    one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None and not torch.compiler.is_compiling()
-    if one_step and not torch.is_grad_enabled():
+    weights, settings, one_step = native
+    if one_step:
         output, *final = cell.native.step(x, state, weights, *settings)
     else:
         inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
         output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
     return output, final[: len(state)]
+
+
+def _native_call(
+    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], mask: Tensor | None
+) -> tuple[dict[str, Tensor | None], tuple[float, ...], bool] | None:
+    """The weights and settings for the native path, and whether it is that of a single step; None for another path."""
+    if cell.native is None or not native_wanted() or steps.batch == 0:
+        return None
+    one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None
+    one_step = one_step and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if steps.time == 1 and not one_step and backend() == "auto":
+        return None  # packing the weights for one product costs more than it saves
+    served = cell.native_parameters()
+    if served is None or not native_serves((x, *state, *served[0].values())):
+        return None
+    return *served, one_step
 
 
 def run_steps(
