@@ -6,11 +6,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test lint format bench docs clean help
+.PHONY: demo test sanitize lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
+	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
 	@echo "make docs   build the documentation into docs/_build"
@@ -31,6 +32,15 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2
+
+# The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them.
+SANITIZED := HYPERNETWORKS_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1" \
+	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 XDG_CACHE_HOME="$(abspath $(VENV))/sanitized"
+KERNEL_TESTS := $(addprefix tests/recurrent/native/test_,parity.py one_step.py op.py determinism.py)
+
+sanitize: $(READY)
+	@$(SANITIZED) $(BIN)/python -m pytest -p no:randomly -k "not compile and not export" $(KERNEL_TESTS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

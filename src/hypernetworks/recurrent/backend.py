@@ -27,8 +27,12 @@ VARIABLE = "HYPERNETWORKS_BACKEND"
 _chosen: ContextVar[str | None] = ContextVar("hypernetworks_backend", default=None)
 
 
+@torch.compiler.assume_constant_result
 def backend() -> str:
-    """The path that is asked for: by the innermost use_backend, else by $HYPERNETWORKS_BACKEND, else auto."""
+    """The path that is asked for: by the innermost use_backend, else by $HYPERNETWORKS_BACKEND, else auto.
+
+    What torch.compile has compiled keeps the path that was asked for when it was traced.
+    """
     name = _chosen.get()
     if name is None:
         name = os.environ.get(VARIABLE) or "auto"

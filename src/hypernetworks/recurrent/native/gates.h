@@ -7,6 +7,7 @@
 // Without gain and shift LN(a) = a. Rows hold the four gates one after another, each H wide.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "vector.h"
@@ -56,6 +57,8 @@ inline void lstm_row(long H, const Norm<T>& norm, const T* pre, const T* mask, c
                      T* gates) {
   if (norm)
     for (long gate = 0; gate < 4; gate++) moments(H, pre + gate * H, norm.eps, stats + 2 * gate);
+  else
+    std::fill_n(stats, STATS, T(0));
   lanes<T>(H, [&](long j, auto part) {
     auto y = [&](long gate) { return normalised(norm, H, pre, stats, gate, j, part); };
     // c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ m ⊙ tanh g

@@ -525,7 +525,7 @@ template <class T> struct Backward : Layer<T> {
     vector(first.hyper.cell_shift, call.grad_hyper_cell_shift, K);
     vector(first.dp, call.grad_p, 8 * Z);
     // (12, Z, H) -> (12, H, Z)
-    gather(team, first.dD, stride, 12 * Z * H, [&](long i) {
+    if (call.grad_D) gather(team, first.dD, stride, 12 * Z * H, [&](long i) {
       return out(call.grad_D) + (i / (Z * H) * H + i % H) * Z + i / H % Z;
     });
   }

@@ -1,0 +1,38 @@
+"""The compiled path: the step of every network as one graph, equal to the reference."""
+
+import pytest
+import torch
+
+import hypernetworks as hn
+
+from ..families import FAMILIES
+from .parity import both, given, network_of, state_of, worst
+
+# torch's compiler warns of its own doings
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("name", ["LSTM-norm", "RHN", "HyperLSTM", "HyperGRU", "HyperRNN", "HyperRNN-full", "HyperRHN"])
+def test_equal_to_the_reference(name):
+    torch._dynamo.reset()
+    network = network_of(FAMILIES[name], 3, 5)
+    x = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
+    state = [tensor.requires_grad_() for tensor in state_of(network, 2)]
+    leaves = [x, *state, *network.parameters()]
+    ours, theirs = both(network, lambda: network(x, given(network, state)), leaves, path="compiled")
+    assert worst(ours, theirs) <= 1e-10
+
+
+def test_the_step_of_a_cell_is_compiled(monkeypatch):
+    torch._dynamo.reset()
+    cell = hn.LSTMCell(3, 5)
+    compiled = []
+    monkeypatch.setattr(
+        torch, "compile", lambda step, **options: compiled.append(options) or (lambda *given: step(*given))
+    )
+    hn.recurrent.backend.compiled.cache_clear()
+    with hn.use_backend("compiled"):
+        cell(torch.randn(2, 3))
+        cell(torch.randn(2, 3))
+    hn.recurrent.backend.compiled.cache_clear()
+    assert compiled == [{"fullgraph": True}]  # once, and a break in the graph would be an error

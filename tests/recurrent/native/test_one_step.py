@@ -1,0 +1,173 @@
+"""One step of a few rows, without gradients: equal to the reference, whatever has become of the weights since the last one."""
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+import hypernetworks as hn
+
+from ..families import tensors
+from .parity import TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
+
+
+def step(cell, x, state, path):
+    with torch.no_grad(), hn.use_backend(path):
+        h, new = cell(x, state)
+    return [h, *tensors(new)]
+
+
+def same_as_reference(cell, x, state, tolerance=1e-10):
+    ours = step(cell, x, state, "native")
+    assert worst(ours, step(cell, x, state, "reference")) <= tolerance
+    return ours
+
+
+@native_families
+@both_dtypes
+@pytest.mark.parametrize(("size", "batch"), [(1, 1), (7, 3), (33, 9), (65, 4), (16, 16)])
+def test_generation_step_by_step(family, dtype, size, batch, spy):
+    network = network_of(family, size, size, dtype, num_layers=2)
+    state = {path: given(network, state_of(network, batch, dtype)) for path in ("native",)}
+    state["reference"] = state["native"]
+    for _ in range(6):
+        x = torch.randn(1, batch, size, dtype=dtype)
+        outputs = {}
+        for path in state:
+            with torch.no_grad(), hn.use_backend(path):
+                outputs[path], state[path] = network(x, state[path])
+        ours, theirs = ([outputs[path], *tensors(state[path])] for path in ("native", "reference"))
+        assert worst(ours, theirs) <= TOLERANCE[dtype]
+    assert spy.steps == 12
+    assert spy.layers == 0
+
+
+@pytest.fixture(params=["HyperLSTM", "LSTM-norm", "RHN"])
+def cell(request):
+    from .parity import NATIVE
+
+    return network_of(NATIVE[request.param], 5, 9).cell(0)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 5, dtype=torch.float64)
+
+
+@pytest.fixture
+def state(cell):
+    tensors = tuple(torch.randn(2, size, dtype=torch.float64) for size in cell.state_sizes)
+    return tensors[0] if cell.state_type is None else tensors
+
+
+def test_weights_changed_replaced_and_moved(cell, x, state):
+    same_as_reference(cell, x, state)
+    weights = cell.main if hasattr(cell, "main") else cell
+    with torch.no_grad():
+        weights.weight_h.mul_(2)
+    same_as_reference(cell, x, state)
+    weights.weight_h = nn.Parameter(torch.randn_like(weights.weight_h))
+    same_as_reference(cell, x, state)
+    weights.weight_x.data = torch.randn_like(weights.weight_x)
+    same_as_reference(cell, x, state)
+    weights.weight_x.data = torch.randn(weights.weight_x.shape[::-1], dtype=torch.float64).t()
+    same_as_reference(cell, x, state)
+    with torch.no_grad():
+        weights.weight_x.mul_(2)
+    same_as_reference(cell, x, state)
+    cell.load_state_dict({name: torch.randn_like(tensor) for name, tensor in cell.state_dict().items()})
+    same_as_reference(cell, x, state)
+
+
+def test_other_dtype_and_thread_count(cell, x, state):
+    same_as_reference(cell, x, state)
+    cell.float()
+    floats = state.float() if isinstance(state, torch.Tensor) else tuple(tensor.float() for tensor in state)
+    same_as_reference(cell, x.float(), floats, 1e-5)
+    cell.double()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        same_as_reference(cell, x, state)
+    finally:
+        torch.set_num_threads(threads)
+    same_as_reference(cell, x[:1], state[:1] if isinstance(state, torch.Tensor) else tuple(s[:1] for s in state))
+
+
+def test_another_epsilon():
+    cell = hn.LSTMCell(5, 9, layer_norm=True, dtype=torch.float64)
+    x = torch.randn(2, 5, dtype=torch.float64)
+    before = same_as_reference(cell, x, None)
+    cell.norm.eps = cell.cell_norm.eps = 0.5
+    assert worst(same_as_reference(cell, x, None), before) > 1e-3
+    cell.norm.eps = 0.1  # two of them: the reference serves
+    same_as_reference(cell, x, None)
+
+
+def test_a_parametrized_weight(x):
+    class Double(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    before = same_as_reference(cell, x, None)
+    parametrize.register_parametrization(cell, "weight_x", Double())
+    assert worst(same_as_reference(cell, x, None), before) > 1e-3
+    with torch.no_grad():
+        cell.parametrizations.weight_x.original.mul_(3)
+    same_as_reference(cell, x, None)
+
+
+def test_copies_and_pickles(cell, x, state):
+    before = same_as_reference(cell, x, state)
+    for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        with torch.no_grad():
+            for parameter in cell.parameters():
+                parameter.mul_(1.5)
+        assert worst(same_as_reference(other, x, state), before) == 0
+
+
+def test_what_is_kept_dies_with_the_weights(x):
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    same_as_reference(cell, x, None)
+    plans = hn.LSTMCell.native._plans
+    kept = len(plans)
+    weight = weakref.ref(cell.weight_x)
+    del cell
+    gc.collect()
+    assert weight() is None
+    assert len(plans) == kept - 1
+
+
+def test_two_threads_at_once():
+    cell = hn.HyperLSTMCell(64, 64, dtype=torch.float64)
+    inputs = [torch.randn(1, 64, dtype=torch.float64) for _ in range(2)]
+    expected = [step(cell, x, None, "reference") for x in inputs]
+    wrong = []
+
+    def work(k):
+        wrong.extend(1 for _ in range(200) if worst(step(cell, inputs[k], None, "native"), expected[k]) > 1e-10)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_weight_of_another_shape_is_an_error(x):
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    same_as_reference(cell, x, None)
+    cell.weight_h = nn.Parameter(torch.randn(3, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"weight_h should have shape \(36, 9\), got \(3, 3\)"):
+        step(cell, x, None, "native")
+    cell.weight_h = nn.Parameter(torch.randn(36, 9))
+    with pytest.raises(TypeError, match=r"weight_h should be torch\.float64"):
+        step(cell, x, None, "native")
