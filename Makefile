@@ -15,7 +15,7 @@ help:
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
 	@echo "make docs   build the documentation into docs/_build"
-	@echo "make bench  HyperLSTM's training step beside labml_nn's (about 5 minutes)"
+	@echo "make bench  speed and memory beside torch.nn.LSTM, labml_nn and a jax scan (about 8 minutes), into benchmarks/results"
 	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
 
 $(READY): pyproject.toml constraints.txt
@@ -59,7 +59,9 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps labml-nn==0.5.1
-	@$(BIN)/python benchmarks/hyper_lstm.py
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jax
+	@$(BIN)/hypernetworks bench --sizes small labml ptb --networks hyper-lstm layer-norm-lstm lstm rhn \
+		--quantities training generation memory --json benchmarks/results/cpu.json --plot benchmarks/results/cpu.svg
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

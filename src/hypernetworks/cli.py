@@ -27,6 +27,7 @@ COMMANDS = {
     "text compare": ("hypernetworks.text.commands", "Compare"),
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
+    "bench": ("hypernetworks.bench.command", "Bench"),
     "data list": ("hypernetworks.cli", "DataList"),
     "data get": ("hypernetworks.cli", "DataGet"),
     "doctor": ("hypernetworks.doctor", "Doctor"),

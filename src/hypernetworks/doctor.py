@@ -26,14 +26,15 @@ class Doctor:
             ("hypernetworks", version("hypernetworks")),
             ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
             ("torch", str(torch.__version__)),
-            ("processor", f"{_processor()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
+            ("processor", f"{processor()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
             ("vector width", torch.backends.cpu.get_cpu_capability()),
             ("accelerator", _accelerator()),
             ("backend", f"{backend()}: {_path()}"),
             ("native kernels", _kernels()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
-            ("labml-nn", _installed("labml-nn", "beside ours in benchmarks: pip install --no-deps labml-nn")),
+            ("labml-nn", _installed("labml-nn", "beside ours in bench: pip install --no-deps labml-nn==0.5.1")),
+            ("jax", _installed("jax", "beside ours in bench: pip install jax")),
             *((f"data: {row.name}", row.where) for row in list_data(self.data_dir)),
         ]
         for name, what in lines:
@@ -65,7 +66,8 @@ def _installed(name: str, otherwise: str = "a required part: install hypernetwor
         return f"not installed ({otherwise})"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -57,7 +57,11 @@ def both(
         grads: Sequence[Tensor] = ()
         if wanted:
             grads = torch.autograd.grad(
-                [outputs[k] for k in kept], wanted, [cotangents[k] for k in kept], allow_unused=True, materialize_grads=True
+                [outputs[k] for k in kept],
+                wanted,
+                [cotangents[k] for k in kept],
+                allow_unused=True,
+                materialize_grads=True,
             )
         answers.append([*outputs, *grads])
     return answers[0], answers[1]

@@ -35,7 +35,9 @@ def test_a_name_that_is_none_is_an_error(monkeypatch):
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "fast")
     with pytest.raises(ValueError, match=f"HYPERNETWORKS_BACKEND {expected}"):
         hn.LSTM(2, 3)(torch.randn(2, 1, 2))
-    said = subprocess.run([sys.executable, "-m", "hypernetworks", "doctor"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [sys.executable, "-m", "hypernetworks", "doctor"], capture_output=True, text=True, check=False
+    )
     assert said.returncode == 2
     assert said.stderr.count("\n") == 1
 

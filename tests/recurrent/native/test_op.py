@@ -20,10 +20,10 @@ def arguments(family, time=3, batch=2, grad=True, save=True):
     cell, op = network.cell(0), network.cell(0).native
     weights, numbers = cell.native_parameters()
     states = [tensor[0].clone() for tensor in state_of(network, batch)]
-    inputs = {"x": torch.randn(time * batch, 3, dtype=torch.float64)} | dict(zip(op.states, states, strict=False)) | weights
-    inputs = {
-        name: None if tensor is None else tensor.detach().requires_grad_(grad) for name, tensor in inputs.items()
-    }
+    inputs = (
+        {"x": torch.randn(time * batch, 3, dtype=torch.float64)} | dict(zip(op.states, states, strict=False)) | weights
+    )
+    inputs = {name: None if tensor is None else tensor.detach().requires_grad_(grad) for name, tensor in inputs.items()}
     return op, [*(inputs.get(name) for name in op.inputs), None, None, False, *numbers, save]
 
 
@@ -108,7 +108,9 @@ def test_any_wrong_shape_is_an_error(data, name):
     place = data.draw(st.sampled_from([k for k, tensor in enumerate(given[: len(op.inputs)]) if tensor is not None]))
     shape = list(given[place].shape)
     axis = data.draw(st.integers(0, len(shape) - 1))
-    shape[axis] += data.draw(st.sampled_from([-shape[axis], -1, 1, 1000]))  # 15 rows are no whole number of steps of 2 or 4
+    shape[axis] += data.draw(
+        st.sampled_from([-shape[axis], -1, 1, 1000])
+    )  # 15 rows are no whole number of steps of 2 or 4
     given[place] = torch.randn(shape, dtype=torch.float64)
     with pytest.raises((ValueError, RuntimeError)):
         getattr(torch.ops.hypernetworks, op.name)(*given)

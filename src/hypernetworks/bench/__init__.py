@@ -1,0 +1,1 @@
+"""`hypernetworks bench`: speed and memory of every network and path, beside torch.nn.LSTM and others' implementations."""

@@ -1,0 +1,189 @@
+"""A contender: something that computes a network, run and compared in the same way whoever wrote it.
+
+A training step is forward, and the gradients of Σ output ⊙ cotangent with respect to the input and every parameter.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import hypernetworks as hn
+from hypernetworks.bench.sizes import Quantity, Size
+from hypernetworks.recurrent.layer import RecurrentNetwork
+from hypernetworks.text.model import ModelConfig, Network, make_network
+
+SEED = 0
+DEPTH = 5
+"""Of the RHN and the HyperRHN, as hn.RHN has it by default."""
+GENERATED = 8
+"""How many steps, one after another, are compared before generation is timed."""
+
+TOLERANCE = 1e-5
+"""Between the paths of this package, in float32."""
+
+Named = dict[str, Tensor]
+
+
+class Problem(NamedTuple):
+    """A network of this package with its default initialisation, an input (T, B, I) and a cotangent (T, B, H)."""
+
+    network: Network
+    size: Size
+    ours: RecurrentNetwork
+    x: Tensor
+    cotangent: Tensor
+
+    def double(self) -> "Problem":
+        """The same numbers in float64."""
+        ours = make(self.network, self.size).double()
+        ours.load_state_dict(self.ours.state_dict())
+        x = self.x.detach().double().requires_grad_()
+        return self._replace(ours=ours, x=x, cotangent=self.cotangent.double())
+
+
+def make(network: Network, size: Size) -> RecurrentNetwork:
+    """A network of this size, in float32."""
+    config = ModelConfig(
+        network=network, hidden_size=size.H, hyper_size=size.K, hyper_embedding_size=size.Z, depth=DEPTH
+    )
+    return make_network(config, size.I)
+
+
+def make_problem(network: Network, size: Size) -> Problem:
+    """A problem; the same numbers at every call."""
+    torch.manual_seed(SEED)
+    ours = make(network, size)
+    x = torch.randn(size.T, size.B, size.I, requires_grad=True)
+    return Problem(network, size, ours, x, torch.randn(size.T, size.B, size.H))
+
+
+class Answer(NamedTuple):
+    """What a run gave, in its author's own form."""
+
+    output: Any = None
+    state: Any = None
+    gradients: Any = ()
+
+
+class Contender(ABC):
+    """Something that can be timed; `name` stands in the table."""
+
+    name: str
+    flops: Mapping[Quantity, int] = {}
+    """How many floating-point operations a run takes, where that is known."""
+    tolerance: float | None = None
+    """Its tensors are the reference's within max|a − b| ≤ tolerance · max(1, max|b|); None: its numbers are its own."""
+    state: Any = None
+    """What generation carries on from one run to the next."""
+
+    @abstractmethod
+    def run(self, quantity: Quantity) -> Answer:
+        """Do once what is timed."""
+
+    def prepare(self, quantity: Quantity) -> None:  # noqa: B027  most need nothing
+        """Do what a first run would do besides, without running."""
+
+    def named(self, answer: Answer) -> Named:
+        """The tensors of an answer under the names that `hn_names` gives; none where there is nothing to compare."""
+        return {}
+
+    def results(self, quantity: Quantity) -> Named:
+        """All that a run gives; of generation, the last of several steps from the zero state."""
+        self.state = None
+        for _ in range(GENERATED - 1 if quantity == "generation" else 0):
+            self.run(quantity)
+        return self.named(self.run(quantity))
+
+
+class TorchContender(Contender):
+    """A torch module, called as `output, state = call(x, state)`, with the gradients of `parameters`.
+
+    It takes the path `path` where it is of this package, and is compared with its reference after `named_gradients`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[Tensor, Any], tuple[Tensor, Any]],
+        parameters: Mapping[str, Tensor],
+        x: Tensor,
+        cotangent: Tensor,
+        *,
+        path: str = "reference",
+        tolerance: float | None = TOLERANCE,
+        named_gradients: Callable[[Named], Named] = dict,
+    ) -> None:
+        self.name, self.tolerance = name, tolerance
+        self._call, self._path, self._cotangent = call, path, cotangent
+        self._x, self._parameters = x, dict(parameters)
+        self._named_gradients = named_gradients
+
+    def run(self, quantity: Quantity) -> Answer:
+        """One forward pass, training step or step of generation."""
+        with torch.set_grad_enabled(quantity in ("training", "memory")), hn.use_backend(self._path):
+            state = self.state if quantity == "generation" else None
+            output, state = self._call(self._x, state)
+            if quantity == "generation":
+                self.state = state
+            if not torch.is_grad_enabled():
+                return Answer(output, state)
+            inputs = [self._x, *self._parameters.values()]
+            return Answer(output, state, torch.autograd.grad(output, inputs, self._cotangent))
+
+    def named(self, answer: Answer) -> Named:
+        """Output, state and gradients."""
+        gradients = dict(zip(self._parameters, answer.gradients[1:], strict=True)) if answer.gradients else {}
+        named = self._named_gradients(gradients) if gradients else {}
+        return hn_names(answer.output, answer.state, answer.gradients[:1], named)
+
+
+def hn_names(output: Tensor, state: Any, x_gradient: Sequence[Tensor], gradients: Mapping[str, Tensor]) -> Named:
+    """What every contender calls its tensors; a state's have numbers, whatever shape of layers stands before (B, ·)."""
+    states = (state,) if isinstance(state, Tensor) else tuple(state)
+    named = {"output": output.flatten(0, -2)}
+    named |= {f"final state {k}": tensor.flatten(0, -2) for k, tensor in enumerate(states)}
+    named |= dict(zip(["gradient of the input"], x_gradient, strict=False))
+    named |= {f"gradient of {name}": gradient for name, gradient in gradients.items()}
+    return {name: tensor.detach() for name, tensor in named.items()}
+
+
+def ours(problem: Problem, path: str) -> TorchContender:
+    """A network of this package on one of its paths."""
+    return TorchContender(
+        path, problem.ours, dict(problem.ours.named_parameters()), problem.x, problem.cotangent, path=path
+    )
+
+
+def our_cell(problem: Problem, path: str) -> TorchContender:
+    """Its cell, which reads one (B, I)."""
+    cell = problem.ours.cell(0)
+    return TorchContender(
+        f"{path} cell",
+        lambda x, state: cell(x[0], state),
+        dict(cell.named_parameters()),
+        problem.x,
+        problem.cotangent,
+        path=path,
+    )
+
+
+def torch_lstm(problem: Problem) -> TorchContender:
+    """torch.nn.LSTM of the same size: what times are divided by. Its numbers are its own and compared with nothing."""
+    lstm = torch.nn.LSTM(problem.size.I, problem.size.H)
+    parameters = dict(lstm.named_parameters())
+    return TorchContender("nn.LSTM", lstm, parameters, problem.x, problem.cotangent, tolerance=None)
+
+
+def torch_lstm_cell(problem: Problem) -> TorchContender:
+    """torch.nn.LSTMCell of the same size."""
+    cell = torch.nn.LSTMCell(problem.size.I, problem.size.H)
+
+    def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = cell(x[0], state)
+        return state[0], state
+
+    parameters = dict(cell.named_parameters())
+    return TorchContender("nn.LSTMCell", call, parameters, problem.x, problem.cotangent, tolerance=None)

@@ -1,0 +1,76 @@
+"""labml_nn's HyperLSTM (version 0.5.1) with the weights of one of ours."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hypernetworks.bench.contender import Problem, TorchContender
+from hypernetworks.interop import hyper_lstm_from_labml
+
+TOLERANCE = 1e-4
+"""Looser than between our own paths: each sums in an order of its own, in float32."""
+
+
+def is_installed() -> bool:
+    """Whether it can be imported."""
+    return find_spec("labml_nn") is not None
+
+
+def network_like(problem: Problem) -> nn.Module:
+    """Their network, computing what `problem.ours` computes."""
+    from labml_nn.hypernetworks.hyper_lstm import HyperLSTM  # pyright: ignore[reportMissingImports]
+
+    size = problem.size
+    theirs = HyperLSTM(size.I, size.H, size.K, size.Z, 1)
+    theirs.load_state_dict(_in_their_places(theirs.state_dict(), dict(problem.ours.named_parameters())))
+    return theirs
+
+
+def _in_their_places(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our parameters under their names: every element goes back to where the conversion to ours takes it from.
+
+    That conversion only moves elements, so what it makes of their running numbers tells where each came from.
+    """
+    lengths = [tensor.numel() for tensor in theirs.values()]
+    numbers = torch.arange(sum(lengths), dtype=torch.float64).split(lengths)  # whole numbers up to 2^53 are exact
+    numbered = {name: part.view_as(theirs[name]) for (name, part) in zip(theirs, numbers, strict=True)}
+    values = torch.empty(sum(lengths))
+    for name, places in hyper_lstm_from_labml(numbered).named_parameters():
+        values[places.detach().long()] = ours[name].detach()
+    return {name: part.view_as(theirs[name]) for (name, part) in zip(theirs, values.split(lengths), strict=True)}
+
+
+def _our_names(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients under our names: they move as the weights do."""
+    return dict(hyper_lstm_from_labml(gradients).named_parameters())
+
+
+def labml_network(problem: Problem) -> TorchContender:
+    """Their network."""
+    network = network_like(problem)
+    return TorchContender(
+        "labml_nn",
+        network,
+        dict(network.named_parameters()),
+        problem.x,
+        problem.cotangent,
+        tolerance=TOLERANCE,
+        named_gradients=_our_names,
+    )
+
+
+def labml_cell(problem: Problem) -> TorchContender:
+    """Their cell, which reads one (B, I)."""
+    cell: Any = network_like(problem).get_submodule("cells.0")
+    zeros = tuple(torch.zeros(problem.size.B, n) for n in problem.ours.cell(0).state_sizes)
+
+    def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state = cell(x[0], *(zeros if state is None else state))
+        return state[0], state
+
+    return TorchContender(
+        "labml_nn cell", call, dict(cell.named_parameters()), problem.x, problem.cotangent, tolerance=TOLERANCE
+    )

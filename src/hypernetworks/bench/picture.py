@@ -1,0 +1,183 @@
+"""The figures as a picture, with matplotlib (the extra `plot`): ratios to nn.LSTM as bars, curves as lines."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from hypernetworks.bench.figures import Figure, Group
+from hypernetworks.bench.sizes import QUANTITIES, WHAT
+from hypernetworks.bench.table import MB, MS
+
+COLOURS = {
+    "native": "#1f6fb4",
+    "compiled": "#56a3a6",
+    "reference": "#9ecae1",
+    "labml_nn": "#e6892e",
+    "jax": "#7a5aa6",
+    "products": "#b0b0b0",
+    "nn.LSTM": "#333333",
+}
+"""Of each contender; a cell has that of its network."""
+
+BAR, GAP = 0.19, 0.6
+"""Inches from one bar to the next, and how many bars would fit between two networks."""
+NOTE = 0.36
+"""The part of a panel's width that is kept for the numbers beside the bars."""
+AXES = {"T": "T, time steps", "B": "B, batch", "H": "H = I, hidden and input size"}
+
+Panel = list[Figure]
+
+
+class Row(NamedTuple):
+    """Panels side by side, of which `width` would fit; how high they are, and what draws one."""
+
+    panels: list[Panel]
+    width: int
+    inches: float
+    draw: Callable[[Any, Panel], None]
+
+
+def draw(figures: Sequence[Figure], title: str) -> str:
+    """An SVG: for each quantity a panel of bars for each size; then for each network its curves.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
+    rows = [*_rows_of_bars(figures), *_rows_of_curves(figures)]
+    heights = [row.inches for row in rows]
+    canvas = Canvas(figsize=(15, 0.4 + sum(heights)), layout="constrained")
+    parts = canvas.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, row in zip(parts, rows, strict=True):
+        places = part.subplots(1, row.width, squeeze=False)[0]
+        for axes, panel in zip(places, row.panels, strict=False):
+            row.draw(axes, panel)
+        for axes in places[len(row.panels) :]:
+            axes.set_axis_off()
+    canvas.suptitle(title, fontsize=9)
+    FigureCanvasSVG(canvas)
+    picture = io.StringIO()
+    with rc_context({"svg.hashsalt": "hypernetworks"}):  # the same figures make the same file
+        canvas.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+def _together(figures: Sequence[Figure], key: Callable[[Figure], Any]) -> list[Panel]:
+    """The figures of each key, in the order in which the keys come."""
+    groups: dict[Any, Panel] = {}
+    for figure in figures:
+        groups.setdefault(key(figure), []).append(figure)
+    return list(groups.values())
+
+
+def _rows_of_bars(figures: Sequence[Figure]) -> list[Row]:
+    rows = []
+    for quantity in QUANTITIES:
+        those = [figure for figure in figures if figure.quantity == quantity and figure.size.axis is None]
+        if panels := _together(those, lambda figure: figure.size):
+            inches = 1.0 + BAR * max(_bars(panel)[-1].y + 1 for panel in panels)
+            rows.append(Row(panels, max(2, len(panels)), inches, _draw_bars))
+    return rows
+
+
+def _rows_of_curves(figures: Sequence[Figure]) -> list[Row]:
+    along = [figure for figure in figures if figure.size.axis is not None]
+    networks = _together(along, lambda figure: figure.network)
+    by_axis = [_together(those, lambda figure: (figure.size.axis, figure.quantity)) for those in networks]
+    return [Row(panels, len(panels), 3.1, _draw_curves) for panels in by_axis]
+
+
+class Bar(NamedTuple):
+    """A bar of a panel: where it stands, and the ratio that it shows; no ratio where there is no figure."""
+
+    y: float
+    label: str
+    ratio: float | None
+    colour: str
+    note: str
+
+
+def _bars(panel: Panel) -> list[Bar]:
+    """A bar for each figure but nn.LSTM's own, network by network."""
+    bars: list[Bar] = []
+    y = 0.0
+    for those in _together(panel, lambda figure: figure.network):
+        group = Group(those)
+        for figure in those:
+            if figure.contender.startswith("nn.LSTM"):
+                continue
+            ratio = group.to(figure, "nn.LSTM")
+            note = "no figure" if ratio is None else f"{ratio:.2f}×  {_amount(figure)}"
+            colour = COLOURS[figure.contender.removesuffix(" cell")]
+            bars.append(Bar(y, f"{figure.network} · {figure.contender}", ratio, colour, note))
+            y += 1
+        y += GAP
+    return bars
+
+
+def _amount(figure: Figure) -> str:
+    scale, unit = _unit(figure)
+    value = min(figure.values) * scale
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def _unit(figure: Figure) -> tuple[float, str]:
+    return (MB, "MB") if figure.quantity == "memory" else (MS, "ms")
+
+
+def _draw_bars(axes: Any, panel: Panel) -> None:
+    """Ratios on a logarithmic axis, from 1: to the right where nn.LSTM takes less, to the left where it takes more."""
+    bars = _bars(panel)
+    for bar in bars:
+        end = 1.0 if bar.ratio is None else bar.ratio
+        axes.barh(bar.y, end - 1, left=1, height=0.8, color=bar.colour)
+        place = (max(end, 1), bar.y)
+        axes.annotate(bar.note, place, (3, 0), textcoords="offset points", va="center", fontsize=6.5)
+    ratios = [bar.ratio for bar in bars if bar.ratio is not None]
+    least, most = min([1.0, *ratios]) * 0.9, max([1.6, *ratios])
+    axes.set_xscale("log")
+    axes.set_xlim(least, least * (most / least) ** (1 / (1 - NOTE)))
+    axes.set_ylim(bars[-1].y + 0.7, -0.7)
+    axes.axvline(1, color=COLOURS["nn.LSTM"], linewidth=1)
+    axes.set_yticks([bar.y for bar in bars], [bar.label for bar in bars], fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    steps = (0.5, 1, 2, 5, 10, 20) if most / least < 40 else (0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+    ticks = [step for step in steps if least <= step <= most]
+    axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks], fontsize=7)
+    axes.set_xticks([], minor=True)
+    axes.set_title(f"{WHAT[panel[0].quantity]}, over nn.LSTM's\n{panel[0].size}", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_curves(axes: Any, panel: Panel) -> None:
+    """A line for each contender, both axes logarithmic."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    size, axis = panel[0].size, panel[0].size.axis
+    assert axis is not None
+    scale, unit = _unit(panel[0])
+    for points in _together([figure for figure in panel if figure.values], lambda figure: figure.contender):
+        x = [getattr(figure.size, axis) for figure in points]
+        y = [min(figure.values) * scale for figure in points]
+        name = points[0].contender
+        style = "--" if name in ("products", "nn.LSTM") else "-"
+        axes.plot(x, y, style, color=COLOURS[name], marker="o", markersize=3, linewidth=1.3, label=name)
+    numbers = sorted({getattr(figure.size, axis) for figure in panel})
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.25)
+    fixed = [letter for letter in "TBIHKZ" if letter != axis and (axis, letter) != ("H", "I")]
+    numbers = ", ".join(f"{letter} {getattr(size, letter)}" for letter in fixed)
+    axes.set_title(f"{panel[0].network}, {WHAT[panel[0].quantity]}\n{numbers}", fontsize=8)
+    axes.set_xlabel(AXES[axis], fontsize=8)
+    axes.set_ylabel(unit, fontsize=8)
+    axes.legend(fontsize=6.5)

@@ -1,0 +1,90 @@
+"""The matrix products that no HyperLSTM of this size can do without, alone: what there is to lose beside them.
+
+    forward    once   [W_x; Ŵ_x] x                                           for all N = T·B rows
+               per t  [W_h; Ŵ_h] h,  Û ĥ,  P ĥ,  D_a z_a (12 blocks)
+    backward   per t  the transposed ones of these, from their outputs' gradients to their inputs'
+               once   that of [W_x; Ŵ_x], and for each weight its gradient over all N rows
+
+G gates together: 4H + 4K rows of x and of h. The products of D are batched (torch.bmm), all others are torch.mm.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hypernetworks.bench.contender import Answer, Contender
+from hypernetworks.bench.sizes import Quantity, Size
+
+BLOCKS = 12
+"""z and d for each of h, x, b and each of four gates."""
+
+
+class Product(NamedTuple):
+    """`times` products, one after another, of (m, k) by (k, n); `blocks` of them side by side where it is not 1."""
+
+    times: int
+    m: int
+    k: int
+    n: int
+    blocks: int = 1
+
+    @property
+    def flops(self) -> int:
+        """A multiplication and an addition for each of blocks·m·k·n, every time."""
+        return 2 * self.times * self.blocks * self.m * self.k * self.n
+
+
+def forward_products(size: Size) -> list[Product]:
+    """Those of the forward pass."""
+    T, B, I, H, K, Z = size[1:7]
+    G = 4 * H + 4 * K
+    return [
+        Product(1, T * B, I, G),
+        Product(T, B, H, G),
+        Product(T, B, K, 4 * K),
+        Product(T, B, K, BLOCKS * Z),
+        Product(T, B, Z, H, BLOCKS),
+    ]
+
+
+def backward_products(size: Size) -> list[Product]:
+    """Those of the backward pass: for each (m, k) by (k, n), its input's gradient (m, n) by (n, k); then the weights'."""
+    N = size.T * size.B
+    forward = forward_products(size)
+    to_inputs = [Product(times, m, n, k, blocks) for times, m, k, n, blocks in forward]
+    to_weights = [Product(1, k, N, n, blocks) for _, _, k, n, blocks in forward]
+    return to_inputs + to_weights
+
+
+class Products(Contender):
+    """The products as a contender; they compute nothing that could be compared."""
+
+    name = "products"
+
+    def __init__(self, size: Size) -> None:
+        forward = forward_products(size)
+        training = forward + backward_products(size)
+        self.flops = {
+            "forward": sum(product.flops for product in forward),
+            "training": sum(product.flops for product in training),
+        }
+        self._operands = {"forward": _operands(forward), "training": _operands(training)}
+
+    def run(self, quantity: Quantity) -> Answer:
+        """Multiply, one product after another."""
+        for times, a, b, out in self._operands[quantity]:
+            multiply = torch.mm if a.dim() == 2 else torch.bmm
+            for _ in range(times):
+                multiply(a, b, out=out)
+        return Answer()
+
+
+def _operands(products: list[Product]) -> list[tuple[int, Tensor, Tensor, Tensor]]:
+    """For each product its operands and a place for its answer; b is stored as a weight is, (n, k)."""
+    made = []
+    for times, m, k, n, blocks in products:
+        leading = () if blocks == 1 else (blocks,)
+        a, b = torch.randn(*leading, m, k), torch.randn(*leading, n, k).mT
+        made.append((times, a, b, torch.empty(*leading, m, n)))
+    return made

@@ -1,0 +1,57 @@
+"""The sizes that are measured.
+
+T time, B batch, I input, H hidden, K hyper hidden, Z embedding; plain networks have no K and Z.
+"""
+
+from typing import Literal, NamedTuple
+
+Quantity = Literal["forward", "training", "generation", "memory"]
+QUANTITIES: tuple[Quantity, ...] = ("forward", "training", "generation", "memory")
+WHAT: dict[Quantity, str] = {
+    "forward": "forward, no gradients",
+    "training": "training step: forward and backward",
+    "generation": "generation: one step (of cells over torch's cell)",
+    "memory": "peak memory of a training step",
+}
+"""What a quantity is, in words."""
+
+Axis = Literal["T", "B", "H"]
+
+
+class Size(NamedTuple):
+    """A size with its name; `axis` is what grows along a curve that the size is a point of."""
+
+    name: str
+    T: int
+    B: int
+    I: int
+    H: int
+    K: int
+    Z: int
+    axis: Axis | None = None
+
+    def __str__(self) -> str:
+        """The name, and every number unless the name is one."""
+        numbers = ", ".join(f"{letter} {getattr(self, letter)}" for letter in "TBIHKZ")
+        return f"{self.name} ({numbers})"
+
+
+SIZES: dict[str, Size] = {
+    size.name: size
+    for size in (
+        Size("small", 128, 32, 256, 256, 64, 16),
+        Size("labml", 512, 2, 512, 512, 16, 16),
+        Size("ptb", 100, 128, 128, 1000, 128, 16),
+    )
+}
+"""A mid-sized one, labml_nn's own experiment, and the paper's Penn Treebank."""
+
+ONE_STEP = Size("one step", 1, 1, 512, 512, 16, 16)
+"""What one call of generation reads and makes."""
+
+CURVES: dict[Axis, list[Size]] = {
+    "T": [Size(f"T = {T}", T, 1, 64, 64, 16, 16, "T") for T in (128, 512, 2048, 8192)],
+    "B": [Size(f"B = {B}", 32, B, 256, 256, 64, 16, "B") for B in (1, 4, 16, 64, 256)],
+    "H": [Size(f"H = {H}", 32, 16, H, H, 64, 16, "H") for H in (64, 128, 256, 512, 1024)],
+}
+"""One number grows, the others stay; along H the input grows with it."""

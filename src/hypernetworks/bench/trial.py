@@ -1,0 +1,88 @@
+"""One network at one size: check every contender, then measure those that passed."""
+
+from contextlib import nullcontext
+from functools import cached_property, partial
+
+from hypernetworks.bench.contender import Contender, Problem, make_problem
+from hypernetworks.bench.figures import Figure, Group
+from hypernetworks.bench.lineup import MAKERS, is_ours, lineup
+from hypernetworks.bench.memory import peak_memory
+from hypernetworks.bench.parity import Verdict, check
+from hypernetworks.bench.sizes import Quantity, Size
+from hypernetworks.bench.timing import occupied_core, time_in_turn
+from hypernetworks.text.model import Network
+
+Values = dict[str, list[float]]
+
+
+class Trial:
+    """A network, an input and the contenders, made when they are first needed.
+
+    repeats: rounds; busy: as many again while a core is occupied; with_compiled: the compiled path, too.
+    """
+
+    def __init__(self, network: Network, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
+        self.network: Network = network
+        self.size = size
+        self.repeats, self.busy, self.with_compiled = repeats, busy, with_compiled
+        self._made: dict[str, Contender] = {}
+        self._verdicts: dict[Quantity, dict[str, Verdict]] = {}
+
+    @cached_property
+    def _problem(self) -> Problem:
+        return make_problem(self.network, self.size)
+
+    def measure(self, quantity: Quantity) -> Group:
+        """The figures of a quantity."""
+        busy: Values = {}
+        if quantity == "memory":
+            # it is that of a training step, and is trusted where that is
+            verdicts, values = self._memory(self._check("training"))
+        else:
+            verdicts = self._check(quantity)
+            runs = {name: partial(self._made[name].run, quantity) for name in _passed(verdicts)}
+            values = time_in_turn(runs, self.repeats)
+            with occupied_core() if self.busy else nullcontext():
+                chosen = {name: run for name, run in runs.items() if is_ours(name) or name.startswith("nn.LSTM")}
+                busy = time_in_turn(chosen, self.repeats) if self.busy else {}
+        return Group(
+            [
+                Figure(
+                    quantity=quantity,
+                    size=self.size,
+                    network=self.network,
+                    contender=name,
+                    values=tuple(values.get(name, ())),
+                    busy=tuple(busy.get(name, ())),
+                    difference=verdicts[name].difference,
+                    refusal=verdicts[name].refusal,
+                    flops=self._made[name].flops.get(quantity),
+                )
+                for name in lineup(self._problem, quantity, self.with_compiled)
+            ]
+        )
+
+    def _check(self, quantity: Quantity) -> dict[str, Verdict]:
+        """The verdict on every contender that there is for a quantity, made once."""
+        if quantity not in self._verdicts:
+            names = lineup(self._problem, quantity, self.with_compiled)
+            self._made |= {name: MAKERS[name](self._problem) for name in names if name not in self._made}
+            contenders = {name: self._made[name] for name in names}
+            self._verdicts[quantity] = check(self._problem, contenders, quantity)
+        return self._verdicts[quantity]
+
+    def _memory(self, verdicts: dict[str, Verdict]) -> tuple[dict[str, Verdict], Values]:
+        """Bytes of each that passed; where measuring fails the verdict says so."""
+        values: Values = {}
+        verdicts = dict(verdicts)
+        names = lineup(self._problem, "memory", self.with_compiled)
+        for name in [name for name in _passed(verdicts) if name in names]:
+            try:
+                values[name] = [float(peak_memory(self.network, name, self.size))]
+            except RuntimeError as error:
+                verdicts[name] = Verdict(refusal=str(error))
+        return verdicts, values
+
+
+def _passed(verdicts: dict[str, Verdict]) -> list[str]:
+    return [name for name, verdict in verdicts.items() if verdict.refusal is None]
