@@ -125,9 +125,9 @@ def test_the_key_holds_all_that_matters(monkeypatch, tmp_path):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the flag is x86's")
 def test_narrow_vectors(tmp_path):
     given = environment(tmp_path, HYPERNETWORKS_CXXFLAGS="-march=x86-64 -O1")
+    chosen = ["-p", "no:randomly", "-k", "odd_sizes or packed", "--timeout", "250"]
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-k", "odd_sizes or packed", "--timeout", "250"]
-        + [str(Path(__file__).with_name("test_parity.py"))],
+        [sys.executable, "-m", "pytest", "-q", *chosen, str(Path(__file__).with_name("test_parity.py"))],
         env=given,
         capture_output=True,
         text=True,

@@ -127,13 +127,13 @@ def test_wrong_batch_sizes_are_an_error(sizes):
 
 
 def test_other_dtypes_and_devices_are_an_error():
-    op, given = arguments(NATIVE["HyperLSTM"], grad=False)
+    _, given = arguments(NATIVE["HyperLSTM"], grad=False)
     with pytest.raises(TypeError, match=r"serve float32 and float64, got torch\.float16"):
         torch.ops.hypernetworks.lstm(*(v.half() if isinstance(v, torch.Tensor) else v for v in given))
     for wrong in (torch.float32, torch.int64):
         others = list(given)
         others[3] = others[3].to(wrong)
-        with pytest.raises(TypeError, match="should be torch.float64 on the CPU"):
+        with pytest.raises(TypeError, match=r"should be torch\.float64 on the CPU"):
             torch.ops.hypernetworks.lstm(*others)
 
 
@@ -142,7 +142,7 @@ def test_half_of_a_norm_or_of_a_hyper_cell_is_an_error():
     for missing in ("gain", "hyper_cell_shift", "D", "bias"):
         others = list(given)
         others[op.inputs.index(missing)] = None
-        with pytest.raises(ValueError, match="come together, got only|has a bias, got none"):
+        with pytest.raises(ValueError, match=r"come together, got only|has a bias, got none"):
             torch.ops.hypernetworks.lstm(*others)
 
 
