@@ -84,7 +84,7 @@ class Contender(ABC):
         """Do once what is timed."""
 
     def prepare(self, quantity: Quantity) -> None:  # noqa: B027  most need nothing
-        """Do what a first run would do besides, without running."""
+        """Do what a first run would do besides."""
 
     def named(self, answer: Answer) -> Named:
         """The tensors of an answer under the names that `hn_names` gives; none where there is nothing to compare."""
@@ -132,6 +132,11 @@ class TorchContender(Contender):
                 return Answer(output, state)
             inputs = [self._x, *self._parameters.values()]
             return Answer(output, state, torch.autograd.grad(output, inputs, self._cotangent))
+
+    def prepare(self, quantity: Quantity) -> None:
+        """Let the compiled path compile."""
+        if self._path == "compiled":
+            self.run(quantity)
 
     def named(self, answer: Answer) -> Named:
         """Output, state and gradients."""

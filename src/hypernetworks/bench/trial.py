@@ -3,6 +3,8 @@
 from contextlib import nullcontext
 from functools import cached_property, partial
 
+import torch
+
 from hypernetworks.bench.contender import Contender, Problem, make_problem
 from hypernetworks.bench.figures import Figure, Group
 from hypernetworks.bench.lineup import MAKERS, is_ours, lineup
@@ -68,6 +70,8 @@ class Trial:
             names = lineup(self._problem, quantity, self.with_compiled)
             self._made |= {name: MAKERS[name](self._problem) for name in names if name not in self._made}
             contenders = {name: self._made[name] for name in names}
+            if self.with_compiled:
+                torch.compiler.reset()  # it refuses to compile a step for more than a few networks and sizes
             self._verdicts[quantity] = check(self._problem, contenders, quantity)
         return self._verdicts[quantity]
 
