@@ -6,11 +6,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test sanitize lint format bench docs clean help
+.PHONY: demo test test-long sanitize lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
+	@echo "make test-long  the tests that compile for half a minute and more, too"
 	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
@@ -32,6 +33,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2
+
+test-long: $(READY)
+	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2
 
 # The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them.
 SANITIZED := HYPERNETWORKS_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1" \

@@ -1,5 +1,7 @@
 """The compiled path: the step of every network as one graph, equal to the reference."""
 
+import os
+
 import pytest
 import torch
 
@@ -12,7 +14,14 @@ from .parity import both, given, network_of, state_of, worst
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("name", ["LSTM-norm", "RHN", "HyperLSTM", "HyperGRU", "HyperRNN", "HyperRNN-full", "HyperRHN"])
+# each takes 10 to 40 seconds to compile
+LONG = ["HyperGRU", "HyperRNN", "HyperRNN-full", "HyperRHN"]
+long = pytest.mark.skipif(
+    "HYPERNETWORKS_LONG" not in os.environ, reason="takes half a minute: HYPERNETWORKS_LONG=1 runs it"
+)
+
+
+@pytest.mark.parametrize("name", ["LSTM-norm", "RHN", "HyperLSTM", *(pytest.param(name, marks=long) for name in LONG)])
 def test_equal_to_the_reference(name):
     torch._dynamo.reset()
     network = network_of(FAMILIES[name], 3, 5)
