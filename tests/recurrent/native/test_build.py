@@ -68,6 +68,43 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     falls_back(environment(tmp_path), "set XDG_CACHE_HOME to a folder to write to")
 
 
+def test_no_home_folder(tmp_path):
+    given = environment(tmp_path, XDG_CACHE_HOME="")
+    del given["HOME"]
+    nobody = "import pwd\ndef none(uid):\n    raise KeyError\npwd.getpwuid = none\n"
+    process = start(given, nobody + USE)
+    said, complaint = process.communicate()
+    assert (process.returncode, said) == (0, "False\n"), complaint
+    assert complaint.count("\n") == 1
+    assert "there is no home folder to build in: set XDG_CACHE_HOME" in complaint
+
+
+@pytest.mark.xfail(reason="an error beside the two that are expected ends the program", strict=True)
+@pytest.mark.parametrize("variable", ["CXX", "HYPERNETWORKS_CXXFLAGS"])
+def test_a_quote_that_is_not_closed(tmp_path, variable):
+    falls_back(environment(tmp_path, **{variable: 'g++ "'}), variable)
+
+
+@pytest.mark.xfail(reason="the line does not say what to do", strict=True)
+def test_a_compiler_that_is_no_program(tmp_path):
+    (tmp_path / "c++").write_text("none")
+    (tmp_path / "c++").chmod(0o700)
+    falls_back(environment(tmp_path, CXX=str(tmp_path / "c++")), "set CXX")
+
+
+@pytest.mark.xfail(reason="what a compiler says is taken for UTF-8", strict=True)
+def test_a_compiler_that_speaks_another_encoding(tmp_path):
+    (tmp_path / "c++").write_text("#!/bin/sh\nprintf 'k\\351\\n' >&2\nprintf 'k\\351\\n'\nexit 1\n")
+    (tmp_path / "c++").chmod(0o700)
+    falls_back(environment(tmp_path, CXX=str(tmp_path / "c++")), "the C++ compiler failed")
+
+
+@pytest.mark.xfail(reason="the sources are read in the locale's encoding", strict=True)
+def test_a_locale_without_utf8(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    falls_back(environment(tmp_path, CXX="false", **plain), "the C++ compiler failed")
+
+
 def test_a_library_that_is_none(tmp_path):
     given = environment(tmp_path)
     folder = tmp_path / "cache" / "hypernetworks" / "native"
@@ -136,7 +173,7 @@ def test_narrow_vectors(tmp_path):
     given = environment(tmp_path, HYPERNETWORKS_CXXFLAGS="-march=x86-64 -O1")
     chosen = ["-p", "no:randomly", "-k", "odd_sizes or packed", "--timeout", "250"]
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *chosen, str(Path(__file__).with_name("test_parity.py"))],
+        [sys.executable, "-m", "pytest", "-v", *chosen, str(Path(__file__).with_name("test_parity.py"))],
         env=given,
         capture_output=True,
         text=True,
