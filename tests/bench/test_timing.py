@@ -41,7 +41,7 @@ def test_the_occupied_core_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
         return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", remember)
-    with pytest.raises(KeyboardInterrupt), occupied_core():
+    with pytest.raises(KeyboardInterrupt), occupied_core():  # noqa: PT012
         time.sleep(0.3)
         assert started[0].poll() is None  # it found its parent, and goes on
         raise KeyboardInterrupt
