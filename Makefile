@@ -12,7 +12,7 @@ help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
 	@echo "make test-long  the tests that compile for half a minute and more, too"
-	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
+	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
 	@echo "make docs   build the documentation into docs/_build"
@@ -37,8 +37,8 @@ test: $(READY)
 test-long: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2
 
-# The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them. The compiler
-# runs without it, where it is several times as fast.
+# The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them;
+# the compiler runs without it.
 SANITIZED := HYPERNETWORKS_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1" \
 	XDG_CACHE_HOME="$(abspath $(VENV))/sanitized"
 RUNTIME := LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \

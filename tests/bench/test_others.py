@@ -38,5 +38,5 @@ def test_a_wrong_weight_shows(name: str) -> None:
     reference = ours(problem, "reference")
     with torch.no_grad():
         problem.ours.cell(0).get_parameter("hyper.p")[-1] += 0.1
-    verdict = check(problem, {"reference": reference, name: contender}, "training")[name]
+    verdict = check(problem, {"reference": reference, name: contender}, "forward")[name]
     assert verdict.refusal is not None

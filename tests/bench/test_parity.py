@@ -31,7 +31,7 @@ def test_beyond_it_a_path_may_be_as_wrong_as_float32_itself_and_not_more() -> No
     verdict = judge(named(1 - 0.9 * allowed), reference, exact, 1e-5)
     assert verdict.refusal is None
     assert verdict.difference == pytest.approx(2e-5 + 0.9 * allowed, rel=0.02)
-    assert "output is wrong by" in (judge(named(1 - 1.1 * allowed), reference, exact, 1e-5).refusal or "")
+    assert "output differs from float64 by" in (judge(named(1 - 1.1 * allowed), reference, exact, 1e-5).refusal or "")
 
 
 def test_an_exact_reference_allows_the_tolerance_alone() -> None:

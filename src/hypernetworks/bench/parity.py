@@ -67,7 +67,7 @@ def judge(given: Named, reference: Named, exact: Named, tolerance: float) -> Ver
         allowed = max(tolerance, ROUNDING * distance(reference[name], exact[name]))
         error = distance(given[name], exact[name])
         if not error <= allowed:
-            return Verdict(largest, f"{name} is wrong by {error:.1e}, allowed is {allowed:.1e}")
+            return Verdict(largest, f"{name} differs from float64 by {error:.1e}, allowed is {allowed:.1e}")
     return Verdict(largest)
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,19 @@ def use_backend(name: str) -> Iterator[None]:
 
 @functools.cache
 def compiled(step: Callable) -> Callable:
-    """The step through torch.compile, as one graph: a break in it is an error."""
-    return torch.compile(step, fullgraph=True)
+    """The step through torch.compile, as one graph: a break in it is an error.
+
+    All networks of a kind share it, whatever their sizes and settings, so it is compiled as often as these ask for.
+    """
+    run = torch.compile(step, fullgraph=True)
+
+    def compiled_step(*given: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return step(*given)  # it is being compiled already, as a part of something larger
+        with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=4096):
+            return run(*given)
+
+    return compiled_step
 
 
 def native_wanted() -> bool:
@@ -71,10 +83,22 @@ _DTYPES = (torch.float32, torch.float64)
 
 def native_serves(tensors: Iterable[Tensor | None]) -> bool:
     """Whether the native path serves these tensors, here and now, and is there."""
-    for tensor in tensors:
-        if tensor is not None and not (tensor.is_cpu and tensor.dtype in _DTYPES and type(tensor) in _KINDS):
-            return False
-    return not _transformed() and _built()
+    return all(tensor is None or _plain(tensor) for tensor in tensors) and not _transformed() and _built()
+
+
+def _plain(tensor: Tensor) -> bool:
+    """A dense tensor of a served dtype on the CPU, whose memory holds the numbers that it stands for."""
+    dense = tensor.is_cpu and tensor.layout is torch.strided
+    if not (dense and tensor.dtype in _DTYPES and type(tensor) in _KINDS):
+        return False
+    # a tracer cannot see these; what it compiles hands the operator tensors with memory of their own
+    return torch.compiler.is_compiling() or not (tensor.is_neg() or tensor._is_zerotensor())
+
+
+def outside_of_torch() -> bool:
+    """Whether a kernel may be called without torch's knowing: nothing traces what is done, and tensors have memory."""
+    watched = torch.compiler.is_compiling() or torch._C._is_tracing()
+    return not watched and torch._C._len_torch_dispatch_stack() == 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _transformed() -> bool:

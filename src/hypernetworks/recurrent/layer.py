@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .backend import backend, compiled, native_serves, native_wanted
+from .backend import backend, compiled, native_serves, native_wanted, outside_of_torch
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp
 
@@ -195,7 +195,7 @@ def _native_call(
     if cell.native is None or not native_wanted() or steps.batch == 0:
         return None
     one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None
-    one_step = one_step and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    one_step = one_step and not torch.is_grad_enabled() and outside_of_torch()
     if steps.time == 1 and not one_step and backend() == "auto":
         return None  # packing the weights for one product costs more than it saves
     served = cell.native_parameters()

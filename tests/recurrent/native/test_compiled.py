@@ -45,3 +45,22 @@ def test_the_step_of_a_cell_is_compiled(monkeypatch):
         cell(torch.randn(2, 3))
     hn.recurrent.backend.compiled.cache_clear()
     assert compiled == [{"fullgraph": True}]  # once, and a break in the graph would be an error
+
+
+def test_more_networks_than_torch_compiles_by_default():
+    # only the limits: ten sizes of a real compiler would take minutes
+    torch._dynamo.reset()
+    hn.recurrent.backend.compiled.cache_clear()
+    real = torch.compile
+    try:
+        torch.compile = lambda step, **options: real(step, backend="eager", **options)
+        for size in range(3, 14):
+            network = hn.LSTM(size, size + 2, layer_norm=size % 2 == 0)
+            x = torch.randn(3, 2, size)
+            with hn.use_backend("compiled"):
+                output, _ = network(x)
+            with hn.use_backend("reference"):
+                assert worst([output], [network(x)[0]]) <= 1e-6
+    finally:
+        torch.compile = real
+        hn.recurrent.backend.compiled.cache_clear()

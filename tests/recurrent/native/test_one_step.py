@@ -9,6 +9,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize
 
 import hypernetworks as hn
@@ -83,6 +84,24 @@ def test_weights_changed_replaced_and_moved(cell, x, state):
     same_as_reference(cell, x, state)
     cell.load_state_dict({name: torch.randn_like(tensor) for name, tensor in cell.state_dict().items()})
     same_as_reference(cell, x, state)
+
+
+def test_a_weight_turned_or_spread_where_it_lies():
+    square = hn.LSTMCell(16, 4, dtype=torch.float64)
+    x = torch.randn(2, 16, dtype=torch.float64)
+    same_as_reference(square, x, None)
+    square.weight_x.data = square.weight_x.data.t()
+    same_as_reference(square, x, None)
+    square.weight_x.data = square.weight_x.data[:1].expand(16, 16)
+    same_as_reference(square, x, None)
+
+
+@native_families
+def test_tensors_without_memory(family):
+    network = network_of(family, 3, 5)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), hn.use_backend("native"):
+        output, _ = network(mode.from_tensor(torch.randn(1, 2, 3, dtype=torch.float64)))
+    assert output.shape == (1, 2, 5)
 
 
 def test_other_dtype_and_thread_count(cell, x, state):

@@ -147,6 +147,16 @@ def test_half_of_a_norm_or_of_a_hyper_cell_is_an_error():
 
 
 @native_families
+def test_what_is_required_and_missing_is_an_error(family):
+    op, given = arguments(family, grad=False)
+    for k, name in enumerate(op.inputs):
+        if name not in op.optional:
+            missing = [*given[:k], None, *given[k + 1 :]]
+            with pytest.raises((TypeError, RuntimeError, AttributeError, AssertionError)):
+                getattr(torch.ops.hypernetworks, op.name)(*missing)
+
+
+@native_families
 def test_results_of_another_call_are_an_error_in_backward(family):
     op, given = arguments(family, grad=False)
     results = getattr(torch.ops.hypernetworks, op.name)(*given)

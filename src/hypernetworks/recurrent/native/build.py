@@ -40,10 +40,18 @@ class BuildError(RuntimeError):
 def library() -> ctypes.CDLL | None:
     """The kernels, built if need be; None, after one line in the log, where they cannot be had."""
     try:
-        return ctypes.CDLL(str(ensure()))
-    except (BuildError, OSError) as error:
+        return _load(ensure())
+    except BuildError as error:
         log.warning("no native kernels, the reference path serves: %s", " ".join(str(error).split()))
         return None
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        mend = f"remove {path}, or set XDG_CACHE_HOME to a folder that programs may be run from"
+        raise BuildError(f"the library cannot be loaded ({error}): {mend}") from error
 
 
 def ensure() -> Path:
@@ -70,7 +78,7 @@ def ensure() -> Path:
 
 def find_compiler() -> list[str]:
     """The C++ compiler as a command: $CXX, or the first of c++, g++, clang++ that there is."""
-    asked = shlex.split(os.environ.get("CXX", ""))
+    asked = _words("CXX")
     for command in [asked] if asked else [["c++"], ["g++"], ["clang++"]]:
         if found := shutil.which(command[0]):
             return [found, *command[1:]]
@@ -78,10 +86,17 @@ def find_compiler() -> list[str]:
     raise BuildError(f"{missing}: install one (apt-get install g++, or xcode-select --install) or set CXX to yours")
 
 
+def _words(variable: str) -> list[str]:
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError as error:
+        raise BuildError(f"{variable}={os.environ[variable]} cannot be read ({error}): mend or unset it") from error
+
+
 def flags() -> list[str]:
     """For this processor, and with what $HYPERNETWORKS_CXXFLAGS adds."""
     native = "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native"
-    return [*FLAGS, native, *shlex.split(os.environ.get("HYPERNETWORKS_CXXFLAGS", ""))]
+    return [*FLAGS, native, *_words("HYPERNETWORKS_CXXFLAGS")]
 
 
 def _key(compiler: Sequence[str]) -> str:
@@ -93,18 +108,19 @@ def _key(compiler: Sequence[str]) -> str:
         platform.platform(),
         _processor(),
     ]
-    sources = [path.read_text() for path in sorted(SOURCES.glob("*.h")) + sorted(SOURCES.glob("*.cpp"))]
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.h")) + sorted(SOURCES.glob("*.cpp"))]
     return hashlib.sha256("\0".join(about + sources).encode()).hexdigest()[:16]
 
 
 def _version(compiler: Sequence[str]) -> str:
-    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    process = _start([*compiler, "--version"])
+    return process.communicate()[0]
 
 
 def _processor() -> str:
     """The processor's features, as the system tells them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -153,7 +169,12 @@ def _compile(command: Sequence[str], folder: Path) -> Path:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        )
+    except OSError as error:
+        raise BuildError(f"{command[0]} cannot be run ({error.strerror}): set CXX to a C++ compiler") from error
 
 
 def _finish(running: Sequence[subprocess.Popen[str]]) -> None:

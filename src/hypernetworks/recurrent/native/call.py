@@ -24,7 +24,7 @@ _C_TYPES = {
 @functools.cache
 def structure(name: str, header: str) -> type[ctypes.Structure]:
     """The structure `name` of a header, read from there, so that the two sides cannot differ."""
-    source = re.sub(r"//.*", "", (SOURCES / header).read_text())
+    source = re.sub(r"//.*", "", (SOURCES / header).read_text(encoding="utf-8"))
     body = re.search(rf"struct {name} {{(.*?)}};", source, re.DOTALL)
     assert body is not None
     fields = []
@@ -49,7 +49,7 @@ class Kernel:
     def __call__(self, function: str, dtype: torch.dtype, fields: Mapping[str, Any]) -> None:
         """Run the function on the fields of the structure; those left out are 0 or null."""
         run, call = self.bind(function, dtype), self.fill(fields)
-        space = torch.empty(run(ctypes.byref(call)), dtype=dtype)
+        space = torch.empty(run(ctypes.byref(call)), dtype=dtype, device="cpu")
         call.space = space.data_ptr()
         run(ctypes.byref(call))
 

@@ -37,6 +37,8 @@ class LSTMOp(LayerOp):
         hyper = {"hyper": 0, "embedding": 0}
         if hyper_h0 is not None and P is not None:
             hyper = {"hyper": hyper_h0.shape[-1], "embedding": P.shape[-2]}
+            if 0 in hyper.values():
+                raise ValueError(f"a hyper cell has a size and an embedding of at least 1, got {tuple(hyper.values())}")
             if inputs["bias"] is None:
                 raise ValueError("the main cell of a HyperLSTM has a bias, got none")
         return {"rows": x.shape[0], "batch": h0.shape[0], "input": x.shape[-1], "hidden": h0.shape[-1]} | hyper

@@ -160,6 +160,9 @@ class LayerOp(ABC):
         """The inputs by name, checked; their sizes; and all that both passes tell the kernel."""
         batch_sizes, reverse, *numbers = settings
         inputs: dict[str, Any] = dict(zip((*self.inputs, "mask"), _contiguous(tensors), strict=True))
+        for name in self.inputs:
+            if inputs[name] is None and name not in self.optional:
+                raise TypeError(f"{name} should be a tensor, got None")
         for group in self.together:
             given = [name for name in group if inputs[name] is not None]
             if given and len(given) < len(group):
@@ -227,8 +230,8 @@ def _all_batch_sizes(batch_sizes: Sequence[int] | None, rows: int, batch: int) -
     if batch_sizes is None:
         if rows % batch:
             raise ValueError(f"{rows} rows are no whole number of steps of {batch} sequences")
-        return torch.full((rows // batch,), batch, dtype=torch.int64)
-    sizes = torch.tensor(batch_sizes, dtype=torch.int64)
+        return torch.full((rows // batch,), batch, dtype=torch.int64, device="cpu")
+    sizes = torch.tensor(batch_sizes, dtype=torch.int64, device="cpu")
     falling = len(sizes) > 0 and sizes[0] == batch and sizes[-1] >= 1 and not (sizes[1:] > sizes[:-1]).any()
     if not falling or sizes.sum() != rows:
         raise ValueError(

@@ -55,14 +55,14 @@ class Plan:
             setattr(call, name, kept[-1].data_ptr())
         results = []
         for name, shape in self._answer:
-            results.append(torch.empty(shape, dtype=self._dtype))
+            results.append(torch.empty(shape, dtype=self._dtype, device="cpu"))
             setattr(call, name, results[-1].data_ptr())
-        space = torch.empty(self._room, dtype=self._dtype)
+        space = torch.empty(self._room, dtype=self._dtype, device="cpu")
         call.space = space.data_ptr()
         self._function(ctypes.byref(call))
         return tuple(results)
 
 
 def _places(weights: Iterable[Tensor | None]) -> list[Any]:
-    """Where each lies and what shape it has, which is all that a kernel knows of it; all have one dtype."""
-    return [weight if weight is None else (weight.data_ptr(), weight.shape) for weight in weights]
+    """Where each lies and how, which is all that a kernel knows of it."""
+    return [None if w is None else (w.data_ptr(), w.shape, w.stride(), w.dtype) for w in weights]
