@@ -1,19 +1,28 @@
 // Matrix products for a recurrent network: one large matrix, read anew at every step, times a few rows.
 //
 // The large matrix is packed once per call into panels of NR columns, [panel][k][NR]: a step then reads it from its first
-// byte to its last, in order, and each thread its own panels, which stay in its own cache. One tile is R rows times NR columns (R ≤ 6,
-// two vectors), its R·2 sums in registers; 6·2 sums and two vectors of the panel fill the 16 registers of AVX2.
+// byte to its last, in order, and each thread its own panels, which stay in its own cache. One tile is R rows times NR columns (R ≤ MR,
+// two vectors), its R·2 sums in registers: 6·2 sums and two vectors of the panel fill the 16 registers of AVX2, 12·2 and two fit
+// into the 32 of AVX-512. While one panel is multiplied the next is fetched, a few lines every UNROLL numbers: a matrix too
+// large for the second cache would otherwise be waited for.
 #pragma once
+
+#include <utility>
 
 #include "team.h"
 #include "vector.h"
 
 namespace hn {
 
-constexpr long MR = 6;                               // rows of a tile
-constexpr long ROWS = 24 * MR;                       // rows that one pass over the panels serves: they stay in the second cache
+constexpr long MR = HN_VECTOR_BYTES == 64 ? 12 : 6;  // rows of a tile
+constexpr long FEW = 3;                              // rows for which a tile has two panels
+constexpr long ROWS = 144;                           // rows that one pass over the panels serves: they stay in the second cache
+constexpr long PASS = 1024;                          // k of one pass over the panels, for the same reason
 constexpr long DEPTH = 512;                          // k of one pass of add_outer
-constexpr long BLOCK = 8 * MR;                       // rows of its packed block
+constexpr long BLOCK = 48;                           // rows of its packed block
+constexpr long UNROLL = 16;                          // k between two fetches
+constexpr long LINE = 64;                            // bytes that are fetched at once
+static_assert(ROWS % MR == 0 && BLOCK % MR == 0);
 template <class T> constexpr long NR = 2 * LANES<T>; // columns of a panel
 
 template <class T> constexpr long panels(long n) { return (n + NR<T> - 1) / NR<T>; }
@@ -56,17 +65,33 @@ template <class T, class Row> void pack_rows(const Team& team, T* out, long k, l
   }
 }
 
-// Σ_i a(r, i) b(i, ·) for R rows and P panels: done(r, p, first vector, second vector). a(r, i) = a[r·a_row + i·a_next], row i
-// of panel p of b at b[p·b_panel + i·b_next].
-template <class T, int R, int P, class Done>
-inline void tile(const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Done done) {
+// The next panel, to be fetched into the second cache while this one is multiplied: `lines` lines from `from` on every UNROLL
+// numbers. (Into the first it would drive out this one.)
+template <class T> struct Ahead {
+  const T* from;
+  long lines;
+
+  Ahead() : from(nullptr), lines(0) {}
+  // Part t of `parts` of a panel of depth k.
+  Ahead(const T* panel, long k, long t, long parts)
+      : from(panel + k * t / parts * NR<T>), lines((UNROLL * NR<T> * long(sizeof(T)) / LINE + parts - 1) / parts) {}
+  void fetch() {
+    for (long i = 0; i < lines; i++, from += LINE / sizeof(T)) __builtin_prefetch(from, 0, 2);
+  }
+};
+
+// out (R, P·NR) = Σ_i a(r, i) b(i, ·) for R rows and P panels. a(r, i) = a[r·a_row + i·a_next], row i of panel p of b at
+// b[p·b_panel + i·b_next].
+template <class T, int R, int P>
+[[gnu::noinline]] void tile(const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Ahead<T> ahead,
+                            T* out) {
   Vec<T> sums[R][2 * P];
   for (int r = 0; r < R; r++)
     for (int v = 0; v < 2 * P; v++) sums[r][v] = Vec<T>{};
-  for (long i = 0; i < k; i++) {
+  auto next = [&] {
     Vec<T> panel[2 * P];
     for (int v = 0; v < 2 * P; v++) panel[v] = load(b + (v / 2) * b_panel + (v % 2) * LANES<T>);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       T number = a[r * a_row];
 #pragma GCC unroll 8
@@ -74,53 +99,94 @@ inline void tile(const T* a, long a_row, long a_next, const T* b, long b_next, l
     }
     a += a_next;
     b += b_next;
+  };
+  long i = 0;
+  for (; i + UNROLL <= k; i += UNROLL) {
+    ahead.fetch();
+#pragma GCC unroll 4
+    for (long u = 0; u < UNROLL; u++) next();
   }
+  for (; i < k; i++) next();
   for (int r = 0; r < R; r++)
-    for (int p = 0; p < P; p++) done(r, p, sums[r][2 * p], sums[r][2 * p + 1]);
+    for (int v = 0; v < 2 * P; v++) store(out + (r * 2 * P + v) * LANES<T>, sums[r][v]);
 }
 
 // The same for a number of rows that is known when it is run.
-template <class T, int P, class Done>
-inline void tile_of(long rows, const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Done done) {
-  switch (rows) {
-    case 1: return tile<T, 1, P>(a, a_row, a_next, b, b_next, b_panel, k, done);
-    case 2: return tile<T, 2, P>(a, a_row, a_next, b, b_next, b_panel, k, done);
-    case 3: return tile<T, 3, P>(a, a_row, a_next, b, b_next, b_panel, k, done);
-    case 4: if constexpr (P == 1) return tile<T, 4, P>(a, a_row, a_next, b, b_next, b_panel, k, done); break;
-    case 5: if constexpr (P == 1) return tile<T, 5, P>(a, a_row, a_next, b, b_next, b_panel, k, done); break;
-    case 6: if constexpr (P == 1) return tile<T, 6, P>(a, a_row, a_next, b, b_next, b_panel, k, done); break;
-  }
+template <class T, int P>
+inline void tile_of(long rows, const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Ahead<T> ahead,
+                    T* out) {
+  auto run = [&]<int... R>(std::integer_sequence<int, R...>) {
+    ((rows == R + 1 && (tile<T, R + 1, P>(a, a_row, a_next, b, b_next, b_panel, k, ahead, out), true)) || ...);
+  };
+  run(std::make_integer_sequence<int, P == 1 ? MR : FEW>{});
 }
 
-// a (m rows, `stride` apart, k wide) times the panels of `own`: done(row, panel, first vector, second vector).
+// a (m rows, `stride` apart) times the rows `depth` of the panels of `own`, each of k rows: done(row, panel, first vector, second
+// vector).
 template <class T, class Done>
-void product(long m, const T* a, long stride, const T* b, long k, Range own, Done done) {
-  const long panel = k * NR<T>;
+void product(long m, const T* a, long stride, const T* b, long k, Range depth, Range own, Done done) {
+  const long panel = k * NR<T>, length = depth.end - depth.begin;
+  const T* rows_of = b + depth.begin * NR<T>;
+  a += depth.begin;
+  alignas(64) T sums[std::max(MR, 2 * FEW) * NR<T>];
   for (long first = 0; first < m; first += ROWS) {
     const long rows = std::min(ROWS, m - first), tiles = (rows + MR - 1) / MR;
     long p = own.begin;
-    // With few rows the sums of one panel are too few to keep the multipliers busy: take more panels at once.
-    if (rows <= 3)
-      for (; p + 2 <= own.end; p += 2)
-        tile_of<T, 2>(rows, a + first * stride, stride, 1, b + p * panel, NR<T>, panel, k,
-                      [&](long r, long q, Vec<T> u, Vec<T> v) { done(first + r, p + q, u, v); });
+    auto next = [&](long p) { return rows_of + (p < own.end ? p : own.begin) * panel; };
+    // With few rows the sums of one panel are too few to keep the multipliers busy: take two panels at once.
+    if (rows <= FEW)
+      for (; p + 2 <= own.end; p += 2) {
+        tile_of<T, 2>(rows, a + first * stride, stride, 1, rows_of + p * panel, NR<T>, panel, length, {}, sums);
+        for (long r = 0; r < rows; r++)
+          for (long q = 0; q < 2; q++) {
+            const T* of = sums + (r * 2 + q) * NR<T>;
+            done(first + r, p + q, load(of), load(of + LANES<T>));
+          }
+      }
     for (; p < own.end; p++)
       for (long t = 0; t < tiles; t++) {
-        const long begin = first + rows * t / tiles, end = first + rows * (t + 1) / tiles;
-        tile_of<T, 1>(end - begin, a + begin * stride, stride, 1, b + p * panel, NR<T>, panel, k,
-                      [&](long r, long, Vec<T> u, Vec<T> v) { done(begin + r, p, u, v); });
+        const long begin = rows * t / tiles, end = rows * (t + 1) / tiles;
+        tile_of<T, 1>(end - begin, a + (first + begin) * stride, stride, 1, rows_of + p * panel, NR<T>, 0,
+                        length, Ahead<T>(next(p + 1), length, t, tiles), sums);
+        for (long r = begin; r < end; r++) {
+          const T* of = sums + (r - begin) * NR<T>;
+          done(first + r, p, load(of), load(of + LANES<T>));
+        }
       }
   }
 }
 
-// The same, written to a matrix of n columns: put(row, column, vector, part) for each vector that lies within.
+// The same for all of k.
+template <class T, class Done>
+void product(long m, const T* a, long stride, const T* b, long k, Range own, Done done) {
+  product(m, a, stride, b, k, {0, k}, own, done);
+}
+
+// The same, for a matrix of n columns: put(row, column, vector, part) for each vector that lies within.
 template <class T, class Put>
-void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range own, Put put) {
-  product(m, a, stride, b, k, own, [&](long row, long p, Vec<T> u, Vec<T> v) {
+void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, Put put) {
+  product(m, a, stride, b, k, depth, own, [&](long row, long p, Vec<T> u, Vec<T> v) {
     const long column = p * NR<T>;
     within<T>(column, n, [&](auto part) { put(row, column, u, part); });
     within<T>(column + LANES<T>, n, [&](auto part) { put(row, column + LANES<T>, v, part); });
   });
+}
+
+template <class T, class Put>
+void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range own, Put put) {
+  product_into(m, a, stride, b, k, n, {0, k}, own, put);
+}
+
+// The columns `own` of c (m, n; rows `c_stride` apart) = or += a b.
+template <class T>
+[[gnu::noinline]] void product_to(long m, const T* a, long stride, const T* b, long k, long n, Range own, T* c, long c_stride,
+                                  bool anew) {
+  const long passes = std::max(1l, (k + PASS - 1) / PASS);
+  for (long i = 0; i < passes; i++, anew = false)
+    product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, [&](long row, long column, Vec<T> v, auto part) {
+      T* to = c + row * c_stride + column;
+      store(to, anew ? v : load(to, part) + v, part);
+    });
 }
 
 // What add_outer needs: panels, shared, and a block for each thread.
@@ -133,6 +199,7 @@ template <class T, class Row, class Out>
 void add_outer(const Team& team, long m, long n, long k, const T* a, long stride, Row row, Out out, bool begin_anew,
                OuterSpace<T> space) {
   const Range own = team.share((m + MR - 1) / MR);
+  alignas(64) T sums[MR * NR<T>];
   for (long first = 0; first < k; first += DEPTH) {
     const long depth = std::min(DEPTH, k - first);
     team.wait();
@@ -148,19 +215,18 @@ void add_outer(const Team& team, long m, long n, long k, const T* a, long stride
                 t * MR + r < m ? a[(first + i) * stride + t * MR + r] : T(0);
       for (long p = 0; p < panels<T>(n); p++)
         for (long t = t0; t < t1; t++) {
-          for (long r = 0; r < std::min(MR, m - t * MR); r++) __builtin_prefetch(out(t * MR + r) + p * NR<T>, 1);
+          const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
+          for (long r = 0; r < rows; r++)
+            for (long c = 0; c < 2; c++) __builtin_prefetch(out(t * MR + r) + column + c * LANES<T>, 1);
           tile<T, MR, 1>(space.block + (t - t0) * depth * MR, 1, MR, space.panels + p * depth * NR<T>, NR<T>, 0, depth,
-                         [&](long r, long, Vec<T> u, Vec<T> v) {
-                           if (t * MR + r >= m) return;
-                           auto put = [&](long column, Vec<T> value) {
-                             within<T>(column, n, [&](auto part) {
-                               T* to = out(t * MR + r) + column;
-                               store(to, anew ? value : load(to, part) + value, part);
-                             });
-                           };
-                           put(p * NR<T>, u);
-                           put(p * NR<T> + LANES<T>, v);
-                         });
+                         Ahead<T>(space.panels + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
+          for (long r = 0; r < rows; r++)
+            for (long c = 0; c < 2; c++)
+              within<T>(column + c * LANES<T>, n, [&](auto part) {
+                T* to = out(t * MR + r) + column + c * LANES<T>;
+                const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
+                store(to, anew ? v : load(to, part) + v, part);
+              });
         }
     }
   }

@@ -166,8 +166,7 @@ template <class T> struct Backward : Highway<T> {
           gates(columns, step, l, to);
           team.wait();
           // ds_{l-1} = ds_l ⊙ (1 − t_l) + R^lᵀ [dh; dt]
-          product_into(step.rows, to, width(), R + l * packed<T>(2 * H, H), 2 * H, H, team.share(panels<T>(H)),
-                       [&](long r, long j, Vec<T> v, auto part) { add(ds + r * H + j, v, part); });
+          product_to(step.rows, to, width(), R + l * packed<T>(2 * H, H), 2 * H, H, team.share(panels<T>(H)), ds, H, false);
         }
       team.wait();
       if (W) inputs(team, *piece);
@@ -205,8 +204,7 @@ template <class T> struct Backward : Highway<T> {
   }
 
   void inputs(const Team& team, const Piece& piece) const {
-    product_into(piece.rows, grads, width(), W, 2 * H, I, team.share(panels<T>(I)),
-                 [&](long r, long j, Vec<T> v, auto part) { store(out(call.grad_x) + (piece.first + r) * I + j, v, part); });
+    product_to(piece.rows, grads, width(), W, 2 * H, I, team.share(panels<T>(I)), out(call.grad_x) + piece.first * I, I, true);
   }
 
   void weights(const Team& team, const Piece& piece, bool anew) const {
@@ -256,14 +254,14 @@ template <class T> struct OneStep : Highway<T> {
       for (long block = 0; block < 2; block++) {
         const long first = block * H;
         const Range rows{first + own.begin, first + own.end};
-        dots<T>(B, rows, this->R + l * 2 * H * H, H, H, before, H,
-                [&](long n, long r, T v) { pre[r * 2 * H + n] = v + this->b[l * 2 * H + n]; });
-        if (l == 0) dots<T>(B, rows, this->W, I, I, this->x, I, [&](long n, long r, T v) { pre[r * 2 * H + n] += v; });
+        dots(B, rows, this->R + l * 2 * H * H, H, H, before, H, pre, 2 * H, true);
+        if (l == 0) dots(B, rows, this->W, I, I, this->x, I, pre, 2 * H, false);
       }
       for (long r = 0; r < B; r++)
         lanes<T>(own.end - own.begin, [&](long i, auto part) {
           const long j = own.begin + i;
-          const Vec<T> h = tanh<T>(load(pre + r * 2 * H + j, part)), t = sigmoid<T>(load(pre + r * 2 * H + H + j, part));
+          auto y = [&](long n) { return load(pre + r * 2 * H + n, part) + load(this->b + l * 2 * H + n, part); };
+          const Vec<T> h = tanh<T>(y(j)), t = sigmoid<T>(y(H + j));
           const Vec<T> s = load(before + r * H + j, part), next = s + t * (this->keep(r, l, j, part) * h - s);
           store(after + r * H + j, next, part);
           if (l == L - 1) store(out(call.output) + r * H + j, next, part);

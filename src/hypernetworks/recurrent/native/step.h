@@ -6,9 +6,11 @@
 
 namespace hn {
 
-// put(row of W, row of x, W x) for the rows of W in `own`: W (·, k) row-major, its rows `stride` apart; x rows `x_stride` apart.
-template <class T, int R, class Put>
-inline void dots(Range own, const T* W, long stride, long k, const T* x, long x_stride, Put put) {
+// y (R rows, `y_stride` apart) = or += x Wᵀ in the columns `own`: W (·, k) row-major, its rows `stride` apart; x rows `x_stride`
+// apart.
+template <class T, int R>
+[[gnu::noinline]] void dots(Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y, long y_stride,
+                            bool anew) {
   constexpr int M = R == 1 ? 4 : R == 2 ? 3 : 2;  // rows of W at once: enough sums to keep the multipliers busy
   long n = own.begin;
   auto some = [&](auto count) {
@@ -23,21 +25,30 @@ inline void dots(Range own, const T* W, long stride, long k, const T* x, long x_
       }
     });
     for (int i = 0; i < m; i++)
-      for (int r = 0; r < R; r++) put(n + i, r, sum<T>(sums[i][r]));
+      for (int r = 0; r < R; r++) {
+        T& to = y[r * y_stride + n + i];
+        to = sum<T>(sums[i][r]) + (anew ? T(0) : to);
+      }
     n += m;
   };
   while (n + M <= own.end) some(std::integral_constant<int, M>{});
   while (n < own.end) some(std::integral_constant<int, 1>{});
 }
 
-template <class T, class Put>
-inline void dots(long rows, Range own, const T* W, long stride, long k, const T* x, long x_stride, Put put) {
-  long r = 0;
-  auto from = [&](long first) { return [&put, first](long n, long i, T value) { put(n, first + i, value); }; };
-  for (; r + 4 <= rows; r += 4) dots<T, 4>(own, W, stride, k, x + r * x_stride, x_stride, from(r));
-  if (rows - r == 3) dots<T, 3>(own, W, stride, k, x + r * x_stride, x_stride, from(r));
-  if (rows - r == 2) dots<T, 2>(own, W, stride, k, x + r * x_stride, x_stride, from(r));
-  if (rows - r == 1) dots<T, 1>(own, W, stride, k, x + r * x_stride, x_stride, from(r));
+// The same for a number of rows that is known when it is run.
+template <class T>
+[[gnu::noinline]] void dots(long rows, Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y,
+                            long y_stride, bool anew) {
+  for (long r = 0; r < rows; r += 4) {
+    const T* from = x + r * x_stride;
+    T* to = y + r * y_stride;
+    switch (std::min(4l, rows - r)) {
+      case 1: dots<T, 1>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
+      case 2: dots<T, 2>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
+      case 3: dots<T, 3>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
+      case 4: dots<T, 4>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
+    }
+  }
 }
 
 }  // namespace hn

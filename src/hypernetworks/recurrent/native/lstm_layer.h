@@ -1,0 +1,78 @@
+// A layer of LSTM or HyperLSTM in one call, plain or layer-normalised: what its passes share.
+//
+//     ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})                     the hyper cell
+//     z_a = P_a ĥ_t + p_a,  d_a = D_a z_a                                   for a of h, x, b and each gate
+//     pre = d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b                     (an LSTM: pre = W_h h_{t-1} + W_x x_t + b)
+//     h_t, c_t = gates of pre: gates.h
+//
+// Forward in lstm_forward.cpp, backward in lstm_backward.cpp, a single step in lstm_step.cpp.
+#pragma once
+
+#include "gates.h"
+#include "lstm.h"
+#include "product.h"
+#include "time.h"
+
+namespace hn {
+
+constexpr long SOME = 6;  // rows that are worked on together between two barriers: their scales stay in the second cache
+
+// The call, with its types; symbols are those of the equations.
+template <class T> struct Layer {
+  explicit Layer(const LSTMCall& call)
+      : call(call), I(call.input), H(call.hidden), K(call.hyper), Z(call.embedding), B(call.batch),
+        time(call.batch_sizes, call.steps, call.reverse), W_x(in(call.weight_x)), W_h(in(call.weight_h)), b(in(call.bias)),
+        hyper_W_x(in(call.hyper_weight_x)), hyper_W_h(in(call.hyper_weight_h)), hyper_b(in(call.hyper_bias)),
+        P(in(call.P)), p(in(call.p)), D(in(call.D)), x(in(call.x)), mask(in(call.mask)), output(out(call.output)),
+        norm{in(call.gain), in(call.shift), in(call.cell_gain), in(call.cell_shift), T(call.eps)},
+        hyper_norm{in(call.hyper_gain), in(call.hyper_shift), in(call.hyper_cell_gain), in(call.hyper_cell_shift), T(call.eps)} {}
+
+  static const T* in(const void* p) { return static_cast<const T*>(p); }
+  static T* out(void* p) { return static_cast<T*>(p); }
+
+  const LSTMCall& call;
+  const long I, H, K, Z, B;
+  const Time time;
+  const T *W_x, *W_h, *b, *hyper_W_x, *hyper_W_h, *hyper_b, *P, *p, *D, *x, *mask;
+  T* output;
+  const Norm<T> norm, hyper_norm;
+
+  bool hyper() const { return K > 0; }
+  // Row widths: [W_x x (4H); hyper pre (4K)], the state [h (H); ĥ (K)], z.
+  long pre_width() const { return 4 * H + 4 * K; }
+  long state_width() const { return H + K; }
+  long z_width() const { return 12 * Z; }
+
+  // Row c of [W_x; Ŵ_x].
+  const T* input_row(long c) const { return c < 4 * H ? W_x + c * I : hyper_W_x + (c - 4 * H) * (I + H); }
+  // Row c of [W_h; Ŵ_h].
+  const T* recurrent_row(long c) const { return c < 4 * H ? W_h + c * H : hyper_W_h_on_h(c - 4 * H); }
+  const T* hyper_W_h_on_h(long c) const { return hyper_W_x + c * (I + H) + I; }
+  const T* mask_row(long row) const { return mask ? mask + row * H : nullptr; }
+};
+
+// pre = d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b with d_a = D_a z_a, for some rows; keep(block of d, row, column, d, part) sees each d_h
+// and d_x: blocks 0 to 3 and 4 to 7.
+template <class T, class Keep>
+void scaled_sum(const Layer<T>& layer, const T* D, long count, const T* z, const T* wx, const T* wh, T* pre, Keep keep) {
+  const long H = layer.H, Z = layer.Z;
+  for (long gate = 0; gate < 4; gate++) {
+    T* to = pre + gate * H;
+    auto scales = [&](long a, auto put) {
+      product_into(count, z + a * Z, layer.z_width(), D + a * packed<T>(Z, H), Z, H, {0, panels<T>(H)}, put);
+    };
+    scales(8 + gate, [&](long r, long j, Vec<T> d, auto part) {
+      store(to + r * 4 * H + j, d + load(layer.b + gate * H + j, part), part);
+    });
+    scales(4 + gate, [&](long r, long j, Vec<T> d, auto part) {
+      keep(4 + gate, r, j, d, part);
+      add(to + r * 4 * H + j, d * load(wx + r * layer.pre_width() + gate * H + j, part), part);
+    });
+    scales(gate, [&](long r, long j, Vec<T> d, auto part) {
+      keep(gate, r, j, d, part);
+      add(to + r * 4 * H + j, d * load(wh + r * 4 * H + gate * H + j, part), part);
+    });
+  }
+}
+
+}  // namespace hn

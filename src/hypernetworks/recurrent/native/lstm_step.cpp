@@ -1,0 +1,103 @@
+// One step of LSTM or HyperLSTM for a few rows, for generation: each matrix is read once, where it lies; nothing is packed,
+// nothing is kept.
+#include "export.h"
+#include "lstm_layer.h"
+#include "run.h"
+#include "step.h"
+
+namespace hn {
+namespace {
+
+// The answer's h and c stand for the step's.
+template <class T> struct OneStep : Layer<T> {
+  using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::in, Layer<T>::out,
+      Layer<T>::W_x, Layer<T>::W_h, Layer<T>::b, Layer<T>::x, Layer<T>::hyper, Layer<T>::z_width;
+
+  OneStep(const LSTMCall& call, int threads) : Layer<T>(call), space(out(call.space)) {
+    wx = space.take(B * 4 * H);
+    wh = space.take(B * 4 * H);
+    hyper_pre = space.take(B * 4 * K);
+    scales = space.take(B * 12 * H * hyper());
+    for (int t = 0; t < threads; t++)
+      room.push_back({space.take(B * K), space.take(B * K), space.take(B * z_width()), space.take(std::max(H, K)), space.take(STATS)});
+  }
+
+  struct Room { T *hyper_h, *hyper_c, *z, *gates, *stats; };
+  Space<T> space;
+  T *wx, *wh, *hyper_pre, *scales;
+  std::vector<Room> room;
+
+  void run(const Team& team) const {
+    const Room& own = room[team.index];
+    products(team);
+    team.wait();
+    if (hyper()) {
+      // Every thread makes ĥ and z for itself, which is less work than waiting, and scales its own columns.
+      hyper_cell(team, own);
+      scale(team, own);
+      team.wait();
+    }
+    const Range rows = team.share(B);
+    for (long r = rows.begin; r < rows.end; r++) {
+      lstm_row<T>(H, this->norm, wx + r * 4 * H, this->mask_row(r), in(call.c0) + r * H, out(call.c) + r * H,
+                  out(call.h) + r * H, own.stats, own.gates);
+      std::copy_n(out(call.h) + r * H, H, this->output + r * H);
+    }
+  }
+
+  void products(const Team& team) const {
+    const Range main = team.share(4 * H), of_hyper = team.share(4 * K);
+    dots(B, main, W_x, I, I, x, I, wx, 4 * H, true);
+    dots(B, main, W_h, H, H, in(call.h0), H, hyper() ? wh : wx, 4 * H, hyper());
+    if (!hyper()) {
+      if (b) add_bias(main, b, wx, 4 * H);
+      return;
+    }
+    const T *W = this->hyper_W_x, *on_hyper_h = this->hyper_W_h;
+    dots(B, of_hyper, W, I + H, I, x, I, hyper_pre, 4 * K, true);
+    dots(B, of_hyper, W + I, I + H, H, in(call.h0), H, hyper_pre, 4 * K, false);
+    dots(B, of_hyper, on_hyper_h, K, K, in(call.hyper_h0), K, hyper_pre, 4 * K, false);
+    add_bias(of_hyper, this->hyper_b, hyper_pre, 4 * K);
+  }
+
+  void add_bias(Range own, const T* bias, T* y, long stride) const {
+    for (long r = 0; r < B; r++)
+      lanes<T>(own.end - own.begin, [&](long j, auto part) {
+        add(y + r * stride + own.begin + j, load(bias + own.begin + j, part), part);
+      });
+  }
+
+  void hyper_cell(const Team& team, const Room& own) const {
+    for (long r = 0; r < B; r++)
+      lstm_row<T>(K, this->hyper_norm, hyper_pre + r * 4 * K, nullptr, in(call.hyper_c0) + r * K, own.hyper_c + r * K,
+                  own.hyper_h + r * K, own.stats, own.gates);
+    dots(B, {0, z_width()}, this->P, K, K, own.hyper_h, K, own.z, z_width(), true);
+    add_bias({0, 8 * Z}, this->p, own.z, z_width());
+    if (team.index > 0) return;
+    std::copy_n(own.hyper_h, B * K, out(call.hyper_h));
+    std::copy_n(own.hyper_c, B * K, out(call.hyper_c));
+  }
+
+  // d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b, into wx
+  void scale(const Team& team, const Room& own) const {
+    const Range columns = team.share(H);
+    for (long a = 0; a < 12; a++)
+      dots(B, columns, this->D + a * H * Z, Z, Z, own.z + a * Z, z_width(), scales + a * H, 12 * H, true);
+    for (long r = 0; r < B; r++)
+      for (long gate = 0; gate < 4; gate++) {
+        const long first = gate * H + columns.begin;
+        const T *d = scales + r * 12 * H + first, *of_h = wh + r * 4 * H + first;
+        T* pre = wx + r * 4 * H + first;
+        lanes<T>(columns.end - columns.begin, [&](long j, auto part) {
+          const Vec<T> d_h = load(d + j, part), d_x = load(d + 4 * H + j, part), d_b = load(d + 8 * H + j, part);
+          store(pre + j, d_h * load(of_h + j, part) + d_x * load(pre + j, part) + d_b + load(b + first + j, part), part);
+        });
+      }
+  }
+};
+
+}  // namespace
+}  // namespace hn
+
+HN_EXPORT(int64_t, lstm_step)(const hn::LSTMCall* call) { return hn::run<hn::OneStep<HN_TYPE>>(*call); }
+HN_EXPORT(int64_t, lstm_size)() { return sizeof(hn::LSTMCall); }
