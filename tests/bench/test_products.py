@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks as hn
 from hypernetworks.bench.contender import make_problem
-from hypernetworks.bench.products import Products, backward_products, forward_products
+from hypernetworks.bench.products import Products, backward_products, flops, forward_products, lstm_products
 from hypernetworks.bench.sizes import Size
 
 SIZE = Size("odd", T=4, B=3, I=5, H=7, K=11, Z=2)
@@ -41,6 +41,27 @@ def test_they_are_the_operations_of_the_reference_path() -> None:
 
 
 def test_backward_has_two_products_for_each_of_forward() -> None:
-    forward, backward = forward_products(SIZE), backward_products(SIZE)
+    forward = forward_products(SIZE)
+    backward = backward_products(forward, SIZE.T * SIZE.B)
     assert sum(p.flops for p in backward) == 2 * sum(p.flops for p in forward)
     assert all(p.times == 1 for p in backward[len(forward) :])  # the weights' gradients wait for the end
+
+
+def test_a_plain_lstm_has_the_operations_of_its_reference_path() -> None:
+    problem = make_problem("lstm", SIZE)
+    with hn.use_backend("reference"), torch.no_grad():
+        counted_of_lstm = counted(lambda: problem.ours(problem.x, problem.ours(problem.x)[1])) // 2
+    assert counted_of_lstm == flops(lstm_products(SIZE), SIZE)["forward"]
+
+
+@pytest.mark.parametrize(
+    ("size", "times"),
+    [
+        (Size("small", 128, 32, 256, 256, 64, 16), 1.40),
+        (Size("labml", 512, 2, 512, 512, 16, 16), 1.08),
+        (Size("ptb", 100, 128, 128, 1000, 128, 16), 1.19),
+    ],
+)
+def test_hyper_lstm_has_so_many_times_the_operations(size, times) -> None:
+    hyper, plain = flops(forward_products(size), size), flops(lstm_products(size), size)
+    assert hyper["training"] / plain["training"] == pytest.approx(times, abs=0.005)

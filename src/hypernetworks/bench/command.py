@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from hypernetworks.bench import jax_scan, labml, sizes
-from hypernetworks.bench.figures import Figure
+from hypernetworks.bench.figures import Figure, Group
 from hypernetworks.bench.memory import is_measurable
 from hypernetworks.bench.picture import draw
 from hypernetworks.bench.sizes import QUANTITIES, Quantity, Size
@@ -77,10 +77,11 @@ class Bench:
         with _threads(self.threads):
             about = self._about()
             print(_introduction(about))
-            figures = list(self._figures())
+            figures: list[Figure] = []
+            for group in self._groups():
+                figures += group.figures
+                self._write(about, figures)  # what was measured is not lost where a later one fails
         if self.json is not None:
-            about["figures"] = [figure.as_json() for figure in figures]
-            write_whole(self.json, (json.dumps(about, indent=1) + "\n").encode())
             print(f"\nnumbers: {self.json}")
         if self.plot is not None:
             write_whole(self.plot, draw(figures, _introduction(about).splitlines()[0]).encode())
@@ -105,8 +106,14 @@ class Bench:
         if self.plot is not None and find_spec("matplotlib") is None:
             raise UsageError("--plot needs matplotlib: pip install 'hypernetworks[plot]'")
 
-    def _figures(self) -> Iterator[Figure]:
-        """Every figure, printed as soon as it is there."""
+    def _write(self, about: dict[str, Any], figures: Sequence[Figure]) -> None:
+        """The numbers so far, if they were asked for."""
+        if self.json is not None:
+            numbers = about | {"figures": [figure.as_json() for figure in figures]}
+            write_whole(self.json, (json.dumps(numbers, indent=1) + "\n").encode())
+
+    def _groups(self) -> Iterator[Group]:
+        """Every group of figures, printed as soon as it is there."""
         for size, quantities in self._plan():
             trials = [
                 Trial(network, size, repeats=self.repeats, busy=self.busy, with_compiled=self.compiled)
@@ -118,7 +125,7 @@ class Bench:
                     group = trial.measure(quantity)
                     for row in rows(group):
                         print(row, flush=True)
-                    yield from group.figures
+                    yield group
 
     def _plan(self) -> Iterator[tuple[Size, Sequence[Quantity]]]:
         """What is measured at which size, in this order."""

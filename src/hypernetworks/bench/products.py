@@ -48,13 +48,26 @@ def forward_products(size: Size) -> list[Product]:
     ]
 
 
-def backward_products(size: Size) -> list[Product]:
+def lstm_products(size: Size) -> list[Product]:
+    """Those of a plain LSTM's forward pass."""
+    T, B, I, H = size[1:5]
+    return [Product(1, T * B, I, 4 * H), Product(T, B, H, 4 * H)]
+
+
+def backward_products(forward: list[Product], N: int) -> list[Product]:
     """Those of the backward pass: for each (m, k) by (k, n), its input's gradient (m, n) by (n, k); then the weights'."""
-    N = size.T * size.B
-    forward = forward_products(size)
     to_inputs = [Product(times, m, n, k, blocks) for times, m, k, n, blocks in forward]
     to_weights = [Product(1, k, N, n, blocks) for _, _, k, n, blocks in forward]
     return to_inputs + to_weights
+
+
+def flops(forward: list[Product], size: Size) -> dict[Quantity, int]:
+    """Multiplications and additions of a forward pass and of a training step."""
+    training = forward + backward_products(forward, size.T * size.B)
+    return {
+        "forward": sum(product.flops for product in forward),
+        "training": sum(product.flops for product in training),
+    }
 
 
 class Products(Contender):
@@ -64,11 +77,8 @@ class Products(Contender):
 
     def __init__(self, size: Size) -> None:
         forward = forward_products(size)
-        training = forward + backward_products(size)
-        self.flops = {
-            "forward": sum(product.flops for product in forward),
-            "training": sum(product.flops for product in training),
-        }
+        training = forward + backward_products(forward, size.T * size.B)
+        self.flops = flops(forward, size)
         self._operands = {"forward": _operands(forward), "training": _operands(training)}
 
     def run(self, quantity: Quantity) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from hypernetworks.bench.figures import Figure, Group
+from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import WHAT, Quantity, Size
 
 MS, MB = 1e3, 1 / 2**20
@@ -58,7 +59,8 @@ def _values(figure: Figure) -> str:
 def _note(figure: Figure) -> str:
     """How far the numbers are from the reference's; of products, how many are made."""
     if figure.flops is not None:
-        return f"  {figure.flops / min(figure.values) / 1e9:.0f} GFLOP/s"
+        times = figure.flops / flops(lstm_products(figure.size), figure.size)[figure.quantity]
+        return f"  {figure.flops / min(figure.values) / 1e9:.0f} GFLOP/s; {times:.2f} times nn.LSTM's operations"
     return " " * 10 if figure.difference is None else f"{figure.difference or 0:>10.2g}"
 
 
