@@ -15,7 +15,7 @@
 
 namespace hn {
 
-constexpr long SOME = 6;  // rows that are worked on together between two barriers: their scales stay in the second cache
+constexpr long SOME = 8;  // rows that are worked on together between two barriers: their scales stay in the second cache
 
 // The call, with its types; symbols are those of the equations.
 template <class T> struct Layer {

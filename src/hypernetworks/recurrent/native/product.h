@@ -208,11 +208,15 @@ void add_outer(const Team& team, long m, long n, long k, const T* a, long stride
     const bool anew = begin_anew && first == 0;
     for (long t0 = own.begin; t0 < own.end; t0 += BLOCK / MR) {
       const long t1 = std::min(own.end, t0 + BLOCK / MR);
-      for (long t = t0; t < t1; t++)
-        for (long i = 0; i < depth; i++)
-          for (long r = 0; r < MR; r++)
-            space.block[((t - t0) * depth + i) * MR + r] =
-                t * MR + r < m ? a[(first + i) * stride + t * MR + r] : T(0);
+      for (long t = t0; t < t1; t++) {
+        const T* from = a + first * stride + t * MR;
+        T* to = space.block + (t - t0) * depth * MR;
+        const long rows = std::min(MR, m - t * MR);
+        if (rows == MR)
+          for (long i = 0; i < depth; i++) std::copy_n(from + i * stride, MR, to + i * MR);
+        else
+          for (long i = 0; i < depth; i++) std::fill(std::copy_n(from + i * stride, rows, to + i * MR), to + (i + 1) * MR, T(0));
+      }
       for (long p = 0; p < panels<T>(n); p++)
         for (long t = t0; t < t1; t++) {
           const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
