@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from hypernetworks.recurrent import HyperLSTM
 from hypernetworks.training.checkpoint import load_trainer
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.loop import Schedule, Task, Trainer
+from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.run import Run
+from hypernetworks.training.schedule import Schedule
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.1, warmup=2, evaluate_every=2, log_every=3)
 
@@ -233,7 +234,7 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
         ({"log_every": -1}, "log_every should be at least 1, got -1"),
         ({"learning_rate": 0.0}, "learning_rate should be a finite number above 0, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate should be a finite number above 0, got nan"),
-        ({"clip": math.inf}, "clip should be a finite number above 0, got inf"),
+        ({"clip": math.inf}, "clip should be a finite number of at least 0, got inf"),
         ({"weight_decay": -0.1}, "weight_decay should be a finite number of at least 0, got -0.1"),
         ({"final_fraction": 1.5}, r"final_fraction should lie in \[0, 1\], got 1.5"),
         ({"warmup": -1}, "warmup should be at least 0, got -1"),
