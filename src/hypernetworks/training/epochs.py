@@ -20,7 +20,9 @@ class Epochs:
 
     def __init__(self, examples: int, batch_size: int, seed: int) -> None:
         if examples < batch_size:
-            raise UsageError(f"batch_size should be at most the number of training examples, {examples}, got {batch_size}")
+            raise UsageError(
+                f"batch_size should be at most the number of training examples, {examples}, got {batch_size}"
+            )
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self._epoch, self._order = -1, torch.empty(0)
 

@@ -121,6 +121,8 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
     """Matrices and kernels called weight… decay; biases, norms, P, p and D, which have other names or one dimension, do not."""
     decayed, kept = [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         is_weight = name.rpartition(".")[2].startswith("weight") and parameter.dim() > 1
         (decayed if is_weight else kept).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]

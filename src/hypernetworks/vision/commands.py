@@ -72,7 +72,9 @@ class Train:
         _, metadata = run.best_model()
         device = find_device(self.settings.device)
         best = load_run(run.folder)[0].to(device)
-        print(f"best validation at step {metadata['step']}: {_percent(evaluate(best, data.validation.to(device), data.views))}")
+        print(
+            f"best validation at step {metadata['step']}: {_percent(evaluate(best, data.validation.to(device), data.views))}"
+        )
         print(f"run: {run.folder}")
 
 

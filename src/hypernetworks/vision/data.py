@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -108,7 +108,7 @@ def _read_mnist(files: list[Obtained]) -> tuple[Images, Images]:
         made = Images(read_idx_images(images.content, images.path), read_idx_labels(labels.content, labels.path))
         if len(made.images) != len(made.labels):
             raise UsageError(
-                f"{labels.path}: holds {len(made.labels):,} labels, expected {len(made.images):,}, one for each of {images.path}"
+                f"{labels.path}: holds {len(made.labels):,} labels, expected {len(made.images):,}: {images.path} has as many images"
             )
         return made
 
@@ -167,5 +167,3 @@ NAMED_SETS: Final[dict[str, ImageSet]] = {
     ),
 }
 """The sets by name. A set is added here, with its files and the function that reads them."""
-
-SetName = Literal["mnist", "cifar10"]

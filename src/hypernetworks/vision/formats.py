@@ -50,7 +50,7 @@ def read_cifar(content: bytes, path: Path) -> tuple[Tensor, Tensor]:
             f"{path}: holds {len(content):,} bytes, expected records of {_RECORD} bytes each (CIFAR-10, binary)"
         )
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, _RECORD)
-    return records[:, 1:].reshape(-1, 3, 32, 32), _labels(records[:, 0], path)
+    return records[:, 1:].contiguous().view(-1, 3, 32, 32), _labels(records[:, 0], path)
 
 
 def _idx_header(content: bytes, path: Path, magic: int, what: str, numbers: int) -> tuple[int, ...]:
@@ -68,9 +68,10 @@ def _idx_header(content: bytes, path: Path, magic: int, what: str, numbers: int)
 
 
 def _idx_body(content: bytes, path: Path, N: int, what: str, header: int, size: int) -> Tensor:
-    if len(content) != header + N * size:
+    expected = header + N * size
+    if len(content) != expected:
         raise UsageError(
-            f"{path}: holds {len(content):,} bytes, expected {header + N * size:,} for the {N:,} {what} it tells of"
+            f"{path}: holds {len(content):,} bytes, expected {expected:,} for the {N:,} {what} it tells of"
         )
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header)
 

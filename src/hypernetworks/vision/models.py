@@ -5,10 +5,10 @@
            → norm, ReLU, mean over places → dense                             32 × 32, three channels; depth 6n + 4, width k
     block  y = shortcut(x) + conv(ReLU(norm(conv(ReLU(norm(x))))))
 
-The shortcut has no parameters: every second row and column at stride 2, channels filled up with zeros (He et al. 2016, option
-A). All convolutions have biases. With kernels "generated", one two-layer network makes kernel 2 of the conv net, or all kernels of
-groups 2 to 4, from an embedding for each 16 × 16 tile. So the parameters are the paper's: 96,570 (depth 40, k = 1) and
-147,578 (k = 2). Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106; Zagoruyko and Komodakis, "Wide residual networks", 1605.07146.
+The shortcut has no parameters: every second row and column at stride 2, channels filled up with zeros (He et al. 2016,
+option A). All convolutions have biases. With kernels "generated", one two-layer network makes kernel 2 of the conv net, or all
+kernels of groups 2 to 4, from an embedding for each 16 × 16 tile. So the parameters are the paper's: 96,570 (depth 40, k = 1)
+and 147,578 (k = 2). Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106; Zagoruyko and Komodakis, 1605.07146.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hypernetworks.training.errors import UsageError, check_count
 from hypernetworks.vision.formats import CLASSES
+from hypernetworks.weights import HyperNetwork, TiledKernelGenerator
 
 Network = Literal["conv", "wrn"]
 Kernels = Literal["plain", "generated"]
@@ -114,10 +115,24 @@ class WideResNet(nn.Module):
 def make_model(config: ModelConfig) -> nn.Module:
     """The network of a config: images (B, C, H, H) to logits (B, 10); PyTorch's default device and dtype."""
     net = ConvNet() if config.network == "conv" else WideResNet(config.depth, config.width)
-    return net
+    if config.kernels == "plain":
+        return net
+    return HyperNetwork(net, TiledKernelGenerator(config.embedding_size, tile=16), modules=_is_generated)
+
+
+def _is_generated(name: str, module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and (name == "conv2" or name.startswith("groups."))
+
+
+def kernel_shown(model: nn.Module) -> Tensor:
+    """The kernel that pictures show, (16, 16, f, f): the conv net's second, or the last of group 2's first block."""
+    net = model.target if isinstance(model, HyperNetwork) else model
+    name = "conv2.weight" if isinstance(net, ConvNet) else "groups.0.0.conv2.weight"
+    with torch.no_grad():
+        return model.generate()[name] if isinstance(model, HyperNetwork) else net.get_parameter(name).detach()
 
 
 def count_parameters(config: ModelConfig) -> int:
     """The learned numbers of a config's network; running statistics of norms are none."""
     with torch.random.fork_rng():
-        return sum(parameter.numel() for parameter in make_model(config).parameters())
+        return sum(p.numel() for p in make_model(config).parameters() if p.requires_grad)
