@@ -16,7 +16,7 @@ from hypernetworks.vision.compare import compare, plot, table
 from hypernetworks.vision.config import VisionConfig, read_run_config
 from hypernetworks.vision.data import ImageData, load_images
 from hypernetworks.vision.evaluate import Score, evaluate
-from hypernetworks.vision.models import count_parameters
+from hypernetworks.vision.models import Kernels, count_parameters
 from hypernetworks.vision.presets import PRESETS
 from hypernetworks.vision.train import images_of, load_run, resume, train
 
@@ -39,7 +39,7 @@ def _percent(score: Score) -> str:
 
 @dataclass(frozen=True)
 class Train:
-    """Train an image network, its kernels learned or generated; the run folder holds the best model, the metrics and a curve."""
+    """Train an image network, its kernels learned or generated; the run folder holds the best model, metrics and a curve."""
 
     preset: str = "mnist"
     """Settings that go together: mnist, cifar10, mnist-paper, wrn-40-1-paper, wrn-40-2-paper."""
@@ -107,9 +107,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """Train plain and generated kernels on the same images, and put what each reaches and costs into one table and two pictures.
+    """Train plain and generated kernels on the same images: one table of what each reaches and costs, and two pictures.
 
-    A flag that differs from the preset's plain setting changes both. --kernels and --seed are chosen for each model: give --seeds.
+    A flag that differs from the preset's plain setting changes both. --kernels and --seed are chosen for each model: give
+    --seeds.
     """
 
     preset: str = "mnist"
@@ -139,7 +140,9 @@ class Compare:
         ):
             if given != default:
                 raise UsageError(f"compare chooses {flag} itself, got {given}: give --seeds, or train one model alone")
-        configs = {kernels: carried(plain, self.settings, config) for kernels, config in variants.items()}
+        configs: dict[Kernels, VisionConfig] = {
+            kernels: carried(plain, self.settings, config) for kernels, config in variants.items()
+        }
         data = load_images(self.settings.data, self.data_dir)
         print(_told(data))
         rows = compare(self.out, configs, self.seeds, data, self.resume)

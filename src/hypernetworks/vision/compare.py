@@ -1,4 +1,4 @@
-"""Plain and generated kernels, trained on the same images for the same steps, beside each other: what each reaches, what it costs."""
+"""Plain and generated kernels, trained on the same images beside each other: what each reaches, what it costs."""
 
 import json
 from collections.abc import Mapping, Sequence

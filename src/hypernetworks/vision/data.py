@@ -108,7 +108,7 @@ def _read_mnist(files: list[Obtained]) -> tuple[Images, Images]:
         made = Images(read_idx_images(images.content, images.path), read_idx_labels(labels.content, labels.path))
         if len(made.images) != len(made.labels):
             raise UsageError(
-                f"{labels.path}: holds {len(made.labels):,} labels, expected {len(made.images):,}: {images.path} has as many images"
+                f"{labels.path}: holds {len(made.labels):,} labels, expected {len(made.images):,} as in {images.path}"
             )
         return made
 
