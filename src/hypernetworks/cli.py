@@ -27,6 +27,9 @@ COMMANDS = {
     "text compare": ("hypernetworks.text.commands", "Compare"),
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
+    "vision train": ("hypernetworks.vision.commands", "Train"),
+    "vision compare": ("hypernetworks.vision.commands", "Compare"),
+    "vision evaluate": ("hypernetworks.vision.commands", "Evaluate"),
     "bench": ("hypernetworks.bench.command", "Bench"),
     "data list": ("hypernetworks.cli", "DataList"),
     "data get": ("hypernetworks.cli", "DataGet"),
@@ -153,9 +156,10 @@ class DataList:
 
     def __call__(self) -> None:
         """Print a row for each."""
-        from hypernetworks.text.data_sets import list_data
+        from hypernetworks.data_sets import NAMED_SETS
+        from hypernetworks.training.named_sets import list_data
 
-        for row in list_data(self.data_dir):
+        for row in list_data(NAMED_SETS, self.data_dir):
             print(f"{row.name:<18}{row.size:>9}  {row.what}\n{'':<29}{row.where}")
 
 
@@ -170,7 +174,8 @@ class DataGet:
 
     def __call__(self) -> None:
         """Print where its files are."""
-        from hypernetworks.text.data_sets import get
+        from hypernetworks.data_sets import NAMED_SETS
+        from hypernetworks.training.named_sets import get
 
-        for path in get(self.name, self.data_dir):
+        for path in get(self.name, NAMED_SETS, self.data_dir):
             print(path)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
+from hypernetworks.data_sets import NAMED_SETS
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
-from hypernetworks.text.data_sets import list_data
+from hypernetworks.training.named_sets import list_data
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Doctor:
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
             ("labml-nn", _installed("labml-nn", "beside ours in bench: pip install --no-deps labml-nn==0.5.1")),
             ("jax", _installed("jax", "beside ours in bench: pip install jax")),
-            *((f"data: {row.name}", row.where) for row in list_data(self.data_dir)),
+            *((f"data: {row.name}", row.where) for row in list_data(NAMED_SETS, self.data_dir)),
         ]
         for name, what in lines:
             print(f"{name:<26}{what}")

@@ -6,7 +6,7 @@ import pytest
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.model import ModelConfig
-from hypernetworks.training.loop import Schedule
+from hypernetworks.training.schedule import Schedule
 
 TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
 

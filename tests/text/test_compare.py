@@ -10,11 +10,12 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
-from hypernetworks.text.compare import Row, _speed, compare, matched, plot, table
+from hypernetworks.text.compare import Row, compare, matched, plot, table
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import NETWORKS, Network, count_parameters, flops_per_character
 from hypernetworks.text.train import CharacterTask
+from hypernetworks.training.compare import speed
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.run import Run
 
@@ -143,7 +144,7 @@ def test_the_speed_is_all_characters_over_all_seconds() -> None:
         {"validation_loss": 1.0},
         {"characters_per_second": 40, "seconds": 2.0},
     ]
-    assert _speed(rows) == pytest.approx((10 + 80) / 3)
+    assert speed(rows, "characters") == pytest.approx((10 + 80) / 3)
 
 
 def test_a_run_of_other_settings_is_refused_before_anything_is_trained(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypernetworks.text import data_sets
 from hypernetworks.text.alphabet import alphabet_of, decode, encode, symbols_of
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.data_sets import NAMED_SETS, get, list_data
+from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.training.data import DataFile
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.named_sets import get, list_data
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean shakespeare"):
         load_corpus("shakspeare")
     with pytest.raises(UsageError, match="did you mean text8"):
-        get("text9")
+        get("text9", NAMED_SETS)
     with pytest.raises(UsageError, match="or a path"):
         load_corpus(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="holds no files"):
@@ -133,7 +134,7 @@ def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_data")
 def test_the_list_tells_what_is_found_and_how_to_get_the_rest(tmp_path: Path) -> None:
     (tmp_path / "tinyshakespeare.txt").write_bytes(b"x" * 1_115_394)
-    rows = {row.name: row for row in list_data(tmp_path)}
+    rows = {row.name: row for row in list_data(NAMED_SETS, tmp_path)}
     assert list(rows) == list(NAMED_SETS)
     assert rows["tiny-shakespeare"].size == "1.1 MB"
     assert rows["tiny-shakespeare"].where == str(tmp_path / "tinyshakespeare.txt")
@@ -158,14 +159,14 @@ def test_penn_treebank_words_become_characters(tmp_path: Path, characters: bool)
         (tmp_path / f"ptb.{split}.txt").write_text(sentences)
     corpus = load_corpus("ptb-char", tmp_path)
     assert [corpus.decode(ids) for ids in (corpus.train, corpus.validation, corpus.test)] == [expected] * 3
-    assert len(get("ptb-char", tmp_path)) == 3
+    assert len(get("ptb-char", NAMED_SETS, tmp_path)) == 3
 
 
 @pytest.mark.usefixtures("no_data")
 def test_wikipedia_is_split_by_position_and_made_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Wörter und Bytes"
     (tmp_path / "enwik8").write_bytes(text.encode())
-    small = data_sets.NamedSet("", (DataFile(("enwik8",), limit=100),), NAMED_SETS["enwik8"].read, unit="byte")
+    small = data_sets.TextSet("", (DataFile(("enwik8",), limit=100),), NAMED_SETS["enwik8"].read, unit="byte")
     monkeypatch.setitem(NAMED_SETS, "enwik8", small)
     corpus = load_corpus("enwik8", tmp_path)
     assert corpus.sizes == {"train": 17, "validation": 0, "test": 0}

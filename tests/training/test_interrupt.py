@@ -18,7 +18,8 @@ import sys, time
 from pathlib import Path
 import torch
 from torch import nn
-from hypernetworks.training.loop import Schedule, Task, Trainer
+from hypernetworks.training.loop import Task, Trainer
+from hypernetworks.training.schedule import Schedule
 from hypernetworks.training.run import Run
 
 class Slow(Task):

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from hypernetworks.recurrent import HyperLSTM
 from hypernetworks.training.checkpoint import load_trainer
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.loop import Schedule, Task, Trainer
+from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.run import Run
+from hypernetworks.training.schedule import Schedule
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.1, warmup=2, evaluate_every=2, log_every=3)
 
@@ -233,7 +234,7 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
         ({"log_every": -1}, "log_every should be at least 1, got -1"),
         ({"learning_rate": 0.0}, "learning_rate should be a finite number above 0, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate should be a finite number above 0, got nan"),
-        ({"clip": math.inf}, "clip should be a finite number above 0, got inf"),
+        ({"clip": math.inf}, "clip should be a finite number of at least 0, got inf"),
         ({"weight_decay": -0.1}, "weight_decay should be a finite number of at least 0, got -0.1"),
         ({"final_fraction": 1.5}, r"final_fraction should lie in \[0, 1\], got 1.5"),
         ({"warmup": -1}, "warmup should be at least 0, got -1"),
@@ -243,3 +244,60 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_impossible_settings_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         replace(SCHEDULE, **changes)
+
+
+def test_the_rate_falls_in_steps() -> None:
+    schedule = Schedule(
+        steps=10,
+        learning_rate=1.0,
+        warmup=2,
+        decay="steps",
+        final_fraction=1,
+        decay_steps=(4, 7),
+        decay_rates=(0.5, 0.1),
+    )
+    assert [schedule.rate(step) for step in range(1, 11)] == [0.5, 1, 1, 1, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1]
+
+
+def test_steps_of_sgd_are_nesterovs_by_hand(tmp_path: Path) -> None:
+    """g of loss and decay (of the weight alone), v = μ v + g, a step along g + μ v; nothing is clipped."""
+    made = trainer(tmp_path / "run", optimizer="sgd", weight_decay=0.2, clip=0.0, learning_rate=0.02)
+    weight, bias = (parameter.detach().clone().double() for parameter in made.task.model.parameters())
+    made.train("by hand")
+    v = torch.zeros(8, dtype=torch.float64)
+    for n in range(1, 7):
+        x = torch.arange(12.0).view(4, 3).sin().double() * n
+        error = 2 * (x @ weight.T + bias - x[:, :2]) / 8
+        g = torch.cat([(error.T @ x + 0.2 * weight).flatten(), error.sum(0)])
+        v = 0.9 * v + g
+        change = made.schedule.rate(n) * (g + 0.9 * v)
+        weight, bias = weight - change[:6].view(2, 3), bias - change[6:]
+    torch.testing.assert_close(made.task.model.weight.double(), weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.task.model.bias.double(), bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "rmsprop"}, "optimizer should be adam or sgd, got 'rmsprop'"),
+        ({"decay": "linear"}, "decay should be cosine or steps, got 'linear'"),
+        ({"decay_steps": (5,)}, "decay cosine takes no decay_steps and decay_rates, got 5, none"),
+        ({"decay": "steps"}, "decay steps takes final_fraction 1 alone .*, got 0.1"),
+        ({"decay": "steps", "final_fraction": 1}, "as many decay_steps as decay_rates, at least one, got none, none"),
+        (
+            {"decay": "steps", "final_fraction": 1, "decay_steps": (500, 400), "decay_rates": (1, 1)},
+            "decay_steps should rise, all beyond warmup 100, got 500 400",
+        ),
+        (
+            {"decay": "steps", "final_fraction": 1, "decay_steps": (100,), "decay_rates": (1,)},
+            "decay_steps should rise, all beyond warmup 100, got 100",
+        ),
+        (
+            {"decay": "steps", "final_fraction": 1, "decay_steps": (500,), "decay_rates": (0,)},
+            "decay_rates should be finite numbers above 0, got 0",
+        ),
+    ],
+)
+def test_contradictory_decays_fail_when_made(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Schedule(**changes)

@@ -10,7 +10,7 @@ import ctypes
 import gc
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -50,11 +50,16 @@ def main(arguments: Sequence[str]) -> None:
     MAKERS[name](make_problem(network, WARM)).run("memory")
     contender = MAKERS[name](make_problem(network, Size("measured", T, B, I, H, K, Z)))
     contender.prepare("memory")
+    print(growth(lambda: contender.run("memory")))
+
+
+def growth(run: Callable[[], object]) -> int:
+    """Bytes by which the resident set of this process grows at most while `run` runs."""
     _give_back_free_memory()
     CLEAR.write_text("5")  # the high-water mark is what is resident now
     before = _bytes("VmRSS")
-    contender.run("memory")
-    print(max(0, _bytes("VmHWM") - before))
+    run()
+    return max(0, _bytes("VmHWM") - before)
 
 
 def _give_back_free_memory() -> None:

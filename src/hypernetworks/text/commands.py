@@ -1,10 +1,9 @@
 """The commands of `hypernetworks text`: what each is told, and what it does with the parts of this package."""
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,33 +14,17 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.compare import compare, matched, plot, table
-from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config, settled
+from hypernetworks.text.config import Symbols, TextConfig, read_run_config, settled
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.train import corpus_of, load_run, resume, sample, train
+from hypernetworks.training.commands import find_preset, refuse_preset_of_resumed, scan
+from hypernetworks.training.config import differences, find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.run import Run
-
-
-def _preset(name: str | None) -> TextConfig:
-    if name is not None and name not in PRESETS:
-        raise UsageError(f"preset should be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name or "default"]
-
-
-def _scan(arguments: Sequence[str]) -> argparse.Namespace:
-    """The flags that decide what the other flags change."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--resume", action="store_true")
-    try:
-        return parser.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise UsageError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -61,20 +44,17 @@ class Train:
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> "Train":
         """What the flags change: the preset's settings, or with --resume the run's own."""
-        flags = _scan(arguments)
+        flags = scan(arguments)
         if not flags.resume:
-            return cls(settings=_preset(flags.preset))
-        if flags.preset is not None:
-            raise UsageError(
-                f"a run that goes on has its own settings: give --resume or --preset {flags.preset}, not both"
-            )
+            return cls(settings=find_preset(PRESETS, flags.preset or cls.preset))
+        refuse_preset_of_resumed(flags.preset)
         return cls(settings=_settings_of(flags.out or cls.out))
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
         corpus = load_corpus(self.settings.corpus, self.data_dir)
         settings = settled(self.settings, corpus)
-        if self.resume and (changed := _differences(_settings_of(self.out), settings)):
+        if self.resume and (changed := differences(_settings_of(self.out), settings)):
             raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
         label = self.settings.model.network
         count = count_parameters(self.settings.model, len(corpus.alphabet))
@@ -86,14 +66,6 @@ class Train:
 
 def _settings_of(folder: Path) -> TextConfig:
     return read_run_config(Run.open(folder).config, str(folder))[0]
-
-
-def _differences(own: TextConfig, given: TextConfig) -> str:
-    """The settings that are not the run's own, each with both values."""
-    pairs = [(f.name, getattr(own, f.name), getattr(given, f.name)) for f in fields(own)]
-    pairs += [(f.name, getattr(own.model, f.name), getattr(given.model, f.name)) for f in fields(own.model)]
-    pairs += [(f.name, getattr(own.schedule, f.name), getattr(given.schedule, f.name)) for f in fields(own.schedule)]
-    return ", ".join(f"{name} {b} (the run has {a})" for name, a, b in pairs if a != b and not is_dataclass(a))
 
 
 def _tell(run: Run) -> None:
@@ -198,11 +170,11 @@ class Compare:
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> "Compare":
         """What the flags change: the preset's settings."""
-        return cls(settings=_preset(_scan(arguments).preset))
+        return cls(settings=find_preset(PRESETS, scan(arguments).preset or cls.preset))
 
     def __call__(self) -> None:
         """Train all, then show text, table and plot."""
-        plain = _preset(self.preset)
+        plain = find_preset(PRESETS, self.preset)
         for flag, given, default in (
             ("--hidden-size", self.settings.model.hidden_size, plain.model.hidden_size),
             ("--network", self.settings.model.network, plain.model.network),

@@ -5,15 +5,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from statistics import mean
 
 from rich.table import Table
 
 from hypernetworks.text.config import TextConfig, read_run_config
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import Network, count_parameters, flops_per_character, match_parameters
-from hypernetworks.text.train import resume, train
+from hypernetworks.text.train import CharacterTask, resume, train
+from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all
 from hypernetworks.training.curve import Curve, curve_of, draw
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import write_whole
@@ -38,8 +38,7 @@ class Row:
     @property
     def bpc(self) -> str:
         """Mean over seeds, with the standard deviation where there are several."""
-        spread = f" ± {stdev(self.validation_bpc):.3f}" if len(self.validation_bpc) > 1 else ""
-        return f"{mean(self.validation_bpc):.3f}{spread}"
+        return spread(self.validation_bpc, digits=3)
 
 
 def matched(
@@ -63,49 +62,16 @@ def compare(
     With go_on, runs that are there are resumed (finished ones only read), so a comparison can be interrupted.
     Writes compare.json and, where matplotlib is installed, compare.svg; returns the rows in the order of `configs`.
     """
-    if len(set(seeds)) != len(seeds) or not seeds:
-        raise UsageError(f"seeds should be one or more different numbers, got {' '.join(map(str, seeds)) or 'none'}")
-    # One seed of all networks before the next, so that an early end still compares. All that can be refused is refused before
-    # the first is trained.
-    planned: list[tuple[Network, Path, TextConfig]] = [
-        (name, folder / f"{name}-seed{seed}", replace(config, schedule=replace(config.schedule, seed=seed)))
-        for seed in seeds
-        for name, config in configs.items()
-    ]
-    if not go_on and (folder / "compare.json").exists():
-        raise UsageError(_TAKEN.format(folder))
-    for _, place, config in planned:
-        _check_place(place, config, go_on)
-    runs: dict[Network, list[Run]] = {}
-    for name, place, config in planned:
-        runs.setdefault(name, []).append(_run(place, config, corpus))
+    experiment = Experiment(
+        seeded=lambda config, seed: replace(config, schedule=replace(config.schedule, seed=seed)),
+        config_of=lambda run: read_run_config(run.config, str(run.folder))[0],
+        train=lambda place, config: train(place, config, corpus, place.name),
+        resume=lambda place: resume(place, corpus, place.name),
+    )
+    runs = train_all(folder, configs, seeds, experiment, go_on)
     rows = [_row(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
     write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
     return rows
-
-
-_TAKEN = "{}: already holds a run: give --resume to go on with it, or another --out"
-
-
-def _check_place(folder: Path, config: TextConfig, go_on: bool) -> None:
-    """Refuse a run's folder that holds a run, unless it may go on and has the same settings."""
-    if not _holds_run(folder):
-        return
-    if not go_on:
-        raise UsageError(_TAKEN.format(folder))
-    found, _, _ = read_run_config(Run.open(folder).config, str(folder))
-    if found != config:
-        raise UsageError(f"{folder}: was trained with other settings: give the same ones, or another --out")
-
-
-def _run(folder: Path, config: TextConfig, corpus: Corpus) -> Run:
-    if _holds_run(folder):
-        return resume(folder, corpus, folder.name)
-    return train(folder, config, corpus, folder.name)
-
-
-def _holds_run(folder: Path) -> bool:
-    return (folder / "config.json").exists()
 
 
 def _row(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:
@@ -115,16 +81,10 @@ def _row(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:
         hidden_size=config.model.hidden_size,
         parameters=count_parameters(config.model, symbols),
         flops_per_character=flops_per_character(config.model, symbols),
-        characters_per_second=mean(_speed(rows) for rows in metrics),
+        characters_per_second=mean(speed(rows, CharacterTask.unit) for rows in metrics),
         validation_bpc=[min(bpc for _, bpc in curve_of(rows, "validation_bpc")) for rows in metrics],
         runs=[str(run.folder) for run in runs],
     )
-
-
-def _speed(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Characters over seconds of all lines; each tells the speed and the time of its steps."""
-    timed = [(row["characters_per_second"], row["seconds"]) for row in rows if "characters_per_second" in row]
-    return sum(speed * seconds for speed, seconds in timed) / sum(seconds for _, seconds in timed)
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -150,13 +110,9 @@ def plot(folder: Path, rows: Sequence[Row], title: str) -> Path:
     training: dict[str, Curve] = {}
     for row in rows:
         metrics = [Run.open(Path(run)).metrics() for run in row.runs]
-        validation[row.network] = _mean_curve([curve_of(rows, "validation_bpc") for rows in metrics])
-        losses = _mean_curve([curve_of(rows, "loss") for rows in metrics])
+        validation[row.network] = mean_curve([curve_of(rows, "validation_bpc") for rows in metrics])
+        losses = mean_curve([curve_of(rows, "loss") for rows in metrics])
         training[row.network] = [(step, loss / math.log(2)) for step, loss in losses]
     picture = draw(validation, "bits per character", title, faint=training)
     write_whole(folder / "compare.svg", picture.encode())
     return folder / "compare.svg"
-
-
-def _mean_curve(curves: Sequence[Curve]) -> Curve:
-    return [(points[0][0], mean(value for _, value in points)) for points in zip(*curves, strict=True)]

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-import torch
 
 from hypernetworks.text.alphabet import Unit
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.model import ModelConfig
+from hypernetworks.training.config import from_json
 from hypernetworks.training.errors import UsageError, check_count
-from hypernetworks.training.loop import Schedule
+from hypernetworks.training.schedule import Schedule
 
 EXPERIMENT = "text"
 
@@ -51,21 +50,6 @@ def settled(config: TextConfig, corpus: Corpus) -> TextConfig:
     return config if config.corpus in NAMED_SETS else replace(config, corpus=corpus.source)
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; UsageError where there is none."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        probe = torch.zeros(1, device=name)
-        probe.cpu()  # the meta device has no numbers to give
-        return probe.device
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(
-            f"device should be auto, cpu, cuda or another device of this machine, got {name!r}: {reason}"
-        ) from error
-
-
 @dataclass(frozen=True)
 class Symbols:
     """What a model needs to know of its corpus to be used without it."""
@@ -97,14 +81,10 @@ def read_run_config(config: Mapping[str, Any], place: str) -> tuple[TextConfig, 
         )
     match config:
         case {
-            "settings": {"model": dict() as model, "schedule": dict() as schedule, **settings},
+            "settings": {"model": dict(), "schedule": dict()} as settings,
             "corpus": {"sha256": str(sha256), "unit": ("character" | "byte") as unit, "alphabet": list(alphabet)},
         } if _is_alphabet(alphabet, unit):
-            made = _make(
-                TextConfig,
-                settings | {"model": _make(ModelConfig, model, place), "schedule": _make(Schedule, schedule, place)},
-                place,
-            )
+            made = from_json(TextConfig, settings, place)
             return made, Symbols(tuple(alphabet), unit), sha256
     raise UsageError(f"{place}: config.json lacks settings or corpus as this version writes them")
 
@@ -112,17 +92,3 @@ def read_run_config(config: Mapping[str, Any], place: str) -> tuple[TextConfig, 
 def _is_alphabet(symbols: list[Any], unit: Unit) -> bool:
     last = "\xff" if unit == "byte" else chr(sys.maxunicode)
     return bool(symbols) and all(isinstance(symbol, str) and len(symbol) == 1 and symbol <= last for symbol in symbols)
-
-
-def _make(kind: type, values: Mapping[str, Any], place: str) -> Any:
-    """A dataclass from JSON, each value of the type of the field's default."""
-    known = {item.name: item for item in fields(kind)}
-    if set(values) != set(known):
-        odd = ", ".join(sorted(set(values) ^ set(known)))
-        raise UsageError(f"{place}: config.json has other settings than this version: {odd}")
-    plain = kind()
-    for name, value in values.items():
-        expected = type(getattr(plain, name))
-        if type(value) is not expected and not (expected is float and type(value) is int):
-            raise UsageError(f"{place}: config.json has {name} {value!r}, expected {expected.__name__}")
-    return kind(**values)

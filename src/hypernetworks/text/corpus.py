@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import Tensor
 
 from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, text_of_bytes
-from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_set
-from hypernetworks.training.data import obtain
+from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
 from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.named_sets import obtain_all
 
 __all__ = ["Corpus", "load_corpus"]
 
@@ -78,7 +78,7 @@ def load_corpus(name_or_path: str, data_dir: Path | None = None) -> Corpus:
     """
     if name_or_path in NAMED_SETS:
         named = NAMED_SETS[name_or_path]
-        found = [obtain(file, data_dir) for file in named.files]
+        found = obtain_all(named, data_dir)
         splits = named.read(found)
         return _corpus(name_or_path, splits, named.unit, ", ".join(str(file.path) for file in found))
     if not name_or_path:
@@ -92,7 +92,7 @@ def load_corpus(name_or_path: str, data_dir: Path | None = None) -> Corpus:
             return _corpus(name_or_path, splits, "character", str(path.resolve()))
     except OSError as error:
         raise FaultError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
-    raise UsageError(no_such_set(name_or_path))
+    raise UsageError(no_such_corpus(name_or_path))
 
 
 def _corpus(name: str, splits: Splits, unit: Unit, source: str) -> Corpus:

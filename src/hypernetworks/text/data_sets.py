@@ -17,79 +17,32 @@ are in characters already, parted by spaces, only lose those spaces.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Final
 
 from hypernetworks.text.alphabet import Unit, text_of_bytes
 from hypernetworks.text.plays import HELD_OUT_PLAYS, read_plays
-from hypernetworks.training.data import DataFile, Obtained, locate, obtain
-from hypernetworks.training.errors import UsageError
+from hypernetworks.training.data import DataFile, Obtained
+from hypernetworks.training.named_sets import NamedSet, nearest
 
-__all__ = ["NAMED_SETS", "DataRow", "NamedSet", "Splits", "get", "list_data", "no_such_set"]
+__all__ = ["NAMED_SETS", "Splits", "TextSet", "no_such_corpus"]
 
 Splits = tuple[str, str, str]
 """The text of the train, validation and test split; the last is empty where there is none."""
 
 
 @dataclass(frozen=True)
-class NamedSet:
-    """A set that is known by name: what it is, its files, how its splits are read from them."""
+class TextSet(NamedSet):
+    """A set of text that is known by name, and how its splits are read from its files."""
 
-    what: str
-    files: tuple[DataFile, ...]
     read: Callable[[list[Obtained]], Splits]
     """From the files, in the order of `files`, to strings of symbols (for bytes, one chr(byte) each)."""
 
     unit: Unit = "character"
 
 
-@dataclass(frozen=True)
-class DataRow:
-    """A named set as a user sees it listed: where it was found, or how it is to be had."""
-
-    name: str
-    what: str
-    size: str
-    where: str
-
-
-def get(name: str, data_dir: Path | None = None) -> tuple[Path, ...]:
-    """The places of a named set's files, fetched where they are missing.
-
-    Raises:
-        UsageError: there is no such set, or a file of it is wrong or has to be put in place by the user.
-        FaultError: a file could not be read, fetched or written.
-    """
-    if name not in NAMED_SETS:
-        raise UsageError(no_such_set(name))
-    return tuple(obtain(file, data_dir).path for file in NAMED_SETS[name].files)
-
-
-def list_data(data_dir: Path | None = None) -> tuple[DataRow, ...]:
-    """A row for each named set; nothing is fetched and nothing is read."""
-    rows = []
-    for name, named in NAMED_SETS.items():
-        places = [locate(file, data_dir) for file in named.files]
-        missing = [file for file, place in zip(named.files, places, strict=True) if place is None]
-        size = "-"
-        where = ", ".join(str(place) for place in places)
-        if not missing:
-            size = f"{sum(place.stat().st_size for place in places if place is not None) / 1e6:.1f} MB"
-        elif all(file.origin for file in missing):
-            where = "fetched on first use: " + ", ".join(str(file.origin) for file in missing)
-        else:
-            names = ", ".join(file.names[0] for file in missing)
-            where = f"put {names} in the folder of --data-dir or $HYPERNETWORKS_DATA"
-        rows.append(DataRow(name, named.what, size, where))
-    return tuple(rows)
-
-
-def no_such_set(name_or_path: str) -> str:
-    """What to tell a user who asked for a set that there is not: the nearest name, and what is expected."""
-    near = get_close_matches(name_or_path, NAMED_SETS, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return f"no data set, file or folder {name_or_path!r}: {guess}expected {', '.join(NAMED_SETS)} or a path"
+def no_such_corpus(name_or_path: str) -> str:
+    """What to tell a user who asked for a corpus that there is not: the nearest name, and what is expected."""
+    return f"no data set, file or folder {name_or_path!r}: {nearest(name_or_path, NAMED_SETS)} or a path"
 
 
 def _read_shakespeare(files: list[Obtained]) -> Splits:
@@ -134,7 +87,7 @@ def _wikipedia_file(name: str, sha256: str | None = None) -> DataFile:
 
 
 NAMED_SETS: Final = {
-    "shakespeare": NamedSet(
+    "shakespeare": TextSet(
         "38 plays of Shakespeare, split by play",
         (
             DataFile(
@@ -146,7 +99,7 @@ NAMED_SETS: Final = {
         ),
         _read_shakespeare,
     ),
-    "tiny-shakespeare": NamedSet(
+    "tiny-shakespeare": TextSet(
         "parts of Shakespeare's plays, 1.1 MB",
         (
             DataFile(
@@ -159,18 +112,18 @@ NAMED_SETS: Final = {
         ),
         _read_tiny_shakespeare,
     ),
-    "enwik8": NamedSet(
+    "enwik8": TextSet(
         "the first 100 MB of Wikipedia's dump of 2006, as bytes",
         (_wikipedia_file("enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),),
         _read_wikipedia,
         unit="byte",
     ),
-    "text8": NamedSet(
+    "text8": TextSet(
         "100 MB of Wikipedia in lower-case letters and spaces",
         (_wikipedia_file("text8"),),
         _read_wikipedia,
     ),
-    "ptb-char": NamedSet(
+    "ptb-char": TextSet(
         "the Penn Treebank, by character",
         tuple(DataFile((f"ptb.{split}.txt",), limit=50_000_000) for split in ("train", "valid", "test")),
         _read_penn_treebank,

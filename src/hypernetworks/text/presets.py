@@ -9,7 +9,7 @@ from typing import Final
 
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.model import ModelConfig, count_parameters
-from hypernetworks.training.loop import Schedule
+from hypernetworks.training.schedule import Schedule
 
 PENN_TREEBANK_SYMBOLS: Final = 50
 

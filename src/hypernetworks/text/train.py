@@ -11,15 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hypernetworks.text.config import Symbols, TextConfig, find_device, read_run_config, run_config
+from hypernetworks.text.config import Symbols, TextConfig, read_run_config, run_config
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel, count_parameters
 from hypernetworks.text.streams import Streams
+from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.loop import Task, Trainer
+from hypernetworks.training.loop import Task, Trainer, load_best
 from hypernetworks.training.run import Run
 
 
@@ -122,27 +123,16 @@ def _train(
     Trainer(task, config.schedule, run, restored).train(label)
     with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
         draw_run(run)
-    best = load_weights(config, len(corpus.alphabet), run).to(task.model.head.weight.device)
+    best = load_best(CharacterModel(config.model, len(corpus.alphabet)), run).to(task.model.head.weight.device)
     run.write_text("samples.txt", sample(best, Symbols(corpus.alphabet, corpus.unit), Sampling()))
     return run
-
-
-def load_weights(config: TextConfig, symbols: int, run: Run) -> CharacterModel:
-    """The best model of a run, in evaluation mode, on the CPU; UsageError where the weights are another model's."""
-    tensors, _ = run.best_model()
-    model = CharacterModel(config.model, symbols)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UsageError(f"{run.folder}: model.safetensors is not of the model that config.json describes") from error
-    return model.eval()
 
 
 def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:
     """The best model of a run folder, its settings, and the symbols it knows; UsageError where the folder is no such run."""
     run = Run.open(folder)
     config, symbols, _ = read_run_config(run.config, str(folder))
-    return load_weights(config, len(symbols.alphabet), run), config, symbols
+    return load_best(CharacterModel(config.model, len(symbols.alphabet)), run), config, symbols
 
 
 def corpus_of(folder: Path, data_dir: Path | None) -> Corpus:

@@ -2,9 +2,12 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypernetworks.training.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[float, float]]
 """Points (step, score)."""
@@ -24,8 +27,6 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -46,9 +47,17 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
     axes.set(xlabel="step", ylabel=ylabel, title=title)
     axes.grid(alpha=0.3)
     axes.legend()
+    return svg_of(figure)
+
+
+def svg_of(figure: "Figure") -> str:
+    """The SVG of a figure of matplotlib; the same figure makes the same file."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     FigureCanvasSVG(figure)
     picture = io.StringIO()
-    with rc_context({"svg.hashsalt": "hypernetworks"}):  # the same curves make the same file
+    with rc_context({"svg.hashsalt": "hypernetworks"}):
         figure.savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from gzip import BadGzipFile, GzipFile
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
@@ -44,7 +45,7 @@ class DataFile:
 
     names: tuple[str, ...]
     """The names that it is looked for by, in this order. A fetched file is kept under the last one, as it came. A name
-    that ends in .zip is read as the one file within it."""
+    that ends in .zip is read as the one file within it, one in .gz unpacked."""
 
     limit: int
     """The most bytes that are fetched, and the most that are read after unpacking."""
@@ -60,6 +61,12 @@ class DataFile:
 
     wheel: str | None = None
     """The requirement (name==version) whose wheel it is."""
+
+    optional: bool = False
+    """The set is of use without it."""
+
+    parts: bool = False
+    """A user's own copy may be another part of the set: sum and size are asked of what is fetched alone."""
 
     def __post_init__(self) -> None:
         if self.url is not None and self.wheel is not None:
@@ -115,10 +122,12 @@ def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
     """
     path = locate(file, data_dir)
     if path is not None:
+        own = file.origin is None or cache_folder() not in path.parents
+        known = replace(file, sha256=None, size=None) if own and file.parts else file
         try:
-            return Obtained(path, _checked(file, read_whole(path, file.limit), path))
+            return Obtained(path, _checked(known, read_whole(path, file.limit), path))
         except UsageError as error:
-            if file.origin is None or path.parent != cache_folder():
+            if own:
                 raise UsageError(f"{error}; remove it or put the right file in its place") from error
     folder = cache_folder() if data_dir is None else data_dir.expanduser()
     if file.origin is None:
@@ -134,9 +143,9 @@ def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
         by_hand = f"to get it by hand, put {' or '.join(file.names)} in {folder}"
         raise FaultError(f"could not fetch {path.name} from {file.origin}: {error}; {by_hand}") from error
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise FaultError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
     write_whole(path, fetched)
     return Obtained(path, content)
 
@@ -148,8 +157,8 @@ def _folders_to_use(data_dir: Path | None) -> str:
 def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
     """The unpacked bytes of `data`, which is or will be at `path`; a UsageError if they are not the file's."""
     try:
-        content = _unpacked(data, file.limit) if path.suffix == ".zip" else data
-    except (BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+        content = _unpacked(data, file.limit, path.suffix)
+    except (BadZipFile, BadGzipFile, EOFError, RuntimeError, zlib.error) as error:
         raise UsageError(f"{path}: is damaged ({error})") from error
     if len(content) > file.limit:
         raise UsageError(f"{path}: unpacks to more than {file.limit:,} bytes, the most expected")
@@ -161,8 +170,12 @@ def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
     return content
 
 
-def _unpacked(data: bytes, limit: int) -> bytes:
-    """The bytes of the one file in a zip file, no more than one beyond the limit."""
+def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
+    """The bytes of the one file in a zip file or gzip file, no more than one beyond the limit; of another file, all."""
+    if suffix == ".gz":
+        return GzipFile(fileobj=BytesIO(data)).read(limit + 1)
+    if suffix != ".zip":
+        return data
     with ZipFile(BytesIO(data)) as archive:
         members = archive.namelist()
         if len(members) != 1:

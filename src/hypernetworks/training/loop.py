@@ -1,7 +1,4 @@
-"""The training loop that all experiments share: AdamW, warm-up and cosine, clipping, validation, the best kept, exact resume.
-
-    rate(n) = learning_rate · n/warmup                                                  for step n = 1 … warmup
-            = learning_rate · (φ + (1 − φ)(1 + cos(π (n − warmup)/(steps − warmup)))/2)         after that; φ is final_fraction
+"""The training loop that all experiments share: steps of a schedule, clipping, validation, the best kept, exact resume.
 
 Everything the loop carries from step to step is committed with the weights: optimiser, best model, random states, what the
 experiment itself carries, and the running mean of the loss. A run that goes on from a commit makes the same numbers.
@@ -11,63 +8,16 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.training.errors import FaultError, UsageError, check_count
+from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.interrupt import Interrupt
 from hypernetworks.training.progress import Progress
 from hypernetworks.training.run import Run
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How a model is trained. Contradictory or impossible settings fail when made, with a UsageError."""
-
-    steps: int = 3000
-    """Optimiser steps."""
-    learning_rate: float = 3e-3
-    """AdamW's, at its highest."""
-    warmup: int = 100
-    """Steps in which the learning rate rises from 0; where there are fewer steps than these, it does nothing else."""
-    final_fraction: float = 0.1
-    """The share of learning_rate that is left at the last step of the cosine; 1: no decay."""
-    weight_decay: float = 0.01
-    """AdamW's, on matrices of weights alone, not on biases, norms, embeddings z or scales."""
-    clip: float = 1.0
-    """The gradient of all parameters together is cut to this length."""
-    evaluate_every: int = 500
-    """Steps between two validations; each saves the run."""
-    log_every: int = 10
-    """Steps between two lines of metrics.jsonl."""
-    seed: int = 0
-    """Of everything random: initial weights, dropout."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "evaluate_every", "log_every"):
-            check_count(name, getattr(self, name))
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"{name} should be a finite number above 0, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"weight_decay should be a finite number of at least 0, got {self.weight_decay}")
-        if not 0 <= self.final_fraction <= 1:
-            raise UsageError(f"final_fraction should lie in [0, 1], got {self.final_fraction}")
-        check_count("warmup", self.warmup, least=0)
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed should lie in [0, 2^63), got {self.seed}")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step number `step`, from 1."""
-        if step <= self.warmup:
-            return self.learning_rate * step / self.warmup
-        done = (step - self.warmup) / (self.steps - self.warmup)
-        φ = self.final_fraction
-        return self.learning_rate * (φ + (1 - φ) * (1 + math.cos(math.pi * done)) / 2)
-
+from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -114,7 +64,7 @@ class Trainer:
         self, task: Task[Any], schedule: Schedule, run: Run, restored: Mapping[str, Any] | None = None
     ) -> None:
         self.task, self.schedule, self.run = task, schedule, run
-        self.optimizer = torch.optim.AdamW(_parameter_groups(task.model, schedule.weight_decay))
+        self.optimizer = make_optimizer(task.model, schedule)
         self.step = 0
         self.best: dict[str, Any] | None = None
         self._losses: list[float] = []  # since the last line of metrics
@@ -164,7 +114,7 @@ class Trainer:
                 raise
             reason = "no memory left: a smaller batch_size, length or hidden_size may help"
             raise FaultError(f"{self.run.folder}: step {self.step + 1}: {reason}") from error
-        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip).item()
+        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip or math.inf).item()
         self._check_finite("length of the gradient", norm, self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step + 1)
@@ -226,13 +176,14 @@ class Trainer:
         self.best = restored["best"]
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices called weight… decay; biases, norms, P, p and D, which have other names or one dimension, do not."""
-    decayed, kept = [], []
-    for name, parameter in model.named_parameters():
-        is_weight = name.rpartition(".")[2].startswith("weight") and parameter.dim() > 1
-        (decayed if is_weight else kept).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+def load_best(model: Model, run: Run) -> Model:
+    """The model with the weights of a run's best, in evaluation mode; UsageError where they are another model's."""
+    tensors, _ = run.best_model()
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UsageError(f"{run.folder}: model.safetensors is not of the model that config.json describes") from error
+    return model.eval()
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Data sets that are known by name: their files found, fetched and listed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hypernetworks.training.data import DataFile, Obtained, locate, obtain
+from hypernetworks.training.errors import UsageError
+
+__all__ = ["DataRow", "NamedSet", "get", "list_data", "nearest", "obtain_all"]
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set that is known by name: what it is, and its files. Experiments add how these are read."""
+
+    what: str
+    files: tuple[DataFile, ...]
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """A named set as a user sees it listed: where it was found, or how it is to be had."""
+
+    name: str
+    what: str
+    size: str
+    where: str
+
+
+def obtain_all(named: NamedSet, data_dir: Path | None = None) -> list[Obtained]:
+    """A set's files, found or fetched, but those that it can be without and that are nowhere.
+
+    Raises:
+        UsageError: a file is wrong or has to be put in place by the user.
+        FaultError: a file could not be read, fetched or written.
+    """
+    return [obtain(file, data_dir) for file in named.files if not file.optional or locate(file, data_dir) is not None]
+
+
+def get(name: str, sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tuple[Path, ...]:
+    """The places of a named set's files, fetched where they are missing.
+
+    Raises:
+        UsageError: there is no such set, or a file of it is wrong or has to be put in place by the user.
+        FaultError: a file could not be read, fetched or written.
+    """
+    if name not in sets:
+        raise UsageError(f"no data set {name!r}: {nearest(name, sets)}")
+    return tuple(obtained.path for obtained in obtain_all(sets[name], data_dir))
+
+
+def list_data(sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tuple[DataRow, ...]:
+    """A row for each named set; nothing is fetched and nothing is read."""
+    rows = []
+    for name, named in sets.items():
+        places = {file: locate(file, data_dir) for file in named.files}
+        found = [place for place in places.values() if place is not None]
+        missing = [file for file, place in places.items() if place is None and not file.optional]
+        size = "-"
+        where = ", ".join(map(str, found))
+        if not missing:
+            size = f"{sum(place.stat().st_size for place in found) / 1e6:.1f} MB"
+        elif all(file.origin for file in missing):
+            where = "fetched on first use: " + ", ".join(str(file.origin) for file in missing)
+        else:
+            names = ", ".join(file.names[0] for file in missing)
+            where = f"put {names} in the folder of --data-dir or $HYPERNETWORKS_DATA"
+        rows.append(DataRow(name, named.what, size, where))
+    return tuple(rows)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A guess at what was meant, and what is expected."""
+    known = list(names)
+    near = get_close_matches(name, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"{guess}expected {', '.join(known)}"

@@ -1,0 +1,283 @@
+"""Generators from a condition c: whole tensors, chunks of them, low-rank updates, scaled rows.
+
+    h     = ReLU(... ReLU(c))                                        the trunk, a multi-layer perceptron; c itself without it
+    full      W = reshape(H h + b_H)                                 a head H for each tensor W
+    chunked   [W_1, W_2, ...] = cut([s g(c, e_1), s g(c, e_2), ...]) one network g, an embedding e for each chunk
+    low-rank  W = W_target + (α / r) B(c) A(c)                       B (n_out, r), A (r, rest)
+    rows      W = d(c) ⊙ W_target                                    one scale for each row
+
+C condition, m width of the trunk, r rank.  c (C,) or (B, C); W the target's shape, with B before it for c (B, C).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..recurrent.checks import check_choice, check_positive, check_sizes
+from .generator import Generator, check_hidden, shaped, trunk
+from .init import SCHEMES, head_, wanted_variance
+from .selection import TargetWeight
+
+
+class FullGenerator(Generator):
+    """Makes each tensor whole: W = reshape(H h + b_H) with h = trunk(c), and a head (H, b_H) for each tensor.
+
+    Args:
+        condition_size: C.
+        hidden: widths of the trunk's ReLU layers; () makes every tensor linear in c.
+        init: "target", the default, starts at the target as it is for every condition; "hyperfan-in", "hyperfan-out" and
+            "hyperfan-harmonic" (Chang et al. 2020) start each condition at weights of its own, of the right variance. A norm's
+            gain and shift, and other tensors without fans, start at the target's own in each. See `weights/init.py`.
+        gain: r of the hyperfan forms, 2 for a target with ReLU, 1 for a linear one.
+        condition_moment: E[c²], the second moment of a number of c, 1 for normal vectors and `TaskEmbedding`.
+
+    Source: HyperNetworks, arXiv 1609.09106, and Chang, Flokas and Lipson, ICLR 2020.
+    Errors: ValueError or TypeError that names the argument.
+    """
+
+    def __init__(
+        self,
+        condition_size: int,
+        hidden: Sequence[int] = (64,),
+        *,
+        init: str = "target",
+        gain: float = 2.0,
+        condition_moment: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_sizes(condition_size=condition_size)
+        check_choice("init", init, SCHEMES)
+        check_positive("gain", gain)
+        check_positive("condition_moment", condition_moment)
+        self.condition_size = condition_size
+        self.hidden = check_hidden(hidden)
+        self.init = init
+        self.gain = gain
+        self.condition_moment = condition_moment
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make the trunk and a head for each tensor."""
+        like = weights[0].value
+        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.shapes = [weight.shape for weight in weights]
+        self.heads = nn.ModuleList()
+        for weight in weights:
+            head = nn.Linear(width, weight.value.numel(), device=like.device, dtype=like.dtype)
+            head_(head, weight, self.init, self.gain, self.condition_moment)
+            self.heads.append(head)
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every tensor whole."""
+        h = self.trunk(condition)
+        # W = reshape(H h + b_H)
+        return {
+            name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
+        }
+
+
+class ChunkedGenerator(Generator):
+    """Makes all tensors in chunks of one long vector: one small network g(c, e_k), and an embedding e_k for each chunk k.
+
+    g is a ReLU network with an output of chunk_size numbers of variance 1; a tensor is its part of the long vector times a
+    fixed number s: the standard deviation that it should start with. So one network serves layers of different fans.
+
+    Args:
+        condition_size: C.
+        chunk_size: numbers that one run of g makes; what is too much in the last chunk is cut off.
+        embedding_size: size of each e_k, learned, from N(0, 1).
+        hidden: widths of g's ReLU layers.
+        init: "hyperfan-in", "hyperfan-out" or "hyperfan-harmonic" give s; a norm's gain and other tensors without fans are
+            the target's own plus 0.1 g. "target": each tensor is the target's own plus g / sqrt(n_in), with g's last layer
+            0, so that every condition starts at the target as it is. The target's own is kept, and not learned.
+        gain, condition_moment: as for `FullGenerator`.
+
+    Source: von Oswald et al., "Continual learning with hypernetworks", ICLR 2020, section 2.
+    Errors: ValueError or TypeError that names the argument.
+    """
+
+    def __init__(
+        self,
+        condition_size: int,
+        chunk_size: int = 1024,
+        embedding_size: int = 16,
+        hidden: Sequence[int] = (64,),
+        *,
+        init: str = "hyperfan-in",
+        gain: float = 2.0,
+        condition_moment: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_sizes(condition_size=condition_size, chunk_size=chunk_size, embedding_size=embedding_size)
+        check_choice("init", init, SCHEMES)
+        check_positive("gain", gain)
+        check_positive("condition_moment", condition_moment)
+        self.condition_size = condition_size
+        self.chunk_size = chunk_size
+        self.embedding_size = embedding_size
+        self.hidden = check_hidden(hidden)
+        self.init = init
+        self.gain = gain
+        self.condition_moment = condition_moment
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make g, and an embedding for each chunk."""
+        like = weights[0].value
+        made = {"device": like.device, "dtype": like.dtype}
+        C, E = self.condition_size or 0, self.embedding_size
+        self.shapes = [weight.shape for weight in weights]
+        self.sizes = [weight.value.numel() for weight in weights]
+        self.scales = [self._scale(weight) for weight in weights]
+        self.onto_base = [self.init == "target" or weight.kind == "other" for weight in weights]
+        chunks = math.ceil(sum(self.sizes) / self.chunk_size)
+        self.embeddings = nn.Parameter(torch.randn(chunks, E, **made))
+        self.trunk, width = trunk(C + E, self.hidden, like)
+        self.head = nn.Linear(width, self.chunk_size, **made)
+        # V of [c; e]: C numbers of the condition's moment and E of 1
+        moment = (C * self.condition_moment + E) / (C + E)
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.0 if self.init == "target" else (width * moment) ** -0.5)
+
+    def uses_base(self, name: str) -> bool:
+        """Where a tensor is the target's own plus what is made."""
+        return self.onto_base[self.names.index(name)]
+
+    def _scale(self, weight: TargetWeight) -> float:
+        """s of one tensor. Where a form gives 0 (a fan-out bias) it is small instead, or it could never be learned."""
+        if weight.kind == "other":
+            return 0.1
+        wanted = 1 / weight.fan_in if self.init == "target" else wanted_variance(weight, self.init, self.gain)
+        return (wanted or 0.01 / weight.fan_in) ** 0.5
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every tensor, cut from the chunks."""
+        assert condition is not None
+        leading = condition.shape[:-1]
+        chunks = len(self.embeddings)
+        c = condition.unsqueeze(-2).expand(*leading, chunks, condition.shape[-1])
+        e = self.embeddings.expand(*leading, chunks, self.embedding_size)
+        # g(c, e_k)
+        numbers = self.head(self.trunk(torch.cat((c, e), dim=-1))).flatten(-2)
+        parts = numbers[..., : sum(self.sizes)].split(self.sizes, dim=-1)
+        # W = s g, or W_target + s g
+        made = {}
+        for k, name in enumerate(self.names):
+            tensor = self.scales[k] * shaped(parts[k], self.shapes[k])
+            made[name] = base[name].detach() + tensor if self.onto_base[k] else tensor
+        return made
+
+
+class LowRankGenerator(Generator):
+    """Adds a generated matrix of low rank: W = W_target + (α / r) B(c) A(c), with B (n_out, r) and A (r, rest).
+
+    W_target is learned where it is a parameter with gradients, else it stays: on a frozen net this is LoRA with a condition.
+    B starts at 0, so that every condition starts at the target as it is, and A(c) at variance 1/rest. A kernel counts
+    as the matrix (n_out, n_in·f·f); a vector (a bias, a norm's gain) gets a whole generated shift instead, b + v(c), from 0.
+
+    Args:
+        condition_size: C.
+        rank: r, at most the smaller side of every matrix.
+        alpha: α; left out it is r, so that the factor is 1.
+        hidden: widths of the trunk's ReLU layers; () makes A and B linear in c.
+
+    Source: Hu et al., "LoRA", arXiv 2106.09685, section 4.1.
+    Errors: ValueError or TypeError that names the argument; ValueError for a matrix with a side smaller than the rank.
+    """
+
+    def __init__(
+        self, condition_size: int, rank: int = 4, alpha: float | None = None, hidden: Sequence[int] = (64,)
+    ) -> None:
+        super().__init__()
+        check_sizes(condition_size=condition_size, rank=rank)
+        if alpha is not None:
+            check_positive("alpha", alpha)
+        self.condition_size = condition_size
+        self.rank = rank
+        self.alpha = float(rank) if alpha is None else alpha
+        self.hidden = check_hidden(hidden)
+
+    def trains_base(self, name: str) -> bool:
+        """W_target is a part of what is computed."""
+        return True
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make the trunk, and heads for A and B of each matrix, or for v of each vector."""
+        like = weights[0].value
+        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.shapes = [weight.shape for weight in weights]
+        self.heads = nn.ModuleList()
+        for weight in weights:
+            rows, rest = weight.shape[0] if weight.value.dim() else 1, math.prod(weight.shape[1:])
+            if weight.value.dim() < 2:
+                sizes = (rows,)
+            elif self.rank > min(rows, rest):
+                raise ValueError(f"rank {self.rank} does not fit {weight.name}, a matrix of {rows} by {rest}")
+            else:
+                sizes = (rows * self.rank, self.rank * rest)
+            heads = nn.ModuleList(nn.Linear(width, size, device=like.device, dtype=like.dtype) for size in sizes)
+            for head in heads:
+                nn.init.zeros_(head.weight)  # pyright: ignore[reportArgumentType]
+                nn.init.zeros_(head.bias)  # pyright: ignore[reportArgumentType]
+            if len(sizes) == 2:
+                nn.init.normal_(heads[1].weight, std=(width * rest) ** -0.5)  # pyright: ignore[reportArgumentType]
+            self.heads.append(heads)
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target's tensors with the updates added."""
+        h = self.trunk(condition)
+        made = {}
+        for name, heads, shape in zip(self.names, self.heads, self.shapes, strict=True):
+            parts = [head(h) for head in heads]  # pyright: ignore[reportGeneralTypeIssues]
+            if len(parts) == 1:
+                # b + v(c)
+                made[name] = base[name] + shaped(parts[0], shape)
+                continue
+            B, A = parts[0].unflatten(-1, (shape[0], self.rank)), parts[1].unflatten(-1, (self.rank, -1))
+            # W = W_target + (α / r) B(c) A(c)
+            made[name] = base[name] + shaped((self.alpha / self.rank * (B @ A)).flatten(-2), shape)
+        return made
+
+
+class RowScaleGenerator(Generator):
+    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, one number for each entry of the first dimension.
+
+    W_target is learned where it is a parameter with gradients, else it stays. d starts at 1 for every condition.
+
+    Args:
+        condition_size: C.
+        hidden: widths of the trunk's ReLU layers; () makes d linear in c.
+
+    Source: HyperNetworks, arXiv 1609.09106, section 3.2, there for recurrent networks.
+    Errors: ValueError or TypeError that names the argument.
+    """
+
+    def __init__(self, condition_size: int, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        check_sizes(condition_size=condition_size)
+        self.condition_size = condition_size
+        self.hidden = check_hidden(hidden)
+
+    def trains_base(self, name: str) -> bool:
+        """W_target is a part of what is computed."""
+        return True
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make the trunk and one head for the scales of all tensors."""
+        like = weights[0].value
+        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.rows = [weight.shape[0] if weight.value.dim() else 1 for weight in weights]
+        self.dims = [weight.value.dim() for weight in weights]
+        self.head = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
+        nn.init.zeros_(self.head.weight)
+        nn.init.ones_(self.head.bias)
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target's tensors with their rows scaled."""
+        scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
+        made = {}
+        for name, d, dims in zip(self.names, scales, self.dims, strict=True):
+            # W = d(c) ⊙ W_target
+            d = d.reshape(*d.shape[:-1], *((-1,) if dims else ()), *(1,) * (dims - 1))
+            made[name] = d * base[name]
+        return made

@@ -1,0 +1,101 @@
+"""torch's lstm, gru and rnn as the steps of `recurrent`, for torch.func.vmap, which has no rule for torch's own.
+
+A network of torch hands its function one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
+
+B batch, T time, I input, H hidden, G gates.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..recurrent.gru import GRUWeights, gru_step
+from ..recurrent.layer import gates_first
+from ..recurrent.lstm import LSTMWeights, lstm_step
+
+State = tuple[Tensor, ...]
+Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+Step = Callable[[Tensor, State, Weights], State]
+
+
+def _lstm_step(x: Tensor, state: State, weights: Weights) -> State:
+    """One step of an LSTM: x (B, I), state (h, c)."""
+    W_x, W_h, b_x, b_h = weights
+    wx = gates_first(F.linear(x, W_x, b_x), 4)
+    wh = gates_first(F.linear(state[0], W_h, b_h), 4)
+    return lstm_step(wx, wh, state[1], LSTMWeights(W_x, W_h, None, None, None), None)
+
+
+def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
+    """One step of a GRU: x (B, I), state (h,)."""
+    W_x, W_h, b_x, b_h = weights
+    wx = gates_first(F.linear(x, W_x, b_x), 3)
+    wh = gates_first(F.linear(state[0], W_h, b_h), 3)
+    zero = torch.zeros_like(wh[2])  # the bias of n's product on h is in wh already
+    return (gru_step(wx, wh, state[0], GRUWeights(W_x, W_h, zero, zero, None, None), None),)
+
+
+def _rnn_step(activation: Callable[[Tensor], Tensor], x: Tensor, state: State, weights: Weights) -> State:
+    """One step of a plain RNN: h_t = tanh or relu of W_x x_t + b_x + W_h h_{t-1} + b_h."""
+    W_x, W_h, b_x, b_h = weights
+    return (activation(F.linear(x, W_x, b_x) + F.linear(state[0], W_h, b_h)),)
+
+
+def _run(step: Step, x: Tensor, state: State, weights: Weights, reverse: bool) -> tuple[Tensor, State]:
+    """One layer in one direction: x (T, B, I) -> (T, B, H) and the final state."""
+    outputs = []
+    steps = x.unbind(0)
+    for x_t in reversed(steps) if reverse else steps:
+        state = step(x_t, state, weights)
+        outputs.append(state[0])
+    if reverse:
+        outputs.reverse()
+    return torch.stack(outputs), state
+
+
+def _recurrence(
+    step: Step,
+    input: Tensor,
+    hx: Tensor | Sequence[Tensor],
+    params: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, ...]:
+    """A whole network, with the arguments and the answer of torch.lstm and its like: output, then each tensor of the state."""
+    if not isinstance(batch_first, bool):
+        raise ValueError("packed input cannot have weights for each sample: pad it")
+    initial = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
+    if len(params) != num_layers * directions * each:
+        raise ValueError("a recurrent network with projections (proj_size) cannot have weights for each sample")
+    x = input.transpose(0, 1) if batch_first else input
+    finals: list[State] = []
+    for layer in range(num_layers):
+        if layer:
+            x = F.dropout(x, dropout, train)
+        outputs = []
+        for k in range(layer * directions, (layer + 1) * directions):
+            own = params[k * each : (k + 1) * each]
+            weights: Weights = (own[0], own[1], own[2], own[3]) if has_biases else (own[0], own[1], None, None)
+            output, final = _run(step, x, tuple(part[k] for part in initial), weights, reverse=k % directions == 1)
+            outputs.append(output)
+            finals.append(final)
+        x = torch.cat(outputs, dim=-1)
+    output = x.transpose(0, 1) if batch_first else x
+    return output, *(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+
+RECURRENCES: dict[Any, Callable[..., tuple[Tensor, ...]]] = {
+    torch.lstm: partial(_recurrence, _lstm_step),
+    torch.gru: partial(_recurrence, _gru_step),
+    torch.rnn_tanh: partial(_recurrence, partial(_rnn_step, torch.tanh)),
+    torch.rnn_relu: partial(_recurrence, partial(_rnn_step, torch.relu)),
+}

@@ -1,0 +1,80 @@
+"""What a hypernetwork makes, in numbers: variances of the generated tensors, parameter counts, compression.
+
+Var(W) = E[(W − E W)²]              over conditions and entries of one tensor
+compression = numbers generated / numbers kept to make them
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .network import HyperNetwork
+
+
+class GeneratedWeight(NamedTuple):
+    """One generated tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    variance: float
+    """Over the conditions and all entries."""
+    target_variance: float
+    """Of the target's own tensor of this name."""
+
+
+class WeightReport(NamedTuple):
+    """What a `HyperNetwork` makes; print it for a table."""
+
+    weights: tuple[GeneratedWeight, ...]
+    generated: int
+    """Numbers that are generated for one condition."""
+    generator: int
+    """Parameters of the generator, embeddings included."""
+    base: int
+    """Numbers of the target's own that the generator acts on."""
+    rest: int
+    """Parameters of the target that are not generated."""
+
+    @property
+    def compression(self) -> float:
+        """Numbers generated over the numbers kept to make them: the generator's and those of the target that it acts on."""
+        return self.generated / (self.generator + self.base)
+
+    def __str__(self) -> str:
+        width = max(len(weight.name) for weight in self.weights)
+        lines = [f"{'tensor':<{width}}  {'shape':<18}{'variance':>10}{'target':>10}"]
+        for name, shape, variance, target in self.weights:
+            lines.append(f"{name:<{width}}  {'×'.join(map(str, shape)):<18}{variance:>10.3g}{target:>10.3g}")
+        counts = f"{self.generated:,} numbers from {self.generator:,}"
+        own = f" and {self.base:,} of the target's own" if self.base else ""
+        lines.append(f"{counts}{own}, compression {self.compression:.3g}; {self.rest:,} parameters not generated")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def report(net: "HyperNetwork", condition: Tensor | None) -> WeightReport:
+    """The report of a hypernetwork, at these conditions or at 64 draws from N(0, 1)."""
+    size = net.generator.condition_size
+    own = {name: net.target.get_parameter(name) for name in net.generator.names}
+    if condition is None and size is not None:
+        like = next(iter(own.values()))
+        drawn = torch.randn(64, size, generator=torch.Generator().manual_seed(0))
+        condition = drawn.to(device=like.device, dtype=like.dtype)
+    made = net.generate(condition)
+    weights = tuple(
+        GeneratedWeight(name, tuple(own[name].shape), _variance(tensor), _variance(own[name]))
+        for name, tensor in made.items()
+    )
+    return WeightReport(
+        weights,
+        generated=sum(tensor.numel() for tensor in own.values()),
+        generator=sum(parameter.numel() for parameter in net.generator.parameters()),
+        base=sum(own[name].numel() for name in own if net.generator.uses_base(name)),
+        rest=sum(parameter.numel() for name, parameter in net.target.named_parameters() if name not in own),
+    )
+
+
+def _variance(tensor: Tensor) -> float:
+    return tensor.var(correction=0).item()

@@ -1,0 +1,139 @@
+"""Which parameters of a target are generated, and what a generator needs to know of each.
+
+Selected are: all (None), by type (nn.Conv2d, or a tuple of types), by a glob over names ("layer2.*", "*.weight"), or by a
+predicate (name, module, parameter name) -> bool.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from inspect import Parameter as Argument
+from inspect import signature
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Modules = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[..., bool] | None
+
+_NORMS_AND_TABLES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding, nn.EmbeddingBag)
+
+
+class TargetWeight(NamedTuple):
+    """One parameter of the target that is to be generated."""
+
+    name: str
+    """As in target.named_parameters()."""
+    value: Tensor
+    """The target's own value: gives shape, dtype and device, and where a generator starts or what it acts on."""
+    module: nn.Module
+    """The module that holds it."""
+    module_name: str
+    """The name of that module in the target; "" for the target itself."""
+    kind: str
+    """"weight" (a matrix or kernel), "bias" (the bias beside one), or "other" (a norm's gain, a table, ...)."""
+    fan_in: int
+    """n_in of the layer, receptive field included; 0 for kind "other"."""
+    fan_out: int
+    """n_out of the layer, receptive field included; 0 for kind "other"."""
+    partner: bool
+    """Whether the bias of this weight's layer, or the weight of this bias's layer, is generated too."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the parameter."""
+        return self.value.shape
+
+    @property
+    def own_name(self) -> str:
+        """The name of the parameter in its module."""
+        return self.name.rpartition(".")[2]
+
+
+def select(target: nn.Module, modules: Modules) -> list[TargetWeight]:
+    """The parameters of the target that `modules` selects, in its own order; a ValueError when there are none."""
+    chosen = selector(modules)
+    found = [weight for weight in _weights(target) if chosen(weight)]
+    if not found:
+        raise ValueError(f"modules={_shown(modules)} selects no parameter of {type(target).__name__}: {_names(target)}")
+    names = {weight.name for weight in found}
+    return [weight._replace(partner=_partner(weight) in names) for weight in found]
+
+
+def selector(modules: Modules) -> Callable[[TargetWeight], bool]:
+    """Whether a parameter is selected, as a function."""
+    if modules is None:
+        return lambda weight: True
+    if isinstance(modules, str):
+        return lambda weight: fnmatchcase(weight.name, modules) or fnmatchcase(weight.module_name, modules)
+    if isinstance(modules, type) or _types(modules):
+        return lambda weight: isinstance(weight.module, modules)  # pyright: ignore[reportArgumentType]
+    if callable(modules):
+        if _takes(modules) >= 3:
+            return lambda weight: bool(modules(weight.module_name, weight.module, weight.own_name))
+        return lambda weight: bool(modules(weight.module_name, weight.module))
+    raise TypeError(f"modules should be a module type, a tuple of them, a glob, a predicate or None, got {modules!r}")
+
+
+def _types(modules: Any) -> bool:
+    return isinstance(modules, tuple) and bool(modules) and all(isinstance(kind, type) for kind in modules)
+
+
+def _takes(predicate: Callable[..., bool]) -> int:
+    """How many positional arguments a predicate takes."""
+    given = signature(predicate).parameters.values()
+    if any(each.kind is Argument.VAR_POSITIONAL for each in given):
+        return 3
+    return sum(each.kind in (Argument.POSITIONAL_ONLY, Argument.POSITIONAL_OR_KEYWORD) for each in given)
+
+
+def _weights(target: nn.Module) -> Iterator[TargetWeight]:
+    """Every parameter once, under the first of its names."""
+    seen: set[int] = set()
+    for module_name, module in target.named_modules():
+        for own_name, value in module.named_parameters(recurse=False):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            kind, matrix = _kind(module, own_name, value)
+            fans = (0, 0) if matrix is None else _fans(module, matrix)
+            name = f"{module_name}.{own_name}" if module_name else own_name
+            yield TargetWeight(name, value, module, module_name, kind, *fans, partner=False)
+
+
+def _kind(module: nn.Module, own_name: str, value: Tensor) -> tuple[str, Tensor | None]:
+    """The kind of a parameter, and the matrix or kernel of its layer."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, _NORMS_AND_TABLES):
+        return "other", None
+    if value.dim() >= 2:
+        return "weight", value
+    if own_name == "bias" and isinstance(weight, Tensor) and weight.dim() >= 2:
+        return "bias", weight
+    return "other", None
+
+
+def _partner(weight: TargetWeight) -> str:
+    """The name of the bias beside a weight, or of the weight beside a bias."""
+    other = {"weight": "bias", "bias": "weight"}.get(weight.own_name, "")
+    return f"{weight.module_name}.{other}" if weight.module_name else other
+
+
+def _fans(module: nn.Module, weight: Tensor) -> tuple[int, int]:
+    """n_in and n_out: how many inputs one output sums over, and how many outputs one input reaches."""
+    field = math.prod(weight.shape[2:])
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):  # its weight is (in, out / groups, ...)
+        return weight.shape[0] // module.groups * field, weight.shape[1] * field
+    groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
+    return weight.shape[1] * field, weight.shape[0] // groups * field
+
+
+def _shown(modules: Any) -> str:
+    return getattr(modules, "__name__", None) or repr(modules)
+
+
+def _names(target: nn.Module) -> str:
+    names = [weight.name for weight in _weights(target)]
+    if not names:
+        return "it has none"
+    return "its parameters are " + ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
