@@ -60,9 +60,9 @@ def test_moving_and_loading_are_no_change_of_the_target():
     net(x.float(), condition=c.float())
 
 
-def compare_compiled(net, x, c, backend):
+def compare_compiled(net, x, c, backend, **own):
     plain, compiled = copy.deepcopy(net), copy.deepcopy(net)
-    run = torch.compile(compiled, fullgraph=True, backend=backend)
+    run = torch.compile(compiled, fullgraph=True, backend=backend, **own)
     for _ in range(2):
         y, expected = run(x, condition=c), plain(x, condition=c)
         close(y, expected, 1e-10)
@@ -76,8 +76,7 @@ def compare_compiled(net, x, c, backend):
         close(mine.double(), theirs.double(), 1e-10)
 
 
-@pytest.mark.parametrize("samples", ["one", "each"])
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize(("kind", "samples"), [("full", "one"), *((kind, "each") for kind in GENERATORS)])
 def test_compile_is_one_graph(kind, samples):
     torch._dynamo.reset()
     net, x, both = made(kind)
@@ -88,7 +87,8 @@ def test_compile_is_one_graph(kind, samples):
 def test_inductor():
     torch._dynamo.reset()
     net, x, (_, c) = made("full")
-    compare_compiled(net, x, c, "inductor")
+    # its layout optimisation makes wrong gradients of grouped convolutions: see HyperNetwork and docs/log.md
+    compare_compiled(net, x, c, "inductor", options={"layout_optimization": False})
 
 
 @pytest.mark.parametrize("train", [True, False])

@@ -30,6 +30,9 @@ class HyperNetwork(nn.Module):
     (in a bare torch.nn.LSTM, GRU or RNN, or recurrent network of this library: where that has its batch). BatchNorm normalises
     over all samples together and updates its running statistics once; dropout draws for each sample.
 
+    torch.compile takes it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample needs
+    options={"layout_optimization": False}: with that optimisation on, it gets gradients of the kernels wrong (docs/log.md).
+
     Args:
         target: the module f. It is held, not copied: `net.target` is it. Its generated parameters stay in it with the values
             they had and stop being learned (requires_grad False), unless the generator acts on them (`LowRankGenerator`,
