@@ -17,7 +17,7 @@ from torch.func import functional_call
 from .generator import Generator
 from .per_sample import run_per_sample
 from .report import WeightReport, report
-from .selection import Modules, select
+from .selection import Modules, select, with_partners
 
 
 class HyperNetwork(nn.Module):
@@ -29,6 +29,9 @@ class HyperNetwork(nn.Module):
     With a condition (B, C) every tensor given to the target, and every tensor of its answer, has the samples in dimension 0
     (in a bare torch.nn.LSTM, GRU or RNN, or recurrent network of this library: where that has its batch). BatchNorm normalises
     over all samples together and updates its running statistics once; dropout draws for each sample.
+
+    torch.compile takes it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample needs
+    options={"layout_optimization": False}: with that optimisation on, it gets gradients of the kernels wrong (docs/log.md).
 
     Args:
         target: the module f. It is held, not copied: `net.target` is it. Its generated parameters stay in it with the values
@@ -53,7 +56,7 @@ class HyperNetwork(nn.Module):
         if not isinstance(generator, Generator):
             raise TypeError(f"generator should be a hypernetworks.Generator, got {type(generator).__name__}")
         selected = select(target, modules)
-        weights = [weight for weight in selected if not generator.leaves(weight)]
+        weights = with_partners([weight for weight in selected if not generator.leaves(weight)])
         if not weights:
             names = ", ".join(weight.name for weight in selected)
             raise ValueError(f"{type(generator).__name__} makes none of the selected parameters: {names}")
@@ -86,7 +89,7 @@ class HyperNetwork(nn.Module):
         """The generated tensors by their names in the target; each has B before its shape for a condition (B, C)."""
         self._check_target()
         self._check_condition(condition)
-        return self.generator(condition, {name: self.target.get_parameter(name) for name in self._names})
+        return self.generator(condition, self._own())
 
     def weight_report(self, condition: Tensor | None = None) -> WeightReport:
         """Variance of each generated tensor, parameter counts and compression, see `WeightReport`.
@@ -124,24 +127,26 @@ class HyperNetwork(nn.Module):
         self._originals = [self.target.get_parameter(name) for name in self._names]
         self._shapes = [tuple(original.shape) for original in self._originals]
 
+    def _own(self) -> dict[str, Tensor]:
+        """The target's own tensors of the generated names."""
+        found = dict(self.target.named_parameters())
+        return {name: found[name] for name in self._names}
+
     def _check_target(self) -> None:
         """The target has the parameters that it had, and those that are generated are the same."""
-        names = tuple(name for name, _ in self.target.named_parameters())
-        if names != self._all_names:
-            added = [name for name in names if name not in self._all_names]
-            removed = [name for name in self._all_names if name not in names]
-            raise ValueError(
-                f"the target has changed since it was wrapped: added {added}, removed {removed}: wrap it again"
-            )
+        now = dict(self.target.named_parameters())
+        changed = "the target has changed since it was wrapped"
+        if tuple(now) != self._all_names:
+            added = [name for name in now if name not in self._all_names]
+            removed = [name for name in self._all_names if name not in now]
+            raise ValueError(f"{changed}: added {added}, removed {removed}: wrap it again")
         for name, original, shape in zip(self._names, self._originals, self._shapes, strict=True):
-            now = self.target.get_parameter(name)
-            if tuple(now.shape) != shape:
-                got = tuple(now.shape)
-                raise ValueError(
-                    f"the target has changed since it was wrapped: {name} was {shape}, is {got}: wrap it again"
-                )
-            if now is not original:
-                raise ValueError(f"the target has changed since it was wrapped: {name} was replaced: wrap it again")
+            if tuple(now[name].shape) != shape:
+                raise ValueError(f"{changed}: {name} was {shape}, is {tuple(now[name].shape)}: wrap it again")
+            # torch.func.functional_call puts in tensors that are no Parameters, and torch.export puts in stand-ins
+            stands_in = torch.compiler.is_exporting() or not isinstance(now[name], nn.Parameter)
+            if now[name] is not original and not stands_in:
+                raise ValueError(f"{changed}: {name} was replaced: wrap it again")
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """As in nn.Module; moving to some devices replaces parameters, and that is no change of the target."""

@@ -108,15 +108,16 @@ def run_per_sample(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """target(*args, **kwargs) with weights (B, ...), or without B where all samples share one: every tensor given and answered has the B samples in its batch dimension.
+    """target(*args, **kwargs) with weights (B, ...), or without B where all samples share one.
 
+    Every tensor given and answered has the B samples in its batch dimension.
     Errors: ValueError for a tensor whose batch is not `samples`, or for a call without any tensor.
     """
     inputs, outputs = _batch_dimensions(target)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
     dims = _input_dimensions(leaves, inputs, samples)
     # a generator that takes no condition, beside one that does, makes one tensor for all samples
-    ranks = {name: target.get_parameter(name).dim() for name in weights}
+    ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
     own_dims = {name: 0 if tensor.dim() > ranks[name] else None for name, tensor in weights.items()}
     made: list[Any] = []
 
@@ -125,13 +126,15 @@ def run_per_sample(
         own_args, own_kwargs = tree_unflatten(given, form)
         answer = functional_call(target, own | dict(buffers), own_args, own_kwargs)
         parts, answer_form = tree_flatten(answer)
-        made[:] = [answer_form]
-        return tuple(part.squeeze(outputs(k)) for k, part in enumerate(parts))
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        made[:] = [answer_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
+        return tuple(part.squeeze(outputs(k)) for k, part in enumerate(tensors))
 
     with PerSample(samples):
         parts = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *leaves)
-    answer = [part.movedim(0, outputs(k)) for k, part in enumerate(parts)]
-    return tree_unflatten(answer, made[0])
+    tensors = iter([part.movedim(0, outputs(k)) for k, part in enumerate(parts)])
+    answer_form, *others = made
+    return tree_unflatten([next(tensors) if other is None else other[0] for other in others], answer_form)
 
 
 def _input_dimensions(leaves: Sequence[Any], batch: Callable[[int], int], samples: int) -> list[int | None]:

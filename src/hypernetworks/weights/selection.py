@@ -56,8 +56,13 @@ def select(target: nn.Module, modules: Modules) -> list[TargetWeight]:
     found = [weight for weight in _weights(target) if chosen(weight)]
     if not found:
         raise ValueError(f"modules={_shown(modules)} selects no parameter of {type(target).__name__}: {_names(target)}")
-    names = {weight.name for weight in found}
-    return [weight._replace(partner=_partner(weight) in names) for weight in found]
+    return found
+
+
+def with_partners(weights: list[TargetWeight]) -> list[TargetWeight]:
+    """The same weights, each told whether the bias or weight beside it is among them."""
+    names = {weight.name for weight in weights}
+    return [weight._replace(partner=_partner(weight) in names) for weight in weights]
 
 
 def selector(modules: Modules) -> Callable[[TargetWeight], bool]:
