@@ -26,6 +26,7 @@ myst_heading_anchors = 3
 html_math_renderer = "mathml"  # MathJax would be fetched from outside
 html_theme = "furo"
 html_title = "hypernetworks"
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 
