@@ -27,9 +27,11 @@ html_math_renderer = "mathml"  # MathJax would be fetched from outside
 html_theme = "furo"
 html_title = "hypernetworks"
 html_show_copyright = False
+smartquotes = False  # "paper" in code and equations stays as it is typed
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 
+default_role = "py:obj"  # a `name` in a docstring is code, and leads to its own entry where there is one
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings tell shapes and units
 autodoc_default_options = {"show-inheritance": True}

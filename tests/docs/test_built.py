@@ -45,6 +45,14 @@ class Fetched(HTMLParser):
         self.addresses += [given[key] for key in ("src", "srcset", "poster", "data") if key in given]
 
 
+def test_what_a_page_fetches_is_found():
+    reader = Fetched()
+    reader.feed('<script src="https://a.b/c.js"></script><link rel="preload stylesheet" href="//a.b/c.css"><img src="d.svg">')
+    reader.feed('<link rel="next" href="https://a.b/page.html"><a href="https://a.b">no more than a link</a>')
+    assert reader.addresses == ["https://a.b/c.js", "//a.b/c.css", "d.svg"]
+    assert [bool(OUTSIDE.match(address)) for address in reader.addresses] == [True, True, False]
+
+
 def _fetch_nothing_from_outside(built):
     pages = list(built.rglob("*.html"))
     assert len(pages) > 20
