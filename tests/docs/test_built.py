@@ -47,7 +47,9 @@ class Fetched(HTMLParser):
 
 def test_what_a_page_fetches_is_found():
     reader = Fetched()
-    reader.feed('<script src="https://a.b/c.js"></script><link rel="preload stylesheet" href="//a.b/c.css"><img src="d.svg">')
+    reader.feed(
+        '<script src="https://a.b/c.js"></script><link rel="preload stylesheet" href="//a.b/c.css"><img src="d.svg">'
+    )
     reader.feed('<link rel="next" href="https://a.b/page.html"><a href="https://a.b">no more than a link</a>')
     assert reader.addresses == ["https://a.b/c.js", "//a.b/c.css", "d.svg"]
     assert [bool(OUTSIDE.match(address)) for address in reader.addresses] == [True, True, False]
