@@ -6,7 +6,7 @@ MNIST's digits in five pairs: 0 or 1, 2 or 3, and so on. One network learns a pa
 again. All its weights are made from the pair's embedding by a chunked hypernetwork; with the regulariser, what it makes for
 earlier pairs must stay what it was. Von Oswald et al., "Continual learning with hypernetworks", ICLR 2020.
 
-python examples/continual.py        needs MNIST (fetched on first use); a minute on two cores
+python examples/continual.py        needs MNIST (fetched on first use); twenty seconds
 """
 
 import torch
@@ -69,7 +69,7 @@ def main() -> dict[str, float]:
             print(f"{title:28}" + "".join(f"{value:8.1f}" for value in values))
         lost = [before - after for before, after in zip(just_after, at_the_end, strict=True)][:-1]
         forgetting[name] = sum(lost) / len(lost)
-        print(f"  forgotten, mean of the first four: {forgetting[name]:.1f}")
+        print(f"  forgotten, mean of the first four: {round(forgetting[name], 1) + 0.0:.1f}")
     return forgetting
 
 

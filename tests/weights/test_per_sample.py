@@ -148,13 +148,13 @@ class Packed(nn.Module):
         self.network = network
 
     def forward(self, x):
-        return self.network(nn.utils.rnn.pack_sequence(list(x)))[1]
+        return self.network(nn.utils.rnn.pack_padded_sequence(x, [len(x)] * x.shape[1]))[1]
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_packed_input_is_refused(kind):
     net = hn.HyperNetwork(Packed(kind(4, 6)), hn.FullGenerator(C))
-    x, c = torch.randn(B, 2, 3, 4), conditions().float()
+    x, c = torch.randn(B, 3, 4), conditions().float()
     with pytest.raises(ValueError, match="packed input cannot have weights for each sample: pad it"):
         net(x, condition=c)
     bare = hn.HyperNetwork(kind(4, 6), hn.FullGenerator(C))
