@@ -97,6 +97,11 @@ class GRUCell(PlainCell):
         """Width of h."""
         return (self.hidden_size,)
 
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """The gates, in the order of their blocks."""
+        return "r", "u", "n"
+
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """W, U and b: what a hyper network scales the rows of."""
         return self.weight_x, self.weight_h, self.bias

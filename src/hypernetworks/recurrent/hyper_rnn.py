@@ -54,7 +54,7 @@ def mixed_sum(wx: Tensor, wh: Tensor, z: Tensor, weights: HyperWeights) -> Tenso
     """
     z_h, z_x, z_b = z
     generated = torch.einsum("bk,kbh->bh", z_h, wh) + torch.einsum("bk,kbh->bh", z_x, wx)
-    return generated + z_b @ weights.D[0] + weights.b[0]
+    return generated + z_b @ weights.projections.D[0] + weights.b[0]
 
 
 def hyper_rnn_step(

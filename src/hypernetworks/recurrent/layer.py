@@ -153,6 +153,14 @@ class RecurrentCell(nn.Module, ABC):
 class PlainCell(RecurrentCell):
     """A cell with fixed weights: one that a hyper network can take for its main network."""
 
+    weight_h: nn.Parameter
+    """All matrices that meet h: blocks of (H, H), one after another."""
+
+    @property
+    @abstractmethod
+    def gate_names(self) -> tuple[str, ...]:
+        """The gates and candidates as the equations name them, in the order of their blocks."""
+
     @abstractmethod
     def matrices(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """W_x, the part of W_h that meets h_{t-1}, and b: what a hyper network acts on."""

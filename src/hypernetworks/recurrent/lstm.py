@@ -117,6 +117,11 @@ class LSTMCell(PlainCell):
         """Widths of h and c."""
         return self.hidden_size, self.hidden_size
 
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """The gates, in the order of their blocks."""
+        return "i", "f", "g", "o"
+
     def matrices(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """W_x, W_h and b: what a hyper network scales the rows of."""
         return self.weight_x, self.weight_h, self.bias

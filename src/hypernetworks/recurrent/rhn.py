@@ -111,6 +111,11 @@ class RHNCell(PlainCell):
         """One candidate h_l at each depth."""
         return self.depth * self.hidden_size
 
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """h1, t1, h2, t2 …: h and t at each depth."""
+        return tuple(f"{gate}{l}" for l in range(1, self.depth + 1) for gate in "ht")
+
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """W, R^1 and b: what a hyper network scales the rows of, besides the deeper R, which `rhn_step` reads itself."""
         return self.weight_x, self.weight_h[0], self.bias
