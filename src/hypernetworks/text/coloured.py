@@ -6,7 +6,7 @@ HyperNetworks, arXiv 1609.09106, figure 4, colours generated text so.
 """
 
 import codecs
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def weight_changes(model: CharacterModel, ids: Tensor) -> Tensor:
         for part in ids.long().to(model.head.weight.device).split(CHUNK):
             traced = trace(network, model.embedding(part.unsqueeze(1)), state)
             state = traced.state
-            layers = torch.stack([torch.as_tensor(layer.change)[:, 0] for layer in traced.layers])
+            layers = torch.stack([cast(Tensor, layer.change)[:, 0] for layer in traced.layers])
             changes.append(torch.linalg.vector_norm(layers, dim=0))
     return torch.cat(changes).cpu()
 
