@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .backend import backend, compiled, native_serves, native_wanted, outside_of_torch
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp
+from .native.plan import Plan
 
 FEW_ROWS = 16
 """So many rows of a single step are computed without packing the weights first."""
@@ -191,9 +192,9 @@ def run_layer(
     native = _native_call(cell, x, steps, state, mask)
     if native is None or cell.native is None:
         return run_steps(cell, x, steps, state, reverse, mask)
-    weights, settings, one_step = native
-    if one_step:
-        output, *final = cell.native.step(x, state, weights, *settings)
+    weights, settings, plan = native
+    if plan is not None:
+        output, *final = plan.run((x, *state))
     else:
         inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
         output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
@@ -202,8 +203,8 @@ def run_layer(
 
 def _native_call(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], mask: Tensor | None
-) -> tuple[dict[str, Tensor | None], tuple[float, ...], bool] | None:
-    """The weights and settings for the native path, and whether it is that of a single step; None for another path."""
+) -> tuple[dict[str, Tensor | None], tuple[float, ...], Plan | None] | None:
+    """The weights and settings for the native path, and the plan if it is that of a single step; None for another path."""
     if cell.native is None or not native_wanted() or steps.batch == 0:
         return None
     one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None
@@ -211,9 +212,15 @@ def _native_call(
     if steps.time == 1 and not one_step and backend() == "auto":
         return None  # packing the weights for one product costs more than it saves
     served = cell.native_parameters()
-    if served is None or not native_serves((x, *state, *served[0].values())):
+    if served is None:
         return None
-    return *served, one_step
+    plan = cell.native.plan(x, *served) if one_step else None
+    # weights that a plan was made for have been looked at
+    if not native_serves((x, *state) if plan is not None else (x, *state, *served[0].values())):
+        return None
+    if one_step and plan is None:
+        plan = cell.native.make_plan(x, state, *served)
+    return *served, plan
 
 
 class StepStates(NamedTuple):

@@ -45,7 +45,9 @@ def _paper_wrn(width: int) -> dict[Kernels, VisionConfig]:
     return _both(VisionConfig("cifar10", model, plain, batch_size=128), generated)
 
 
-_MNIST = Schedule(steps=8250, learning_rate=3e-3, warmup=100, final_fraction=0.0, weight_decay=0.01, evaluate_every=550)
+_MNIST = Schedule(
+    steps=16_500, learning_rate=3e-3, warmup=100, final_fraction=0.0, weight_decay=0.01, evaluate_every=550
+)
 _MNIST_PAPER = Schedule(
     steps=11_000, learning_rate=1e-3, warmup=0, final_fraction=1.0, weight_decay=0.0, clip=0.0, evaluate_every=55
 )
