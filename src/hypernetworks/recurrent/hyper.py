@@ -12,7 +12,7 @@ B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embeddin
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -35,6 +35,18 @@ class Blocks(NamedTuple):
     h: int
     x: int
     b: int
+
+
+class Projections(NamedTuple):
+    """What leads from ĥ to the scales."""
+
+    blocks: Blocks
+    P: Tensor
+    """(blocks·Z, K)."""
+    p: Tensor
+    """(blocks·Z,), zero for b."""
+    D: Tensor
+    """(Z-to-H maps, Z, H), transposed."""
 
 
 class HyperCell(nn.Module):
@@ -79,6 +91,11 @@ class HyperCell(nn.Module):
         embedding_(self.P, self.p, self.init)
         scale_(self.D, self.blocks.b)
 
+    def projections(self) -> Projections:
+        """P, p and D, put together once per call."""
+        P, p = self.P.flatten(0, 1), self.p.flatten()
+        return Projections(self.blocks, P, F.pad(p, (0, P.shape[0] - p.shape[0])), self.D.mT)
+
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         blocks, Z, K = self.P.shape
@@ -100,16 +117,10 @@ class HyperWeights(NamedTuple):
     """The same of h."""
     gates: tuple[int, int]
     """How many blocks of H the main network has in x and in h."""
-    blocks: Blocks
     main: Any
     """The main cell's own weights()."""
     hyper: LSTMWeights
-    P: Tensor
-    """(blocks·Z, K)."""
-    p: Tensor
-    """(blocks·Z,), zero for b."""
-    D: Tensor
-    """(Z-to-H maps, Z, H), transposed."""
+    projections: Projections
     b: Tensor
     """(blocks of b, 1, H): the main network's own bias."""
 
@@ -120,6 +131,19 @@ def products_on_h(h: Tensor, weights: HyperWeights) -> tuple[Tensor, Tensor]:
     return gates_first(main, weights.gates[1]), gates_first(hyper, 4)
 
 
+def embeddings(hyper_h: Tensor, projections: Projections) -> Tensor:
+    """The embeddings z (blocks, B, Z) that ĥ (B, K) makes."""
+    # z_a = P_a ĥ_t + p_a
+    return gates_first(F.linear(hyper_h, projections.P, projections.p), sum(projections.blocks))
+
+
+def generated_scales(z: Tensor, projections: Projections) -> tuple[Tensor, Tensor, Tensor]:
+    """d_h, d_x and d_b, each (blocks, B, H), from the embeddings z (blocks, B, Z): one batched product."""
+    # d_a = D_a z_a
+    d_h, d_x, d_b = torch.bmm(z, projections.D).split(projections.blocks)
+    return d_h, d_x, d_b
+
+
 def hyper_step(
     hyper_wx: Tensor, hyper_wh: Tensor, hyper_h: Tensor, hyper_c: Tensor, weights: HyperWeights
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,15 +151,12 @@ def hyper_step(
     # ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})
     recurrent = gates_first(F.linear(hyper_h, weights.hyper.weight_h), 4)
     hyper_h, hyper_c = lstm_step(hyper_wx + hyper_wh, recurrent, hyper_c, weights.hyper, None)
-    # z_a = P_a ĥ_t + p_a
-    z = gates_first(F.linear(hyper_h, weights.P, weights.p), sum(weights.blocks))
-    return hyper_h, hyper_c, z
+    return hyper_h, hyper_c, embeddings(hyper_h, weights.projections)
 
 
 def row_scales(z: Tensor, weights: HyperWeights) -> Scales:
-    """d_h, d_x and d_b + b, each (blocks, B, H), from the embeddings z (blocks, B, Z): one batched product."""
-    # d_a = D_a z_a
-    d_h, d_x, d_b = torch.bmm(z, weights.D).split(weights.blocks)
+    """What the main step is scaled with, from the embeddings z (blocks, B, Z)."""
+    d_h, d_x, d_b = generated_scales(z, weights.projections)
     return Scales(d_h, d_x, d_b + weights.b)
 
 
@@ -194,6 +215,10 @@ class HyperRecurrentCell(RecurrentCell):
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[PlainCell, Blocks]:
         """The main network of a cell with these settings, and how many of its row blocks have an embedding z."""
 
+    @abstractmethod
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """The gates and candidates, each (N, H), that the step takes from these products, h_{t-1} and z, before dropout."""
+
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """Widths of the main network's state, then of ĥ and ĉ."""
@@ -214,7 +239,6 @@ class HyperRecurrentCell(RecurrentCell):
         W_x, W_h, b = self.main.matrices()
         hyper = self.hyper.lstm.weights()
         hyper_W_x, hyper_W_h = hyper.weight_x.split((self.input_size, self.hidden_size), dim=1)
-        P, p = self.hyper.P.flatten(0, 1), self.hyper.p.flatten()
         assert b is not None  # main and hyper cell are made with biases
         assert hyper.bias is not None
         return HyperWeights(
@@ -224,12 +248,9 @@ class HyperRecurrentCell(RecurrentCell):
             x_rows=(W_x.shape[0], hyper_W_x.shape[0]),
             h_rows=(W_h.shape[0], hyper_W_h.shape[0]),
             gates=(W_x.shape[0] // self.hidden_size, W_h.shape[0] // self.hidden_size),
-            blocks=self.hyper.blocks,
             main=self.main.weights(),
             hyper=hyper,
-            P=P,
-            p=F.pad(p, (0, P.shape[0] - p.shape[0])),
-            D=self.hyper.D.mT,
+            projections=self.hyper.projections(),
             b=b.view(-1, 1, self.hidden_size),
         )
 

@@ -80,6 +80,11 @@ class RNNCell(PlainCell):
         """Width of h."""
         return (self.hidden_size,)
 
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """There is one block: h itself."""
+        return ("h",)
+
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """W_x, W_h and b: what a hyper network scales or mixes."""
         return self.weight_x, self.weight_h, self.bias

@@ -80,8 +80,12 @@ def generate(
     Raises:
         UsageError: the prompt has characters that the alphabet has not.
     """
-    start = encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
-    return _texts(generate_ids(model, start, sampling), alphabet, unit)
+    return _texts(generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling), alphabet, unit)
+
+
+def prompt_ids(prompt: str, alphabet: tuple[str, ...], unit: Unit) -> Tensor:
+    """What the model reads first, (length,), as `generate` tells."""
+    return encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
 
 
 def _texts(ids: Iterator[int], alphabet: tuple[str, ...], unit: Unit) -> Iterator[str]:
