@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 VIEWS = {
-    "page-light": {"viewport": {"width": 1100, "height": 900}, "color_scheme": "light"},
-    "page-dark": {"viewport": {"width": 1100, "height": 900}, "color_scheme": "dark"},
+    "page-light": {"viewport": {"width": 1100, "height": 920}, "color_scheme": "light"},
+    "page-dark": {"viewport": {"width": 1100, "height": 920}, "color_scheme": "dark"},
     "page-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
 
@@ -31,6 +31,7 @@ def write_text(page: Page, address: str) -> None:
     text.evaluate("box => { box.scrollTop = 0; box.focus({focusVisible: false}); }")
     for _ in range(60):
         text.press("ArrowRight")
+    page.evaluate("window.scrollTo(0, 0)")
 
 
 def main(runs: list[str]) -> None:

@@ -30,17 +30,35 @@ from hypernetworks.training.errors import UsageError
 FRAME = 1 / 60
 """Seconds between two events of a stream: what comes faster than a screen shows it goes out together."""
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Neither JSON nor UTF-8, or another server's name"},
-    401: {"description": "The token is missing or wrong"},
-    403: {"description": "Another server's page asks"},
-    408: {"description": "The request did not come in time"},
-    422: {"description": "A setting is out of bounds, or the prompt has characters that the model does not know"},
-    429: {"description": "Too many texts are being made and wait: try again after the seconds of Retry-After"},
-    503: {"description": "The server stops"},
+_JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEMS = {
+    400: "Neither JSON nor UTF-8, or another server's name",
+    401: "The token is missing or wrong",
+    403: "Another server's page asks",
+    408: "The request did not come in time",
+    422: "A setting is out of bounds, or the prompt has characters that the model does not know",
+    429: "Too many texts are being made and wait: try again after the seconds of Retry-After",
+    503: "The server stops",
 }
-PROBLEMS = {status: told | {"model": Problem} for status, told in _PROBLEMS.items()}
-PROBLEMS[413] = {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `text`, with some characters and their changes, and one event `end`",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "required": ["event", "data"],
+                    "properties": {
+                        "event": {"enum": ["text", "end"]},
+                        "data": {"type": "string", "contentMediaType": "application/json"},
+                    },
+                }
+            }
+        },
+    },
+    413: {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **{status: {"description": told, "content": _JSON} for status, told in _PROBLEMS.items()},
+}
 
 PAGES = {
     "/": ("index.html", "text/html"),
@@ -111,7 +129,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         "/api/generate",
         summary="Make a text",
         response_class=EventStream,
-        responses=PROBLEMS,
+        responses=ANSWERS,
         dependencies=[*map(Depends, checks), Depends(same_origin)],
     )
     async def generate(made: Annotated[tuple[Job, asyncio.Event], Depends(job)]) -> EventStream:
@@ -121,7 +139,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     @app.get(
         "/api/runs",
         summary="What can be asked for",
-        responses={status: PROBLEMS[status] for status in (400, 401)},
+        responses={status: {"model": Problem, "description": _PROBLEMS[status]} for status in (400, 401)},
         dependencies=[*map(Depends, checks)],
     )
     async def runs() -> Runs:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.generate import Sampling
@@ -61,12 +61,18 @@ class TextRequest(BaseModel):
         return Sampling(self.length, self.temperature, self.top_k, seed=self.seed)
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def request_type(runs: Sequence[str], limits: Limits) -> type[TextRequest]:
     """The request with this server's runs, bounds and defaults."""
     default = Sampling()
 
     def bounded(kind: Any, value: Any, description: str, **bounds: Any) -> Any:
-        return Annotated[kind, Field(description=description, **bounds)], value
+        bounded = Annotated[kind, Field(description=description, **bounds)]
+        return Annotated[bounded, BeforeValidator(_whole)] if kind is int else bounded, value
 
     return create_model(
         "Generate",

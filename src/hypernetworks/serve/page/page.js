@@ -59,7 +59,7 @@ class Text {
       (run.gates.length ? "" : "; its weights are fixed, so nothing is coloured");
     this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys go through its characters`);
     this.box.addEventListener("keydown", (event) => this.move(event));
-    this.box.addEventListener("pointerover", (event) => this.show(this.spans.indexOf(event.target), "nearest"));
+    this.box.addEventListener("pointerover", (event) => this.show(this.spans.indexOf(event.target)));
     this.clear("");
     byId("runs").append(section);
   }
@@ -69,7 +69,7 @@ class Text {
     this.changes = [];
     this.scale = 0; // the change that is coloured fully
     this.here = -1;
-    this.shown.textContent = "";
+    this.shown.textContent = "Point at a character, or go to it by arrow keys, to see how much the weights changed.";
     const before = document.createElement("span");
     before.className = "prompt";
     before.textContent = prompt;
