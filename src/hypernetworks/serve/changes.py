@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernetworks.inspect import change_metric, scales_of, weight_change
+from hypernetworks.inspect import Scales, change_metric, scales_of, weight_change
 from hypernetworks.recurrent.hyper import HyperRecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 
@@ -36,5 +36,12 @@ class Changes:
         for cell, metric, old, new in zip(
             self._cells, self._metrics, before[self._place], after[self._place], strict=True
         ):
-            layers.append(weight_change(cell, scales_of(cell, old), scales_of(cell, new), metric))
+            # both at once: at few texts a call costs more than what it computes
+            both = scales_of(cell, torch.stack((old, new)))
+            layers.append(weight_change(cell, _part(both, 0), _part(both, 1), metric))
         return torch.linalg.vector_norm(torch.stack(layers), dim=0).T.tolist()
+
+
+def _part(both: Scales, k: int) -> Scales:
+    """Those of one of two steps."""
+    return Scales(*(None if part is None else part[:, k] for part in both))  # type: ignore[arg-type]
