@@ -156,7 +156,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
     assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"usage: hypernetworks {command}" in out
-    assert "--data-dir" in out or command in ("text generate", "bench")
+    assert "--data-dir" in out or command in ("text generate", "text report", "bench")
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
@@ -239,6 +239,16 @@ NONSENSE = {
     "text generate {0}/run --temperature -1": "temperature should be .* at least 0, got -1.0",
     "text generate {0}/run --top-p 0": r"top_p should lie in \(0, 1\], got 0.0",
     "text generate {0}/run --prompt Éh": "'É' at 0; expected one of|'É' at 0, 'h' at 1; expected",
+    "text report": "PATH|runs",
+    "text report {0}/none": "none: no such folder, expected a run",
+    "text report {0}/foreign": "foreign: not a run of hypernetworks text",
+    "text report {0}/run {0}/none": "none: no such folder, expected a run",
+    "text report {0}/run --text {0}/latin": "that the alphabet has not: 'L' at 0",
+    "text report {0}/run --text É": "'É' at 0; expected one of",
+    "text report {0}/run --text {0}/empty": "text should have 1 to 10,000 characters to be coloured, got 0",
+    "text report {0}/run --text {0}/binary": "binary is not UTF-8 text: byte 0xff at 3",
+    "text report {0}/run --length 0": "length should be at least 1, got 0",
+    "text report {0}/run --device warp": "device should be auto, cpu, .* got 'warp'",
     "text compare --corpus {0}/toy.txt --hidden-size 7": "compare chooses --hidden-size itself, got 7",
     "text compare --corpus {0}/toy.txt --network rhn": "compare chooses --network itself, got rhn",
     "text compare --corpus {0}/toy.txt --networks gru": "gru",
@@ -286,6 +296,27 @@ def test_a_truncated_model_alone_cannot_be_used(place: Path, capsys: Capture) ->
     assert "model.safetensors: not a whole safetensors file" in told(capsys, text, 2)
     line = told(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
     assert "trainer.pt: missing, though model.safetensors tells of a commit" in line
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_leaves_nothing(place: Path, capsys: Capture) -> None:
+    given = ["text", "report", str(place / "run"), "--length=3", "--out"]
+    assert "none/r.html: cannot be written: No such file or directory" in told(
+        capsys, [*given, str(place / "none" / "r.html")], 1
+    )
+    assert "place: cannot be written: Is a directory" in told(capsys, [*given, str(place)], 1)
+    assert sorted(path.name for path in place.iterdir()) == ["run", "toy.txt"]
+    assert not list(place.parent.glob("*.tmp"))
+
+
+def test_a_report_is_made_in_the_runs_folder_or_where_it_is_asked_for(place: Path, capsys: Capture) -> None:
+    (place / "mine.txt").write_text("7 is 49: so")
+    given = ["text", "report", str(place / "run"), "--length=9"]
+    for out, more in (("run/report.html", []), ("mine.html", [f"--text={place}/mine.txt", f"--out={place}/mine.html"])):
+        capsys.readouterr()
+        assert cli.main([*given, *more]) == 0
+        assert capsys.readouterr().out == f"report: {place / out}\n"
+        assert (place / out).read_text().endswith("</html>\n")
+    assert f"<h3>{place}/mine.txt</h3>" in (place / "mine.html").read_text()
 
 
 def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(

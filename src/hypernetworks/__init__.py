@@ -9,6 +9,7 @@ Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.
 """
 
 from . import interop
+from .inspect import LayerTrace, Trace, trace
 from .recurrent import (
     LSTM,
     RHN,
@@ -75,14 +76,17 @@ __all__ = [
     "HyperRNNState",
     "LSTMCell",
     "LSTMState",
+    "LayerTrace",
     "LowRankGenerator",
     "RHNCell",
     "RowScaleGenerator",
     "TargetWeight",
     "TaskEmbedding",
     "TiledKernelGenerator",
+    "Trace",
     "WeightReport",
     "__version__",
     "interop",
+    "trace",
     "use_backend",
 ]

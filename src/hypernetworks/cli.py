@@ -27,6 +27,7 @@ COMMANDS = {
     "text compare": ("hypernetworks.text.commands", "Compare"),
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
+    "text report": ("hypernetworks.text.commands", "Report"),
     "text serve": ("hypernetworks.serve.command", "Serve"),
     "vision train": ("hypernetworks.vision.commands", "Train"),
     "vision compare": ("hypernetworks.vision.commands", "Compare"),

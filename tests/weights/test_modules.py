@@ -17,11 +17,22 @@ from .targets import GENERATORS, C, ResidualBlock, close, shake
 B = 4
 
 
-def made(kind="full", dtype=torch.float64):
+KINDS = [*GENERATORS, "tiled"]
+
+
+def block(kind):
+    """A generated residual block; the tiled generator, which takes no condition, makes its kernels alone."""
+    if kind == "tiled":
+        return hn.HyperNetwork(ResidualBlock(), hn.TiledKernelGenerator(3, tile=2), nn.Conv2d)
+    return hn.HyperNetwork(ResidualBlock(), GENERATORS[kind]())
+
+
+def made(kind="full"):
     """A generated residual block, its input, and conditions for one set of weights and for one per sample."""
-    net = hn.HyperNetwork(ResidualBlock(dtype=dtype), GENERATORS[kind]())
+    net = block(kind)
     shake(net)
-    return net, torch.randn(B, 4, 6, 6, dtype=dtype), (torch.randn(C, dtype=dtype), torch.randn(B, C, dtype=dtype))
+    drawn = torch.randn(C, dtype=torch.float64), torch.randn(B, C, dtype=torch.float64)
+    return net, torch.randn(B, 4, 6, 6, dtype=torch.float64), (None, None) if kind == "tiled" else drawn
 
 
 def through_pickle(net):
@@ -32,14 +43,13 @@ def through_state_dict(net):
     file = io.BytesIO()
     torch.save(net.state_dict(), file)
     file.seek(0)
-    kind = next(kind for kind, make in GENERATORS.items() if type(make()) is type(net.generator))
-    other = hn.HyperNetwork(ResidualBlock(), GENERATORS[kind]())
+    other = next(new for new in map(block, KINDS) if type(new.generator) is type(net.generator))
     other.load_state_dict(torch.load(file, weights_only=True))
     return other
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, through_pickle, through_state_dict])
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_copy_computes_the_same_and_is_its_own(kind, way):
     net, x, both = made(kind)
     twin = way(net)
@@ -76,7 +86,9 @@ def compare_compiled(net, x, c, backend, **own):
         close(mine.double(), theirs.double(), 1e-10)
 
 
-@pytest.mark.parametrize(("kind", "samples"), [("full", "one"), *((kind, "each") for kind in GENERATORS)])
+@pytest.mark.parametrize(
+    ("kind", "samples"), [("full", "one"), ("tiled", "one"), *((kind, "each") for kind in GENERATORS)]
+)
 def test_compile_is_one_graph(kind, samples):
     torch._dynamo.reset()
     net, x, both = made(kind)
@@ -92,9 +104,9 @@ def test_inductor():
 
 
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("samples", ["one", "each"])
-def test_export(samples, train):
-    net, x, both = made()
+@pytest.mark.parametrize(("kind", "samples"), [("full", "one"), ("full", "each"), ("tiled", "one")])
+def test_export(kind, samples, train):
+    net, x, both = made(kind)
     net.train(train)
     c = both[samples == "each"]
     expected = copy.deepcopy(net)(x, condition=c)
@@ -108,25 +120,26 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def train_share(rank, port, folder):
+def train_share(rank, port, folder, kind):
     """One of two processes: its half of the batch, one step, and what came of it."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     torch.manual_seed(0)
-    net, x, both = made()
+    net, x, both = made(kind)
     net.eval()  # BatchNorm would see half of the batch
     parallel = nn.parallel.DistributedDataParallel(net)
     mine = slice(2 * rank, 2 * rank + 2)
-    for c in (both[0], both[1][mine]):
+    for c in both if kind == "tiled" else (both[0], both[1][mine]):
         parallel(x[mine], condition=c).square().sum().backward()
     torch.save({name: p.grad for name, p in net.named_parameters()}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_average_the_gradients_of_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(train_share, (free_port(), str(tmp_path)), nprocs=2)
+@pytest.mark.parametrize("kind", ["full", "tiled"])
+def test_two_processes_average_the_gradients_of_the_whole_batch(kind, tmp_path):
+    torch.multiprocessing.spawn(train_share, (free_port(), str(tmp_path), kind), nprocs=2)
     torch.manual_seed(0)
-    net, x, both = made()
+    net, x, both = made(kind)
     net.eval()
     for c in both:
         (net(x, condition=c).square().sum() / 2).backward()

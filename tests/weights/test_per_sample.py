@@ -140,6 +140,34 @@ def test_recurrent_networks_of_torch(kind, own, batch_first):
             close(mine[:, n : n + 1], theirs)
 
 
+class Packed(nn.Module):
+    """Packs what it is given before its network reads it."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(nn.utils.rnn.pack_padded_sequence(x, [len(x)] * x.shape[1]))[1]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_packed_input_is_refused(kind):
+    net = hn.HyperNetwork(Packed(kind(4, 6)), hn.FullGenerator(C))
+    x, c = torch.randn(B, 3, 4), conditions().float()
+    with pytest.raises(ValueError, match="packed input cannot have weights for each sample: pad it"):
+        net(x, condition=c)
+    bare = hn.HyperNetwork(kind(4, 6), hn.FullGenerator(C))
+    with pytest.raises(ValueError, match="packed input cannot have weights for each sample: pad it"):
+        bare(nn.utils.rnn.pack_sequence(list(torch.randn(B, 3, 4))), condition=c)
+
+
+def test_projections_are_refused():
+    net = hn.HyperNetwork(nn.LSTM(4, 6, proj_size=2), hn.FullGenerator(C))
+    with pytest.raises(ValueError, match="proj_size"):
+        net(torch.randn(3, B, 4), condition=conditions().float())
+
+
 def test_a_recurrent_network_inside_of_a_target():
     class Reader(nn.Module):
         def __init__(self):

@@ -37,10 +37,8 @@ class GRUWeights(NamedTuple):
     candidate_norm: Norm | None
 
 
-def gru_step(
-    wx: Tensor, wh: Tensor, h: Tensor, weights: GRUWeights, mask: Tensor | None, scales: Scales | None = None
-) -> Tensor:
-    """One step from wx = W x_t (+ b where there are no scales) and wh = U h_{t-1}, each (3, B, H)."""
+def gru_gates(wx: Tensor, wh: Tensor, weights: GRUWeights, scales: Scales | None) -> tuple[Tensor, Tensor, Tensor]:
+    """r, u and n, each (B, H), from the products as `gru_step` gets them."""
     if scales is None:
         gates, n_x, n_h = scaled_sum(wx[:2], wh[:2], None), wx[2], wh[2] + weights.bias_h
     else:
@@ -50,7 +48,14 @@ def gru_step(
     # r, u = σ(LN(d_h ⊙ U h_{t-1} + d_x ⊙ W x_t + d_b + b))
     r, u = layer_norm(gates, weights.gate_norm).sigmoid().unbind(0)
     # n = tanh(LN_n(d_x ⊙ W_n x_t + d_b + b_n + r ⊙ (d_h ⊙ U_n h_{t-1} + b_h)))
-    n = layer_norm(torch.addcmul(n_x, r, n_h), weights.candidate_norm).tanh()
+    return r, u, layer_norm(torch.addcmul(n_x, r, n_h), weights.candidate_norm).tanh()
+
+
+def gru_step(
+    wx: Tensor, wh: Tensor, h: Tensor, weights: GRUWeights, mask: Tensor | None, scales: Scales | None = None
+) -> Tensor:
+    """One step from wx = W x_t (+ b where there are no scales) and wh = U h_{t-1}, each (3, B, H)."""
+    _, u, n = gru_gates(wx, wh, weights, scales)
     # h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
     n = n if mask is None else mask * n
     return n + u * (h - n)

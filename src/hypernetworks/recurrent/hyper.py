@@ -12,7 +12,7 @@ B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embeddin
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -214,6 +214,10 @@ class HyperRecurrentCell(RecurrentCell):
     @abstractmethod
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[PlainCell, Blocks]:
         """The main network of a cell with these settings, and how many of its row blocks have an embedding z."""
+
+    @abstractmethod
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """The gates and candidates, each (N, H), that the step takes from these products, h_{t-1} and z, before dropout."""
 
     @property
     def state_sizes(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .gru import GRUCell, gru_step
+from .gru import GRUCell, gru_gates, gru_step
 from .hyper import (
     Blocks,
     HyperRecurrentCell,
@@ -77,6 +77,10 @@ class HyperGRUCell(HyperRecurrentCell):
     ) -> Sequence[Tensor]:
         """One time step, see `hyper_gru_step`."""
         return hyper_gru_step(inputs, state, weights, mask)
+
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """r, u and n."""
+        return gru_gates(wx, wh, weights.main, row_scales(z, weights))
 
 
 class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):

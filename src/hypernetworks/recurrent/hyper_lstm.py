@@ -28,7 +28,7 @@ from .hyper import (
     row_scales,
 )
 from .layer import detach, parameters
-from .lstm import LSTMCell, lstm_step
+from .lstm import LSTMCell, lstm_gates, lstm_step
 from .native.lstm import lstm as native_lstm
 
 
@@ -100,6 +100,10 @@ class HyperLSTMCell(HyperRecurrentCell):
     ) -> Sequence[Tensor]:
         """One time step, see `hyper_lstm_step`."""
         return hyper_lstm_step(inputs, state, weights, mask)
+
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """σ(i), σ(f), tanh g and σ(o)."""
+        return lstm_gates(wx, wh, weights.main, row_scales(z, weights))
 
 
 class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):

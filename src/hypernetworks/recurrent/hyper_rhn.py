@@ -47,7 +47,7 @@ def hyper_rhn_step(
     # ĥ_t = LSTM([x_t; s^{t-1}]);  z_a = P_a ĥ_t + p_a;  d_a = D_a z_a
     hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
     # h_l, t_l and s_l for every depth l
-    s = rhn_step(wx, wh, s, weights.main, mask, row_scales(z, weights))
+    s, _ = rhn_step(wx, wh, s, weights.main, mask, row_scales(z, weights))
     return s, hyper_h, hyper_c
 
 
@@ -93,6 +93,10 @@ class HyperRHNCell(HyperRecurrentCell):
     ) -> Sequence[Tensor]:
         """One time step, see `hyper_rhn_step`."""
         return hyper_rhn_step(inputs, state, weights, mask)
+
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """h_1, t_1, h_2, t_2 … of all depths."""
+        return rhn_step(wx, wh, h, weights.main, None, row_scales(z, weights))[1]
 
 
 class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):

@@ -57,6 +57,15 @@ def mixed_sum(wx: Tensor, wh: Tensor, z: Tensor, weights: HyperWeights) -> Tenso
     return generated + z_b @ weights.projections.D[0] + weights.b[0]
 
 
+def pre_activation(wx: Tensor, wh: Tensor, z: Tensor, weights: HyperWeights, generation: str) -> Tensor:
+    """What LN and tanh are applied to, (B, H)."""
+    if generation == "full":
+        # W_h(z_h) h_{t-1} + W_x(z_x) x_t + b(z_b)
+        return mixed_sum(wx, wh, z, weights)
+    # d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b
+    return scaled_sum(wx, wh, row_scales(z, weights))[0]
+
+
 def hyper_rnn_step(
     inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None, generation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,13 +75,9 @@ def hyper_rnn_step(
     wh, hyper_wh = products_on_h(h, weights)
     # ĥ_t = LSTM([x_t; h_{t-1}]);  z_a = P_a ĥ_t + p_a
     hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
-    if generation == "full":
-        # W_h(z_h) h_{t-1} + W_x(z_x) x_t + b(z_b)
-        pre = mixed_sum(wx, wh, z, weights)
-    else:
-        # d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b
-        pre = scaled_sum(wx, wh, row_scales(z, weights))[0]
-    return rnn_step(pre, weights.main, mask), hyper_h, hyper_c
+    # h_t = drop(tanh(LN(…)))
+    h = rnn_step(pre_activation(wx, wh, z, weights, generation), weights.main, mask)
+    return h, hyper_h, hyper_c
 
 
 class HyperRNNCell(HyperRecurrentCell):
@@ -111,6 +116,10 @@ class HyperRNNCell(HyperRecurrentCell):
     ) -> Sequence[Tensor]:
         """One time step, see `hyper_rnn_step`."""
         return hyper_rnn_step(inputs, state, weights, mask, self.generation)
+
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
+        """h_t before dropout: there is no gate beside it."""
+        return (rnn_step(pre_activation(wx, wh, z, weights, self.generation), weights.main, None),)
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .backend import backend, compiled, native_serves, native_wanted, outside_of_torch
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp
+from .native.plan import Plan
 
 FEW_ROWS = 16
 """So many rows of a single step are computed without packing the weights first."""
@@ -179,6 +180,10 @@ class Steps(NamedTuple):
         return [self.batch] * self.time if self.sizes is None else self.sizes
 
 
+LayerRun = Callable[[RecurrentCell, Tensor, Steps, Sequence[Tensor], bool], tuple[Tensor, Sequence[Tensor]]]
+"""What runs a layer, as `run_layer` does."""
+
+
 def run_layer(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, Sequence[Tensor]]:
@@ -187,9 +192,9 @@ def run_layer(
     native = _native_call(cell, x, steps, state, mask)
     if native is None or cell.native is None:
         return run_steps(cell, x, steps, state, reverse, mask)
-    weights, settings, one_step = native
-    if one_step:
-        output, *final = cell.native.step(x, state, weights, *settings)
+    weights, settings, plan = native
+    if plan is not None:
+        output, *final = plan.run((x, *state))
     else:
         inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
         output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
@@ -198,8 +203,8 @@ def run_layer(
 
 def _native_call(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], mask: Tensor | None
-) -> tuple[dict[str, Tensor | None], tuple[float, ...], bool] | None:
-    """The weights and settings for the native path, and whether it is that of a single step; None for another path."""
+) -> tuple[dict[str, Tensor | None], tuple[float, ...], Plan | None] | None:
+    """The weights and settings for the native path, and the plan if it is that of a single step; None for another path."""
     if cell.native is None or not native_wanted() or steps.batch == 0:
         return None
     one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None
@@ -207,17 +212,37 @@ def _native_call(
     if steps.time == 1 and not one_step and backend() == "auto":
         return None  # packing the weights for one product costs more than it saves
     served = cell.native_parameters()
-    if served is None or not native_serves((x, *state, *served[0].values())):
+    if served is None:
         return None
-    return *served, one_step
+    plan = cell.native.plan(x, *served) if one_step else None
+    # weights that a plan was made for have been looked at
+    if not native_serves((x, *state) if plan is not None else (x, *state, *served[0].values())):
+        return None
+    if one_step and plan is None:
+        plan = cell.native.make_plan(x, state, *served)
+    return *served, plan
+
+
+class StepStates(NamedTuple):
+    """The states of the rows of one step, each tensor (B_t, ·)."""
+
+    before: Sequence[Tensor]
+    after: Sequence[Tensor]
 
 
 def run_steps(
-    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool, mask: Tensor | None
+    cell: RecurrentCell,
+    x: Tensor,
+    steps: Steps,
+    state: Sequence[Tensor],
+    reverse: bool,
+    mask: Tensor | None,
+    history: list[StepStates] | None = None,
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """The same one step after another, plain torch or compiled.
 
     Batch sizes never grow with time. Rows beyond those of a step have ended (or, in reverse, not begun): they wait.
+    A history gets the states of every step, in the order of the outputs.
     """
     batch_sizes = steps.each()
     step = cell.stepper()
@@ -228,25 +253,37 @@ def run_steps(
     order = range(len(batch_sizes))
     for t in reversed(order) if reverse else order:
         rows = batch_sizes[t]
-        if rows == state[0].shape[0]:
-            state = step(inputs[t], state, weights, masks[t])
-            outputs.append(state[0])
-        else:
-            new = step(inputs[t], [tensor[:rows] for tensor in state], weights, masks[t])
-            outputs.append(new[0])
-            state = [torch.cat((a, b[rows:])) for a, b in zip(new, state, strict=True)]
+        waiting = rows < state[0].shape[0]
+        before = [tensor[:rows] for tensor in state] if waiting else state
+        new = step(inputs[t], before, weights, masks[t])
+        outputs.append(new[0])
+        if history is not None:
+            history.append(StepStates(before, new))
+        state = [torch.cat((a, b[rows:])) for a, b in zip(new, state, strict=True)] if waiting else new
     if reverse:
         outputs.reverse()
+        if history is not None:
+            history.reverse()
     return torch.cat(outputs), state
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """An input of any accepted form, as rows: what is needed to run, and to give the answer the same form."""
 
     data: Tensor
     steps: Steps
     packed: PackedSequence | None
     batched: bool
+    batch_first: bool
+
+    def in_form_of_input(self, rows: Tensor) -> Tensor | PackedSequence:
+        """Values of all rows, (N, …), as the input came: (T, B, …), (B, T, …), (T, …) or packed."""
+        if self.packed is not None:
+            return PackedSequence(rows, *self.packed[1:])
+        values = rows.view(self.steps.time, self.steps.batch, *rows.shape[1:])
+        if not self.batched:
+            return values.squeeze(1)
+        return values.transpose(0, 1) if self.batch_first else values
 
 
 Cell = TypeVar("Cell", bound=RecurrentCell)
@@ -305,7 +342,12 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         state: each tensor (layers·directions, B, size), without B for one sequence; zeros when left out.
         output: the top layer's h at every step, in the form of the input, H·directions wide; state as it came in.
         """
-        rows = self._rows(input)
+        rows = self.rows(input)
+        x, state = self.run(rows, state, run_layer)
+        return rows.in_form_of_input(x), state
+
+    def run(self, rows: Rows, state: Any, run_layer: LayerRun) -> tuple[Tensor, Any]:
+        """Run all layers and directions, each by run_layer: the output (N, H·directions), and the state as it came in."""
         state = self._initial_state(state, rows)
         x, finals = rows.data, []
         for layer in range(self.num_layers):
@@ -315,11 +357,11 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             for direction in range(self.directions):
                 k = layer * self.directions + direction
                 initial = [tensor[k] for tensor in state]
-                output, final = run_layer(self.cell(k), x, rows.steps, initial, reverse=direction == 1)
+                output, final = run_layer(self.cell(k), x, rows.steps, initial, direction == 1)
                 outputs.append(output)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return self._output(x, rows), self._final_state(finals, rows)
+        return x, self._final_state(finals, rows)
 
     @property
     def directions(self) -> int:
@@ -330,12 +372,13 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         """The cell of layer k // directions and direction k % directions."""
         return cast(Cell, self.cells[k])
 
-    def _rows(self, input: Tensor | PackedSequence) -> _Rows:
+    def rows(self, input: Tensor | PackedSequence) -> Rows:
+        """The input as rows. Errors: ValueError or TypeError that names what came and what was expected."""
         weight = next(self.parameters())
         if isinstance(input, PackedSequence):
             check_input(input.data, self.input_size, {2: "(rows, input_size) when packed"}, weight)
             sizes = input.batch_sizes.tolist()
-            return _Rows(input.data, Steps(len(sizes), sizes[0], sizes), input, batched=True)
+            return Rows(input.data, Steps(len(sizes), sizes[0], sizes), input, True, self.batch_first)
         batched = "(batch, time, input_size)" if self.batch_first else "(time, batch, input_size)"
         check_input(input, self.input_size, {3: batched, 2: "(time, input_size)"}, weight)
         x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
@@ -343,9 +386,9 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         if time == 0:
             raise ValueError(f"input should have at least one time step, got shape {tuple(input.shape)}")
         data = x.reshape(time * batch, self.input_size)
-        return _Rows(data, Steps(time, batch, None), None, batched=input.dim() == 3)
+        return Rows(data, Steps(time, batch, None), None, input.dim() == 3, self.batch_first)
 
-    def _initial_state(self, state: Any, rows: _Rows) -> Sequence[Tensor]:
+    def _initial_state(self, state: Any, rows: Rows) -> Sequence[Tensor]:
         cell = self.cell(0)
         if state is None:
             return cell.zero_state(rows.data, len(self.cells), rows.steps.batch)
@@ -359,15 +402,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             return [tensor.index_select(1, rows.packed.sorted_indices) for tensor in tensors]
         return tensors
 
-    def _output(self, x: Tensor, rows: _Rows) -> Tensor | PackedSequence:
-        if rows.packed is not None:
-            return PackedSequence(x, *rows.packed[1:])
-        output = x.view(rows.steps.time, rows.steps.batch, x.shape[-1])
-        if not rows.batched:
-            return output.squeeze(1)
-        return output.transpose(0, 1) if self.batch_first else output
-
-    def _final_state(self, finals: list[Sequence[Tensor]], rows: _Rows) -> Any:
+    def _final_state(self, finals: list[Sequence[Tensor]], rows: Rows) -> Any:
         tensors = [torch.stack(same) for same in zip(*finals, strict=True)]
         if not rows.batched:
             tensors = [tensor.squeeze(1) for tensor in tensors]

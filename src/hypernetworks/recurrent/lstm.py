@@ -45,17 +45,22 @@ class LSTMWeights(NamedTuple):
     cell_norm: Norm | None
 
 
+def lstm_gates(wx: Tensor, wh: Tensor, weights: LSTMWeights, scales: Scales | None) -> tuple[Tensor, ...]:
+    """σ(i), σ(f), tanh g and σ(o), each (B, H), from the products as `lstm_step` gets them."""
+    # pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
+    i, f, g, o = layer_norm(scaled_sum(wx, wh, scales), weights.norm).unbind(0)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
 def lstm_step(
     wx: Tensor, wh: Tensor, c: Tensor, weights: LSTMWeights, mask: Tensor | None, scales: Scales | None = None
 ) -> tuple[Tensor, Tensor]:
     """One step from the products wx = W_x x_t (+ b where there are no scales) and wh = W_h h_{t-1}, each (4, B, H)."""
-    # pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
-    i, f, g, o = layer_norm(scaled_sum(wx, wh, scales), weights.norm).unbind(0)
+    i, f, g, o = lstm_gates(wx, wh, weights, scales)
     # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
-    candidate = g.tanh() if mask is None else mask * g.tanh()
-    c = f.sigmoid() * c + i.sigmoid() * candidate
+    c = f * c + i * (g if mask is None else mask * g)
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
-    h = o.sigmoid() * layer_norm(c, weights.cell_norm).tanh()
+    h = o * layer_norm(c, weights.cell_norm).tanh()
     return h, c
 
 

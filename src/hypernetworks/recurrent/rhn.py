@@ -36,8 +36,12 @@ class RHNWeights(NamedTuple):
 
 def rhn_step(
     wx: Tensor, wh: Tensor, s: Tensor, weights: RHNWeights, mask: Tensor | None, scales: Scales | None = None
-) -> Tensor:
-    """One step from wx = W x_t (+ b^1 where there are no scales) and wh = R^1 s^{t-1}, each (2, B, H)."""
+) -> tuple[Tensor, list[Tensor]]:
+    """One step from wx = W x_t (+ b^1 where there are no scales) and wh = R^1 s^{t-1}, each (2, B, H).
+
+    s_L, and h_1, t_1, h_2, t_2 … of all depths, before dropout.
+    """
+    gates: list[Tensor] = []
     masks = None if mask is None else mask.chunk(len(weights.weight_h), dim=-1)
     for l, (R, b) in enumerate(zip(weights.weight_h, weights.bias, strict=True)):
         if l == 0:
@@ -49,9 +53,10 @@ def rhn_step(
             pre = torch.addcmul(scales.b[block], scales.h[block], gates_first(F.linear(s, R), 2))
         # h_l = tanh(…), t_l = σ(…)
         h, t = pre[0].tanh(), pre[1].sigmoid()
+        gates += (h, t)
         # s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
         s = s + t * ((h if masks is None else masks[l] * h) - s)
-    return s
+    return s, gates
 
 
 class RHNCell(PlainCell):
@@ -137,7 +142,8 @@ class RHNCell(PlainCell):
     ) -> tuple[Tensor]:
         """One time step, see `rhn_step`."""
         (s,) = state
-        return (rhn_step(inputs[0], gates_first(F.linear(s, weights.weight_h[0]), 2), s, weights, mask),)
+        wh = gates_first(F.linear(s, weights.weight_h[0]), 2)
+        return (rhn_step(inputs[0], wh, s, weights, mask)[0],)
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

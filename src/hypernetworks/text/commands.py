@@ -1,6 +1,7 @@
 """The commands of `hypernetworks text`: what each is told, and what it does with the parts of this package."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from hypernetworks.text.alphabet import decode, encode
+from hypernetworks.text.alphabet import decode, encode, text_of_bytes
 from hypernetworks.text.compare import compare, matched, plot, table
 from hypernetworks.text.config import Symbols, TextConfig, read_run_config, settled
 from hypernetworks.text.corpus import Corpus, load_corpus
@@ -20,10 +21,12 @@ from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.report import load, page
 from hypernetworks.text.train import corpus_of, load_run, resume, sample, train
 from hypernetworks.training.commands import find_preset, refuse_preset_of_resumed, scan
 from hypernetworks.training.config import differences, find_device
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.files import read_whole, write_whole
 from hypernetworks.training.run import Run
 
 
@@ -142,6 +145,45 @@ class Generate:
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML page of a run: curves, settings, parameters, and text coloured by how much the generated weights change.
+
+    The page needs no network and no other file. Runs named after the first are put beside it.
+    """
+
+    runs: Positional[tuple[Path, ...]]
+    """The run's folder, then those of runs to compare it with."""
+    text: str | None = None
+    """A text to colour beside the sample: a UTF-8 file, or the text itself."""
+    sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    out: Path | None = None
+    """The page's file; left out: report.html in the run's folder."""
+    device: str = "auto"
+    """cpu, cuda, …; auto takes cuda where there is one."""
+
+    def __call__(self) -> None:
+        """Write the page; tell where it is."""
+        if not self.runs:
+            raise UsageError("runs should be one or more folders, got none")
+        device = find_device(self.device)
+        runs = [load(folder, device) for folder in self.runs]
+        out = self.out or self.runs[0] / "report.html"
+        written = page(runs, self.sampling, self._text(runs[0].symbols))
+        write_whole(out, written.encode("utf-8", "replace"))  # a lone surrogate of an alphabet has no UTF-8
+        print(f"report: {out}")
+
+    def _text(self, symbols: Symbols) -> tuple[str, Tensor] | None:
+        """The title and the ids of the text that was given."""
+        if self.text is None:
+            return None
+        title, text = "The text given", self.text
+        if os.path.isfile(self.text):  # noqa: PTH113  # Path.is_file raises where a text is too long for a path
+            title = self.text
+            text = text_of_bytes(read_whole(Path(title)), Path(title))
+        return title, encode(text, symbols.alphabet, symbols.unit)
 
 
 @dataclass(frozen=True)

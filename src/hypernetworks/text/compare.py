@@ -69,12 +69,13 @@ def compare(
         resume=lambda place: resume(place, corpus, place.name),
     )
     runs = train_all(folder, configs, seeds, experiment, go_on)
-    rows = [_row(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
+    rows = [row_of(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
     write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
     return rows
 
 
-def _row(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:
+def row_of(config: TextConfig, runs: Sequence[Run], symbols: int) -> Row:
+    """The line of a network, from its runs, one for each seed, and the number of symbols that it knows."""
     metrics = [run.metrics() for run in runs]
     return Row(
         network=config.model.network,

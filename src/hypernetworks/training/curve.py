@@ -31,20 +31,20 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    literal = str.maketrans({"$": r"\$"})  # a name is no formula
     for number, (name, curve) in enumerate(curves.items()):
         colour = f"C{number}"
         behind = (faint or {}).get(name, ())
         if behind:
             axes.plot(*zip(*behind, strict=True), color=colour, alpha=0.25, linewidth=1)
         if curve:
-            axes.plot(
-                *zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=f"{name}  {curve[-1][1]:.3f}"
-            )
+            label = f"{name.translate(literal)}  {curve[-1][1]:.3f}"
+            axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
     lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
     highs = [y for curve in (faint or {}).values() for _, y in curve]
     if highs:
         axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
-    axes.set(xlabel="step", ylabel=ylabel, title=title)
+    axes.set(xlabel="step", ylabel=ylabel, title=title.translate(literal))
     axes.grid(alpha=0.3)
     axes.legend()
     return svg_of(figure)
@@ -62,8 +62,13 @@ def svg_of(figure: "Figure") -> str:
     return picture.getvalue()
 
 
-def draw_run(run: Run) -> None:
-    """Write a run's `curve.svg`: training loss and validations; ImportError where matplotlib is not installed."""
+def run_curve(run: Run) -> str:
+    """A run's training loss and validations as an SVG; ImportError where matplotlib is not installed."""
     rows = run.metrics()
     curves = {"validation": curve_of(rows, "validation_loss"), "training": curve_of(rows, "loss")}
-    run.write_text("curve.svg", draw(curves, "loss (nats)", run.folder.name))
+    return draw(curves, "loss (nats)", run.folder.name)
+
+
+def draw_run(run: Run) -> None:
+    """Write a run's `curve.svg`; ImportError where matplotlib is not installed."""
+    run.write_text("curve.svg", run_curve(run))

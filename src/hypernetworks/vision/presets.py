@@ -45,11 +45,11 @@ def _paper_wrn(width: int) -> dict[Kernels, VisionConfig]:
     return _both(VisionConfig("cifar10", model, plain, batch_size=128), generated)
 
 
-_MNIST = Schedule(steps=8250, learning_rate=3e-3, warmup=100, final_fraction=0.0, weight_decay=0.01, evaluate_every=550)
+_MNIST = Schedule(steps=8250, learning_rate=3e-3, warmup=100, final_fraction=0.0, weight_decay=0.1, evaluate_every=550)
 _MNIST_PAPER = Schedule(
     steps=11_000, learning_rate=1e-3, warmup=0, final_fraction=1.0, weight_decay=0.0, clip=0.0, evaluate_every=55
 )
-_CIFAR = Schedule(steps=1470, learning_rate=4e-3, warmup=50, final_fraction=0.0, weight_decay=0.05, evaluate_every=98)
+_CIFAR = Schedule(steps=2940, learning_rate=4e-3, warmup=50, final_fraction=0.0, weight_decay=0.05, evaluate_every=98)
 
 PRESETS: Final[dict[str, dict[Kernels, VisionConfig]]] = {
     "mnist": _both(VisionConfig("mnist", ModelConfig(), _MNIST, batch_size=100), _MNIST),

@@ -16,11 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..recurrent.layer import RecurrentNetwork
 from .recurrence import RECURRENCES
+
+_PACK = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
+_PACKED = "packed input cannot have weights for each sample: pad it"
 
 
 @torch.library.custom_op("hypernetworks::mean_over_samples", mutates_args=())
@@ -95,6 +99,8 @@ class PerSample(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.batch_norm:
             return batch_norm(self.samples, *args, **kwargs)
+        if func is _PACK:
+            raise ValueError(_PACKED)
         if func in RECURRENCES:
             return RECURRENCES[func](*args, **kwargs)
         return func(*args, **kwargs)
@@ -111,8 +117,10 @@ def run_per_sample(
     """target(*args, **kwargs) with weights (B, ...), or without B where all samples share one.
 
     Every tensor given and answered has the B samples in its batch dimension.
-    Errors: ValueError for a tensor whose batch is not `samples`, or for a call without any tensor.
+    Errors: ValueError for a tensor whose batch is not `samples`, for a call without any tensor, and for packed sequences.
     """
+    if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
+        raise ValueError(_PACKED)
     inputs, outputs = _batch_dimensions(target)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
     dims = _input_dimensions(leaves, inputs, samples)

@@ -70,8 +70,6 @@ def _recurrence(
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
     """A whole network, with the arguments and the answer of torch.lstm and its like: output, then each tensor of the state."""
-    if not isinstance(batch_first, bool):
-        raise ValueError("packed input cannot have weights for each sample: pad it")
     initial = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
     if len(params) != num_layers * directions * each:

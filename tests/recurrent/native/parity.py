@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import hypernetworks as hn
 from hypernetworks.recurrent.native.op import LayerOp
+from hypernetworks.recurrent.native.plan import Plan
 
 from ..families import FAMILIES, Family, tensors
 
@@ -84,18 +85,18 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layers = self.steps = 0
-        layer, step = LayerOp.__call__, LayerOp.step
+        layer, step = LayerOp.__call__, Plan.run
 
         def counted_layer(op, *arguments):
             self.layers += 1
             return layer(op, *arguments)
 
-        def counted_step(op, *arguments):
+        def counted_step(plan, given):
             self.steps += 1
-            return step(op, *arguments)
+            return step(plan, given)
 
         monkeypatch.setattr(LayerOp, "__call__", counted_layer)
-        monkeypatch.setattr(LayerOp, "step", counted_step)
+        monkeypatch.setattr(Plan, "run", counted_step)
 
 
 @pytest.fixture

@@ -153,6 +153,7 @@ def test_copies_and_pickles(cell, x, state):
 
 
 def test_what_is_kept_dies_with_the_weights(x):
+    gc.collect()  # cells of tests before
     cell = hn.LSTMCell(5, 9, dtype=torch.float64)
     same_as_reference(cell, x, None)
     plans = hn.LSTMCell.native._plans
@@ -179,6 +180,15 @@ def test_two_threads_at_once():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_weight_that_reads_its_memory_in_another_way(x, spy):
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    same_as_reference(cell, x, None)
+    taken = spy.steps
+    cell.weight_h = nn.Parameter(torch._neg_view(cell.weight_h.detach()), requires_grad=False)
+    same_as_reference(cell, x, (torch.randn(x.shape[0], 9, dtype=torch.float64),) * 2)
+    assert spy.steps == taken
 
 
 def test_a_weight_of_another_shape_is_an_error(x):

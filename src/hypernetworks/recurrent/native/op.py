@@ -65,23 +65,24 @@ class LayerOp(ABC):
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
 
-    def step(self, x: Tensor, state: Sequence[Tensor], weights: Tensors, *settings: float) -> tuple[Tensor, ...]:
-        """The answer for one step of a few rows, without gradients or dropout: straight to the kernel."""
+    def plan(self, x: Tensor, weights: Tensors, settings: Sequence[float]) -> Plan | None:
+        """The plan for one step of a few rows like x, where one was made for these weights."""
         place = weights["weight_x"]
-        key = (x.shape[0], torch.get_num_threads(), settings)
-        plan = self._plans.get(place)
-        if plan is None or not plan.fits(key, weights):
-            given = {"x": x} | dict(zip(self.states, state, strict=False))
-            tensors = [(given | weights).get(name) for name in (*self.inputs, "mask")]
-            _, sizes, fields = self._prepare(tensors, (None, False, *settings))
-            fields["threads"] = torch.get_num_threads()
-            shapes = self.shapes(sizes)
-            answer = {name: shapes[name] for name in self.answer[: 1 + len(state)]}
-            plan = Plan(
-                self.kernel, f"{self.name}_step", key, weights, fields, {name: shapes[name] for name in given}, answer
-            )
-            self._plans[place] = plan
-        return plan.run((x, *state))
+        plan = None if place is None else self._plans.get(place)
+        return plan if plan is not None and plan.fits(_rows(x, settings), weights) else None
+
+    def make_plan(self, x: Tensor, state: Sequence[Tensor], weights: Tensors, settings: Sequence[float]) -> Plan:
+        """A plan for steps of as many rows as x, without gradients or dropout: `plan.run((x, *state))` is the answer."""
+        given = {"x": x} | dict(zip(self.states, state, strict=False))
+        tensors = [(given | weights).get(name) for name in (*self.inputs, "mask")]
+        _, sizes, fields = self._prepare(tensors, (None, False, *settings))
+        fields["threads"] = torch.get_num_threads()
+        shapes = self.shapes(sizes)
+        answer = {name: shapes[name] for name in self.answer[: 1 + len(state)]}
+        step, key = f"{self.name}_step", _rows(x, settings)
+        plan = Plan(self.kernel, step, key, weights, fields, {name: shapes[name] for name in given}, answer)
+        self._plans[weights["weight_x"]] = plan
+        return plan
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"
@@ -210,6 +211,11 @@ def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: S
             raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
         if tensor.dtype != first.dtype or tensor.device.type != "cpu":
             raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
+
+
+def _rows(x: Tensor, settings: Sequence[float]) -> tuple[Any, ...]:
+    """What a plan hangs on besides the weights."""
+    return x.shape[0], torch.get_num_threads(), settings
 
 
 def _split(given: Sequence[Any], *counts: int) -> list[Sequence[Any]]:

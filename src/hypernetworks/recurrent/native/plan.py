@@ -31,11 +31,17 @@ class Plan:
         self._given = [(name, torch.Size(shape)) for name, shape in given.items()]
         self._answer = list(answer.items())
         self._dtype = fields["x"].dtype
-        self._kept = fields["batch_sizes"]  # the call holds its address
+        # the call holds the addresses of batch_sizes, and of copies of weights that do not lie in one piece; the weights
+        # themselves are not kept: a plan lives as long as they do
+        self._kept = [
+            value
+            for name, value in fields.items()
+            if isinstance(value, Tensor) and name not in given and value is not weights.get(name)
+        ]
         self._function = kernel.bind(function, self._dtype)
         self._call = kernel.fill({name: value for name, value in fields.items() if name not in given})
         self._room = self._function(ctypes.byref(self._call))
-        # where a weight does not lie in one piece the call has the address of a copy, good for once
+        # a copy is good for once
         self._lasts = all(weight is None or weight.is_contiguous() for weight in weights.values())
 
     def fits(self, key: Sequence[Any], weights: Mapping[str, Tensor | None]) -> bool:
@@ -64,5 +70,5 @@ class Plan:
 
 
 def _places(weights: Iterable[Tensor | None]) -> list[Any]:
-    """Where each lies and how, which is all that a kernel knows of it."""
-    return [None if w is None else (w.data_ptr(), w.shape, w.stride(), w.dtype) for w in weights]
+    """What each is, where it lies and how: weights of which this is the same need not be looked at again."""
+    return [None if w is None else (type(w), w.is_neg(), w.data_ptr(), w.shape, w.stride(), w.dtype) for w in weights]
