@@ -310,21 +310,24 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     )
 
 
-def test_ctrl_c_is_one_line_and_exit_code_130(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_is_one_line_and_the_shells_exit_code(
+    number: int, code: int, word: str, place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from hypernetworks.training.loop import Trainer
 
     take = Trainer._take_step
 
-    def pressed(self: Trainer) -> tuple[float, int]:
-        os.kill(os.getpid(), signal.SIGINT)
+    def sent(self: Trainer) -> tuple[float, int]:
+        os.kill(os.getpid(), number)
         return take(self)
 
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
-    monkeypatch.setattr(Trainer, "_take_step", pressed)
-    assert cli.main(given) == 130
-    assert capsys.readouterr().err.endswith(
-        "hypernetworks: interrupted; a training goes on where it was with --resume\n"
-    )
+    monkeypatch.setattr(Trainer, "_take_step", sent)
+    assert cli.main(given) == code
+    assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; a training goes on where it was with --resume\n")
     monkeypatch.setattr(Trainer, "_take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]

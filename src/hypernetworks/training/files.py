@@ -11,7 +11,7 @@ from typing import Any
 
 from hypernetworks.training.errors import FaultError, UsageError
 
-__all__ = ["json_object", "read_whole", "remove_stale", "sync_folder", "write_whole"]
+__all__ = ["json_object", "make_folder", "read_whole", "remove_stale", "sync_folder", "write_whole"]
 
 _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
@@ -79,6 +79,22 @@ def remove_stale(folder: Path, names: Collection[str]) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise FaultError(f"{folder}: stale temporary files cannot be removed: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        UsageError: a file stands in the place of one.
+        FaultError: the system refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder}: a file stands where the run's folder would be: give another --out") from error
+    except OSError as error:
+        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def sync_folder(folder: Path) -> None:

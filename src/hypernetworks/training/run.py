@@ -5,6 +5,7 @@
     trainer.pt          the trainer's state: the one commit point
     model.safetensors   the best model; a copy of what trainer.pt holds
     curve.svg, samples.txt
+    run.lock            names the process that writes the run, while it does
 
 Everything but ``metrics.jsonl`` is written whole or not at all. A commit forces the metrics to disk, then puts
 ``trainer.pt`` in place, with the length and the SHA-256 of the metrics so far, then ``model.safetensors`` where the
@@ -26,7 +27,8 @@ from torch import Tensor
 
 from hypernetworks.training.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, read_whole, remove_stale, sync_folder, write_whole
+from hypernetworks.training.files import json_object, make_folder, read_whole, remove_stale, write_whole
+from hypernetworks.training.lock import LOCK
 from hypernetworks.training.metrics import Metrics, read_metrics
 
 __all__ = ["Run"]
@@ -42,6 +44,7 @@ class Run:
 
     One that was opened can be read. It can be written (``record``, ``commit``) after ``restore`` alone, which brings
     the folder back to its last commit; reading changes nothing on disk, so a run can be read while it is trained.
+    Who creates or restores a run holds ``only_writer(folder)``.
 
     Attributes:
         folder: where the run is.
@@ -244,19 +247,16 @@ def _versions() -> dict[str, str]:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder of a new run; one that is there must be empty."""
+    """Make the folder of a new run; one that is there must be empty, but for the lock of its writer."""
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder / _CONFIG):
             raise UsageError(f"{folder}: already holds a run: give --resume to go on with it, or another --out")
         remove_stale(folder, _NAMES)  # a create that was killed
-        if found := sorted(path.name for path in folder.iterdir()):
+        if found := sorted(path.name for path in folder.iterdir() if path.name != LOCK):
             raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give another --out, new or empty")
-        sync_folder(folder.parent)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{folder}: a file stands where the run's folder would be: give another --out") from error
     except OSError as error:
-        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
 
 
 def _well_formed(trainer: Mapping[str, Any]) -> bool:
