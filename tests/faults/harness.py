@@ -191,6 +191,16 @@ def killed_while_resuming(trial: Trial, call: int, lost: Any) -> int:
     return killed_at(trial, trial.training.calls * 2 // 3) + killed_at(trial, call, lost)
 
 
+def damaged(trial: Trial, draw: random.Random) -> int:
+    """Kill late in the run, then change a byte of any file but config.json, which has no copy."""
+    came = killed_at(trial, trial.training.calls * 5 // 6)
+    path = trial.folder / draw.choice(["trainer.pt", "trainer.before.pt", "model.safetensors", "metrics.jsonl"])
+    data = bytearray(path.read_bytes())
+    data[draw.randrange(len(data))] ^= draw.randrange(1, 256)
+    path.write_bytes(data)
+    return came
+
+
 Plan = list[tuple[str, Training, Callable[[Trial, random.Random], int]]]
 
 
@@ -208,6 +218,7 @@ def plan(text: Training, images: Training, is_long: bool) -> Plan:
     for training, long_form, short_form in ((text, (68, 1), (1, 80)), (images, (34, 2), (2, 50))):
         count, step = long_form if is_long else short_form
         add("SIGKILL at a random moment", training, count, lambda t, d: signalled(t, d, signal.SIGKILL, 1))
+        add("SIGKILL, and a byte of a file changed", training, (count + 3) // 4, damaged)
         add("SIGKILL up to four times in a run", training, count // 4, lambda t, d: signalled(t, d, signal.SIGKILL, 4))
         for number in (signal.SIGTERM, signal.SIGINT):
             fault = partial(signalled, number=number, times=1)

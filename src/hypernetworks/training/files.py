@@ -16,13 +16,16 @@ __all__ = ["json_object", "make_folder", "read_whole", "remove_stale", "sync_fol
 _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
     """Write ``data`` to ``path`` so that a reader finds the old file or the new one, at any moment, never a part.
 
     The order: a temporary file in the same folder (a rename is atomic within one file system only), its bytes
     forced to disk (else the rename may reach the disk before them), the rename, and the folder forced to disk
     (the rename itself lives there). A process killed on the way leaves the old file and a temporary one, which
     ``remove_stale`` knows by its name.
+
+    ``keep`` is a name in the same folder for the old file, given just before the rename: between the two, ``path`` is
+    missing, and what is under ``keep`` is the old file.
 
     Raises:
         FaultError: the system refused a step (disk full, permission). The temporary file is gone; the old file
@@ -35,6 +38,8 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):  # the first failure is the one to tell of
