@@ -18,6 +18,7 @@ import torch
 from hypernetworks import cli
 from hypernetworks.data_sets import NAMED_SETS as ALL_SETS
 from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.training.checkpoint import load_model, load_trainer
 from hypernetworks.training.run import Run
 
 TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
@@ -47,7 +48,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with toy.txt and a finished run; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "toy.txt").write_text(TEXT)
-    assert cli.main(["text", "train", *corpus(folder), *SIZES, *SHORT, "--out", str(folder / "run")]) == 0
+    with pytest.MonkeyPatch.context() as patch:  # a fixture of each test comes too late
+        patch.setenv("HYPERNETWORKS_BACKEND", "reference")
+        assert cli.main(["text", "train", *corpus(folder), *SIZES, *SHORT, "--out", str(folder / "run")]) == 0
     return folder
 
 
@@ -96,6 +99,44 @@ def test_train_evaluate_generate_and_resume_in_one_go(place: Path, capsys: Captu
     assert f"best validation at step 4: {score:.4f} nats" in capsys.readouterr().out
     own = json.loads((run / "config.json").read_text())["settings"]
     assert (own["schedule"]["seed"], own["model"]["hidden_size"], own["batch_size"]) == (3, 8, 2)
+
+
+def test_a_config_does_its_run_again_to_the_same_bits(
+    place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, again = place / "run", place / "again"
+    torch.manual_seed(7)  # another process begins otherwise
+    assert cli.main(["text", "train", "--config", str(run / "config.json"), "--out", str(again)]) == 0
+    assert "last bits" not in capsys.readouterr().err
+    assert (again / "config.json").read_bytes() == (run / "config.json").read_bytes()
+    one, other = (load_trainer(folder / "trainer.pt", []) for folder in (run, again))
+    for state in (one, other):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert (again / "samples.txt").read_bytes() == (run / "samples.txt").read_bytes()
+    scores = [[row.get("loss", row.get("validation_loss")) for row in Run.open(f).metrics()] for f in (run, again)]
+    assert scores[0] == scores[1]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    changed = ["--config", str(run / "config.json"), "--seed", "5", "--steps", "2"]
+    assert cli.main(["text", "train", *changed, "--device", "cpu", "--out", str(place / "other")]) == 0
+    differs = "config.json: done again with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
+    assert Run.open(place / "other").config["settings"]["schedule"]["seed"] == 5
+    config = json.loads((run / "config.json").read_text())
+    (place / "toy.txt").write_text(TEXT[1:])
+    moved = place / "moved.json"
+    config["settings"]["corpus"] = str(place / "toy.txt")
+    moved.write_text(json.dumps(config))
+    line = f"{moved}: the run read another text than {place / 'toy.txt'} is now"
+    assert line in told(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert cli.main(["text", "train", "--resume", "--out", str(place / "run")]) == 0
+    differs = "run: goes on with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
 
 
 def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, capsys: Capture) -> None:
@@ -216,6 +257,12 @@ NONSENSE = {
     TRAIN + "--device warp": "device should be auto, cpu, .* got 'warp'",
     TRAIN + "--length 5000": "the training text has .* characters, fewer than one batch: .* length 5000",
     TRAIN + "--resume": "new: no such folder, expected a run",
+    TRAIN + "--config {0}/none": "none: no such file",
+    TRAIN + "--config {0}/toy.txt": "toy.txt: not valid JSON",
+    TRAIN + "--config {0}/foreign/config.json": "foreign/config.json: not a run of hypernetworks text",
+    TRAIN
+    + "--config {0}/run/config.json --resume": "from one of --preset, --config and --resume, got --config and --resume",
+    "text train --resume --preset demo --out {0}/run": "got --preset and --resume",
     "text train --corpus {0}/none --out {0}/new": "no data set, file or folder '.*none': expected shakespeare, ",
     "text train --corpus enwik --out {0}/new": "no data set, file or folder 'enwik': did you mean enwik8",
     "text train --corpus {0}/empty --out {0}/new": "the text of .*empty is empty",
@@ -279,13 +326,52 @@ def cut(name: str) -> Callable[[Path], None]:
 def cut_model_alone(run: Path) -> None:
     cut("model.safetensors")(run)
     (run / "trainer.pt").unlink()
+    (run / "trainer.before.pt").unlink()
 
 
-@pytest.mark.parametrize("name", ["trainer.pt", "config.json"])
-def test_a_truncated_file_of_a_run_stops_its_resuming(name: str, place: Path, capsys: Capture) -> None:
-    cut(name)(place / "run")
-    line = told(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
-    assert re.search(rf"{name}: (cut short|not valid JSON)", line)
+def flip(path: Path, place: float) -> None:
+    """Change one byte, so far into the file."""
+    data = bytearray(path.read_bytes())
+    data[int(place * (len(data) - 1))] ^= 0x55
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("place_in_file", [0.0, 0.4, 0.8, 1.0])
+@pytest.mark.parametrize("name", ["trainer.pt", "trainer.before.pt", "model.safetensors", "metrics.jsonl"])
+def test_a_changed_byte_in_any_file_leaves_a_good_state_that_is_gone_on_with(
+    name: str, place_in_file: float, place: Path, capsys: Capture
+) -> None:
+    """The run is finished: what it ended with has to come again."""
+    run = place / "run"
+    last = load_trainer(run / "trainer.pt", [])
+    model = load_model(run / "model.safetensors")
+    flip(run / name, place_in_file)
+    for command in (["generate", str(run), "--length", "5"], ["evaluate", str(run)]):
+        assert cli.main(["text", *command]) == 0
+    assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
+    assert ("going on from the commit before it, of step 2" in capsys.readouterr().err) == (name == "trainer.pt")
+    again = load_trainer(run / "trainer.pt", [])
+    for state in (last, again):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(again, last, rtol=0, atol=0)
+    torch.testing.assert_close(load_model(run / "model.safetensors")[0], model[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "missing"])
+def test_a_damaged_config_is_one_line_and_nothing_is_changed(how: str, place: Path, capsys: Capture) -> None:
+    run = place / "run"
+    config = run / "config.json"
+    data = config.read_bytes()
+    if how == "missing":
+        config.unlink()
+    else:
+        config.write_bytes(data[:-50] if how == "cut" else data.replace(b'"batch_size": 2', b'"batch_size": 3'))
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for command in (["generate", str(run)], ["evaluate", str(run)], ["train", "--resume", "--out", str(run)]):
+        assert "config.json" in told(capsys, ["text", *command], 2)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    config.write_bytes(data)
+    assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
 
 
 def test_a_truncated_model_alone_cannot_be_used(place: Path, capsys: Capture) -> None:
@@ -341,21 +427,24 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     )
 
 
-def test_ctrl_c_is_one_line_and_exit_code_130(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_is_one_line_and_the_shells_exit_code(
+    number: int, code: int, word: str, place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from hypernetworks.training.loop import Trainer
 
     take = Trainer._take_step
 
-    def pressed(self: Trainer) -> tuple[float, int]:
-        os.kill(os.getpid(), signal.SIGINT)
+    def sent(self: Trainer) -> tuple[float, int]:
+        os.kill(os.getpid(), number)
         return take(self)
 
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
-    monkeypatch.setattr(Trainer, "_take_step", pressed)
-    assert cli.main(given) == 130
-    assert capsys.readouterr().err.endswith(
-        "hypernetworks: interrupted; a training goes on where it was with --resume\n"
-    )
+    monkeypatch.setattr(Trainer, "_take_step", sent)
+    assert cli.main(given) == code
+    assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; a training goes on where it was with --resume\n")
     monkeypatch.setattr(Trainer, "_take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]

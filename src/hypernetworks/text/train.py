@@ -20,6 +20,7 @@ from hypernetworks.text.streams import Streams
 from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
 from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.lock import only_writer
 from hypernetworks.training.loop import Task, Trainer, load_best
 from hypernetworks.training.run import Run
 
@@ -85,7 +86,8 @@ def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
 def train(folder: Path, config: TextConfig, corpus: Corpus, label: str) -> Run:
     """Train a model in a new run folder."""
     task = _task(config, corpus)
-    return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
+    with only_writer(folder):
+        return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
 
 
 def resume(folder: Path, corpus: Corpus, label: str) -> Run:
@@ -96,8 +98,10 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     """
     run = Run.open(folder)
     config, _, sha256 = read_run_config(run.config, str(folder))
-    _check_same_text(folder, corpus, sha256)
-    return _train(run, config, corpus, _task(config, corpus), label, run.restore())
+    check_same_text(folder, corpus, sha256)
+    task = _task(config, corpus)
+    with only_writer(folder):
+        return _train(run, config, corpus, task, label, run.restore())
 
 
 def _task(config: TextConfig, corpus: Corpus) -> CharacterTask:
@@ -139,13 +143,14 @@ def corpus_of(folder: Path, data_dir: Path | None) -> Corpus:
     """The corpus that a run reads; UsageError where it is another text by now: its splits would not be the run's."""
     config, _, sha256 = read_run_config(Run.open(folder).config, str(folder))
     corpus = load_corpus(config.corpus, data_dir)
-    _check_same_text(folder, corpus, sha256)
+    check_same_text(folder, corpus, sha256)
     return corpus
 
 
-def _check_same_text(folder: Path, corpus: Corpus, sha256: str) -> None:
+def check_same_text(place: Path, corpus: Corpus, sha256: str) -> None:
+    """UsageError unless the corpus is the text of this sum, which the run at `place` read."""
     if corpus.sha256 != sha256:
-        raise UsageError(f"{folder}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
+        raise UsageError(f"{place}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
 
 
 def sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> str:
