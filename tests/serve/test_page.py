@@ -18,6 +18,7 @@ from .clients import SYMBOLS, make_batch, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
+expect.set_options(timeout=60_000)  # how long anything takes on a shared machine says nothing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -46,7 +47,7 @@ def chromium() -> Iterator[Any]:
 def opened(chromium: Any, address: str, **context: Any) -> Any:
     """The page, with nothing asked for anywhere but at the server, and no error in its scripts."""
     page = chromium.new_page(**context)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.errors.append(error))
     page.asked, page.errors = [], []
@@ -174,7 +175,7 @@ def test_a_token_is_asked_for(chromium: Any) -> None:
         page = opened(chromium, address)
         expect(page.get_by_label("Token")).to_be_focused()
         expect(page.get_by_role("alert")).to_contain_text("this server wants its token")
-        fill(page, Token="s3cret", Prompt="")
+        fill(page, Token="s3cret", Prompt="", Length=20)
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Write").click()
         expect(page.locator(".status")).to_contain_text("Finished")
