@@ -197,7 +197,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
     assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"usage: hypernetworks {command}" in out
-    assert "--data-dir" in out or command in ("text generate", "text report", "bench")
+    assert "--data-dir" in out or command in ("text generate", "text report", "text serve", "bench")
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
@@ -421,7 +421,7 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     monkeypatch.setattr(Path, "mkdir", refuse(OSError(30, "Read-only file system")))
     assert "new2: cannot be made: Read-only file system" in told(capsys, [*given[:-1], str(place / "new2")], 1)
     monkeypatch.undo()
-    monkeypatch.setattr(Path, "read_text", refuse(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(torch, "manual_seed", refuse(PermissionError(13, "Permission denied")))
     assert "the system refused: [Errno 13] Permission denied" in told(
         capsys, ["text", "train", "--resume", "--out", str(place / "run")], 1
     )

@@ -182,8 +182,11 @@ def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
         members = archive.namelist()
         if len(members) != 1:
             raise BadZipFile(f"{len(members)} files in the zip file, expected 1")
-        with archive.open(members[0]) as stream:
-            return stream.read(limit + 1)
+        try:
+            with archive.open(members[0]) as stream:
+                return stream.read(limit + 1)
+        except ValueError as error:  # zipfile's own, for a directory that says the file lies before the archive
+            raise BadZipFile(str(error)) from error
 
 
 def _download(url: str, limit: int) -> bytes:
