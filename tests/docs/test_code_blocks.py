@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from hypernetworks import cli
+from hypernetworks.serve.command import Serve
+from hypernetworks.serve.limits import Limits
+from hypernetworks.serve.schema import request_type
 from hypernetworks.text import TextConfig
 from hypernetworks.vision import VisionConfig
 
@@ -76,8 +79,11 @@ def test_each_command_of_ours_is_one_that_there_is(line, monkeypatch):
     words = shlex.split(line)
     command, rest = cli._find_command(words[words.index("hypernetworks") + 1 :])
     monkeypatch.setattr(cli._command_type(command), "__call__", called)
-    monkeypatch.setattr("hypernetworks.text.commands._settings_of", lambda folder: TextConfig())
-    monkeypatch.setattr("hypernetworks.vision.commands._settings_of", lambda folder: VisionConfig())
+    for experiment, config in (("text", TextConfig()), ("vision", VisionConfig())):
+        place = f"hypernetworks.{experiment}.commands"
+        monkeypatch.setattr(f"{place}._settings_of", lambda folder, config=config: config)
+        monkeypatch.setattr(f"{place}.read_config", lambda path: {})
+        monkeypatch.setattr(f"{place}.read_run_config", lambda read, path, config=config: (config,))
     with pytest.raises(Parsed):
         cli._parse(command, rest)()
 
@@ -94,6 +100,9 @@ def test_each_other_command_calls_what_there_is(line):
             assert all((ROOT / word).exists() for word in rest if word.startswith("tests"))
         case ["python", "-c", code]:
             exec(code, {})
+        case ["curl", "-N", address, "-H", "Content-Type: application/json", "-d", body]:
+            assert address == f"http://{Serve.host}:{Serve.port}/api/generate"
+            request_type(["a run"], Limits()).model_validate_json(body)
         case ["python", script, *_]:
             assert (ROOT / script).is_file()
         case [tool, *rest]:

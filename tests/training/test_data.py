@@ -191,7 +191,7 @@ def test_a_wrong_file_of_the_users_is_named_and_stays(
     assert server.asked == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("content", [b"", zipped(CONTENT)[:-30], zipped(CONTENT[:-1])], ids=["empty", "cut", "other"])
+@pytest.mark.parametrize("content", [b"", zipped(CONTENT)[:-30], zipped(CONTENT)[1:], zipped(CONTENT[:-1])])
 def test_a_damaged_zip_is_named(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path / "given", content, "text.zip")
     with pytest.raises(UsageError) as raised:
