@@ -13,7 +13,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make test-long  the tests that compile for half a minute and more, too"
 	@echo "make test-page  the tests of the server's page, with axe-core from npm (apt-get install chromium npm)"
-	@echo "make screenshots  pictures of the page into docs/images, of the runs of make demo"
+	@echo "make screenshots  pictures of the page and the report into docs/images, of the runs of make demo"
 	@echo "make faults kill runs at every call of a save, cut their power, fill their disk: all must end the same (20 minutes)"
 	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
