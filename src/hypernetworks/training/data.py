@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from threading import Thread
+from typing import Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
@@ -29,10 +30,13 @@ from hypernetworks.cache import cache_folder
 from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.files import read_whole, write_whole
 
-__all__ = ["DataFile", "Obtained", "locate", "obtain", "search_folders"]
+__all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "locate", "obtain", "search_folders"]
 
 FETCH_SECONDS: float = 900.0
 """The longest that one fetch may take."""
+
+ZIP_DAMAGE: Final = (BadZipFile, EOFError, OverflowError, RuntimeError, ValueError, zlib.error)
+"""What reading a damaged zip file raises: one cut off, encrypted, of a method that is not known, or with places beyond its ends."""
 
 STALL_SECONDS: float = 30.0
 """The longest silence of a server before the fetch is given up."""
@@ -160,7 +164,7 @@ def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
     """The unpacked bytes of `data`, which is or will be at `path`; a UsageError if they are not the file's."""
     try:
         content = _unpacked(data, file.limit, path.suffix)
-    except (BadZipFile, BadGzipFile, EOFError, RuntimeError, zlib.error) as error:
+    except (*ZIP_DAMAGE, BadGzipFile) as error:
         raise UsageError(f"{path}: is damaged ({error})") from error
     if len(content) > file.limit:
         raise UsageError(f"{path}: unpacks to more than {file.limit:,} bytes, the most expected")
@@ -182,11 +186,8 @@ def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
         members = archive.namelist()
         if len(members) != 1:
             raise BadZipFile(f"{len(members)} files in the zip file, expected 1")
-        try:
-            with archive.open(members[0]) as stream:
-                return stream.read(limit + 1)
-        except ValueError as error:  # zipfile's own, for a directory that says the file lies before the archive
-            raise BadZipFile(str(error)) from error
+        with archive.open(members[0]) as stream:
+            return stream.read(limit + 1)
 
 
 def _download(url: str, limit: int) -> bytes:
