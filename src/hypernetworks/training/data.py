@@ -36,7 +36,7 @@ FETCH_SECONDS: float = 900.0
 """The longest that one fetch may take."""
 
 ZIP_DAMAGE: Final = (BadZipFile, EOFError, OverflowError, RuntimeError, ValueError, zlib.error)
-"""What reading a damaged zip file raises: one cut off, encrypted, of a method that is not known, or with places beyond its ends."""
+"""What reading a damaged zip file raises: cut off, encrypted, packed in an unknown way, or with places beyond its ends."""
 
 STALL_SECONDS: float = 30.0
 """The longest silence of a server before the fetch is given up."""
