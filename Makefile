@@ -6,12 +6,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test test-long sanitize lint format bench docs clean help
+.PHONY: demo test test-long faults sanitize lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
 	@echo "make test-long  the tests that compile for half a minute and more, too"
+	@echo "make faults kill runs at every call of a save, cut their power, fill their disk: all must end the same (20 minutes)"
 	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
@@ -36,6 +37,9 @@ test: $(READY)
 
 test-long: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2
+
+faults: $(READY)
+	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -s -p no:randomly tests/faults
 
 # The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them;
 # the compiler runs without it.

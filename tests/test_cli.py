@@ -18,6 +18,7 @@ import torch
 from hypernetworks import cli
 from hypernetworks.data_sets import NAMED_SETS as ALL_SETS
 from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.training.checkpoint import load_model, load_trainer
 from hypernetworks.training.run import Run
 
 TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
@@ -47,7 +48,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with toy.txt and a finished run; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "toy.txt").write_text(TEXT)
-    assert cli.main(["text", "train", *corpus(folder), *SIZES, *SHORT, "--out", str(folder / "run")]) == 0
+    with pytest.MonkeyPatch.context() as patch:  # a fixture of each test comes too late
+        patch.setenv("HYPERNETWORKS_BACKEND", "reference")
+        assert cli.main(["text", "train", *corpus(folder), *SIZES, *SHORT, "--out", str(folder / "run")]) == 0
     return folder
 
 
@@ -279,13 +282,52 @@ def cut(name: str) -> Callable[[Path], None]:
 def cut_model_alone(run: Path) -> None:
     cut("model.safetensors")(run)
     (run / "trainer.pt").unlink()
+    (run / "trainer.before.pt").unlink()
 
 
-@pytest.mark.parametrize("name", ["trainer.pt", "config.json"])
-def test_a_truncated_file_of_a_run_stops_its_resuming(name: str, place: Path, capsys: Capture) -> None:
-    cut(name)(place / "run")
-    line = told(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
-    assert re.search(rf"{name}: (cut short|not valid JSON)", line)
+def flip(path: Path, place: float) -> None:
+    """Change one byte, so far into the file."""
+    data = bytearray(path.read_bytes())
+    data[int(place * (len(data) - 1))] ^= 0x55
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("place_in_file", [0.0, 0.4, 0.8, 1.0])
+@pytest.mark.parametrize("name", ["trainer.pt", "trainer.before.pt", "model.safetensors", "metrics.jsonl"])
+def test_a_changed_byte_in_any_file_leaves_a_good_state_that_is_gone_on_with(
+    name: str, place_in_file: float, place: Path, capsys: Capture
+) -> None:
+    """The run is finished: what it ended with has to come again."""
+    run = place / "run"
+    last = load_trainer(run / "trainer.pt", [])
+    model = load_model(run / "model.safetensors")
+    flip(run / name, place_in_file)
+    for command in (["generate", str(run), "--length", "5"], ["evaluate", str(run)]):
+        assert cli.main(["text", *command]) == 0
+    assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
+    assert ("going on from the commit before it, of step 2" in capsys.readouterr().err) == (name == "trainer.pt")
+    again = load_trainer(run / "trainer.pt", [])
+    for state in (last, again):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(again, last, rtol=0, atol=0)
+    torch.testing.assert_close(load_model(run / "model.safetensors")[0], model[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "missing"])
+def test_a_damaged_config_is_one_line_and_nothing_is_changed(how: str, place: Path, capsys: Capture) -> None:
+    run = place / "run"
+    config = run / "config.json"
+    data = config.read_bytes()
+    if how == "missing":
+        config.unlink()
+    else:
+        config.write_bytes(data[:-50] if how == "cut" else data.replace(b'"batch_size": 2', b'"batch_size": 3'))
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for command in (["generate", str(run)], ["evaluate", str(run)], ["train", "--resume", "--out", str(run)]):
+        assert "config.json" in told(capsys, ["text", *command], 2)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    config.write_bytes(data)
+    assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
 
 
 def test_a_truncated_model_alone_cannot_be_used(place: Path, capsys: Capture) -> None:
@@ -341,21 +383,24 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     )
 
 
-def test_ctrl_c_is_one_line_and_exit_code_130(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_is_one_line_and_the_shells_exit_code(
+    number: int, code: int, word: str, place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from hypernetworks.training.loop import Trainer
 
     take = Trainer._take_step
 
-    def pressed(self: Trainer) -> tuple[float, int]:
-        os.kill(os.getpid(), signal.SIGINT)
+    def sent(self: Trainer) -> tuple[float, int]:
+        os.kill(os.getpid(), number)
         return take(self)
 
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
-    monkeypatch.setattr(Trainer, "_take_step", pressed)
-    assert cli.main(given) == 130
-    assert capsys.readouterr().err.endswith(
-        "hypernetworks: interrupted; a training goes on where it was with --resume\n"
-    )
+    monkeypatch.setattr(Trainer, "_take_step", sent)
+    assert cli.main(given) == code
+    assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; a training goes on where it was with --resume\n")
     monkeypatch.setattr(Trainer, "_take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]

@@ -21,6 +21,7 @@ from tyro.conf import Positional
 
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.interrupt import Terminated
 
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
@@ -38,8 +39,8 @@ COMMANDS = {
 }
 """Each command, and the module and class that tell what it takes and does; a module is imported when it is called for."""
 
-INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C ended, as shells have it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""The exit codes of a process that Ctrl-C or SIGTERM ended, as shells have them: 128 and the signal's number."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 2)
     except FaultError as error:
         return _complain(str(error), 1)
+    except Terminated:
+        return _complain("terminated; a training goes on where it was with --resume", TERMINATED)
     except KeyboardInterrupt:
         return _complain("interrupted; a training goes on where it was with --resume", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, `head` say, has gone

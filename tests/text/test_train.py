@@ -104,6 +104,7 @@ def test_a_run_folder_holds_all_that_it_should(
         "metrics.jsonl",
         "model.safetensors",
         "samples.txt",
+        "trainer.before.pt",
         "trainer.pt",
     ]
     rows = run.metrics()

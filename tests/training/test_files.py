@@ -29,6 +29,17 @@ def test_the_file_is_replaced_and_nothing_else_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_the_old_file_is_kept_under_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kept = tmp_path / "a.txt", tmp_path / "before.txt"
+    write_whole(path, b"1", keep=kept)
+    assert names(tmp_path) == ["a.txt"]
+    for new in (b"2", b"3"):
+        old = path.read_bytes()
+        write_whole(path, new, keep=kept)
+        assert (path.read_bytes(), kept.read_bytes()) == (new, old)
+    assert names(tmp_path) == ["a.txt", "before.txt"]
+
+
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_whole(tmp_path / "whole", b"")

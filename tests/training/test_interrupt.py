@@ -1,4 +1,4 @@
-"""Ctrl-C: the first waits for the step's end and a commit, the second does not wait."""
+"""Ctrl-C and SIGTERM: the first waits for the step's end and a commit, the second does not wait."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hypernetworks.training.checkpoint import load_trainer
-from hypernetworks.training.interrupt import Interrupt
+from hypernetworks.training.interrupt import Interrupt, Terminated
 
 TRAINING = """
 import sys, time
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.schedule import Schedule
+from hypernetworks.training.interrupt import Terminated
 from hypernetworks.training.run import Run
 
 class Slow(Task):
@@ -46,13 +47,16 @@ run = Run.open(folder) if resumed else Run.create(folder, {})
 restored = run.restore() if resumed else None
 try:
     Trainer(Slow(), Schedule(steps=steps, warmup=0, log_every=2), run, restored).train("slow")
+except Terminated:
+    sys.exit(143)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
-def test_ctrl_c_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped = subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(tmp_path / "stopped")],
@@ -63,9 +67,9 @@ def test_ctrl_c_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted(
     assert stopped.stdout is not None
     for expected in ("step 0\n", "step 1\n", "step 2\n"):
         assert stopped.stdout.readline() == expected
-    stopped.send_signal(signal.SIGINT)  # in the middle of the step number 3
+    stopped.send_signal(number)  # in the middle of the step number 3
     out, error = stopped.communicate(timeout=60)
-    assert (stopped.returncode, out) == (130, "")
+    assert (stopped.returncode, out) == (128 + number, "")
     assert "Traceback" not in error
     assert load_trainer(tmp_path / "stopped" / "trainer.pt", [])["step"] == 3
     for name, steps in (("stopped", (3, 4)), ("whole", range(5))):
@@ -78,15 +82,26 @@ def test_ctrl_c_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted(
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("first", "second", "asked", "raised"),
+    [
+        (signal.SIGINT, signal.SIGINT, KeyboardInterrupt, KeyboardInterrupt),
+        (signal.SIGTERM, signal.SIGTERM, Terminated, Terminated),
+        (signal.SIGTERM, signal.SIGINT, Terminated, KeyboardInterrupt),
+    ],
+)
+def test_the_first_signal_asks_and_the_second_interrupts(
+    first: signal.Signals, second: signal.Signals, asked: type[BaseException], raised: type[BaseException]
+) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Interrupt() as interrupt:
         assert not interrupt.asked
-        signal.raise_signal(signal.SIGINT)
-        assert interrupt.asked
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+        signal.raise_signal(first)
+        assert interrupt.asked is asked
+        with pytest.raises(raised) as caught:
+            signal.raise_signal(second)
+        assert caught.type is raised
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     with Interrupt() as again:
         assert not again.asked
 
@@ -109,4 +124,4 @@ def test_in_another_thread_it_does_nothing() -> None:
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert found == [(False, signal.getsignal(signal.SIGINT))]
+    assert found == [(None, signal.getsignal(signal.SIGINT))]

@@ -217,18 +217,22 @@ class TestMetrics:
         with pytest.raises(UsageError, match=r"line 1: holds a int, expected a JSON object"):
             run.metrics()
 
-    def test_metrics_that_lost_committed_lines_are_an_error(self, run: Run) -> None:
+    @pytest.mark.parametrize("how", ["cut", "changed", "foreign", "missing"])
+    def test_metrics_that_lost_committed_lines_are_made_again(
+        self, run: Run, how: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         path = run.folder / "metrics.jsonl"
         data = path.read_bytes()
-        path.write_bytes(data[:60])
-        with pytest.raises(UsageError, match=r"metrics\.jsonl: has 60 bytes, expected at least the \d+"):
-            Run.open(run.folder).restore()
-        path.write_bytes(data.replace(b"1.0", b"7.0"))
-        with pytest.raises(UsageError, match=r"metrics\.jsonl: its first \d+ bytes changed since the last commit"):
-            Run.open(run.folder).restore()
-        path.unlink()
-        with pytest.raises(UsageError, match=r"metrics\.jsonl: no such file"):
-            Run.open(run.folder).restore()
+        if how == "missing":
+            path.unlink()
+        else:
+            path.write_bytes({"cut": data[:60], "changed": data.replace(b"1.0", b"7.0"), "foreign": b"\xff" * 900}[how])
+        again = Run.open(run.folder)
+        assert same(again.restore(), trainer(4, best=2))
+        assert path.read_bytes() == data[: data.index(b'{"step": 5')]
+        assert capsys.readouterr().err == f"{path}: damaged, changed or missing: made again as of the last commit\n"
+        again.record({"step": 6})
+        assert [row["step"] for row in again.metrics()] == [1, 2, 3, 4, 6]
 
     def test_metrics_that_vanish_or_shrink_under_the_writer(self, run: Run) -> None:
         path = run.folder / "metrics.jsonl"
@@ -283,9 +287,33 @@ class TestDamage:
         assert same(run.best_model()[0], weights(2))
         assert run.best_model()[1]["step"] == "2"
 
+    @pytest.mark.parametrize("how", ["missing", "empty", "cut", "changed", "foreign"])
+    def test_a_damaged_trainer_leaves_the_commit_before(
+        self, run: Run, how: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = run.folder / "trainer.pt"
+        self.damage(path, how)
+        again = Run.open(run.folder)
+        assert same(again.restore(), trainer(2, best=2))
+        assert [row["step"] for row in again.metrics()] == [1, 2]
+        told = f"{path}: damaged or missing: going on from the commit before it, of step 2\n"
+        assert capsys.readouterr().err == told
+        assert same(Run.open(run.folder).restore(), trainer(2, best=2))
+        assert capsys.readouterr().err == ""  # what was damaged is so no more, and never the commit before another
+        again.commit(trainer(7, best=7))
+        assert same(Run.open(run.folder).restore(), trainer(7, best=7))
+
+    def test_a_later_best_goes_with_its_damaged_commit(self, run: Run) -> None:
+        run.commit(trainer(6, best=6))
+        self.damage(run.folder / "trainer.pt", "changed")
+        again = Run.open(run.folder)
+        assert same(again.restore(), trainer(4, best=2))
+        assert again.best_model()[1]["step"] == "2"
+
     @pytest.mark.parametrize("how", ["empty", "cut", "changed", "foreign"])
-    def test_a_damaged_trainer_is_an_error_and_the_model_stays(self, run: Run, how: str) -> None:
+    def test_two_damaged_trainers_are_an_error_and_the_model_stays(self, run: Run, how: str) -> None:
         self.damage(run.folder / "trainer.pt", how)
+        self.damage(run.folder / "trainer.before.pt", how)
         with pytest.raises(UsageError, match=r"trainer\.pt: [^\n]*put a good copy in its place"):
             Run.open(run.folder).restore()
         assert same(Run.open(run.folder).best_model()[0], weights(2))
@@ -293,8 +321,14 @@ class TestDamage:
         with pytest.raises(UsageError, match=r"trainer\.pt: "):
             Run.open(run.folder).best_model()
 
-    def test_a_trainer_that_vanished_does_not_begin_the_run_anew(self, run: Run) -> None:
+    def test_the_model_is_read_from_the_commit_before_where_all_else_is_damaged(self, run: Run) -> None:
+        self.damage(run.folder / "trainer.pt", "changed")
+        self.damage(run.folder / "model.safetensors", "changed")
+        assert same(Run.open(run.folder).best_model()[0], weights(2))
+
+    def test_trainers_that_vanished_do_not_begin_the_run_anew(self, run: Run) -> None:
         (run.folder / "trainer.pt").unlink()
+        (run.folder / "trainer.before.pt").unlink()
         with pytest.raises(UsageError, match=r"trainer\.pt: missing, though model\.safetensors tells of a commit"):
             Run.open(run.folder).restore()
         assert len(run.metrics()) == 5
@@ -304,7 +338,8 @@ class TestDamage:
 
     def test_a_trainer_of_another_shape(self, run: Run) -> None:
         state = load_trainer(run.folder / "trainer.pt", [])
-        for change in ({"run": 5}, {"best": 5}, {"model": [1]}, {"step": None}):
+        (run.folder / "trainer.before.pt").unlink()
+        for change in ({"run": 5}, {"run": {"metrics": 1}}, {"best": 5}, {"model": [1]}, {"step": None}):
             save_trainer(run.folder / "trainer.pt", {**state, **change})
             with pytest.raises(UsageError, match="not the state of a run's trainer"):
                 Run.open(run.folder).restore()
@@ -365,7 +400,7 @@ def test_a_full_disk_at_each_call_of_a_commit(run: Run, monkeypatch: pytest.Monk
             copy.commit(new)
             assert same(Run.open(folder).restore(), new)
             assert same(copy.best_model()[0], weights(6))
-    assert len(stood) == 12
+    assert len(stood) == 13
     assert sum(stood) == 7  # from the rename of trainer.pt on
 
 
@@ -435,7 +470,7 @@ def outcome(kill):
     assert metadata["step"] == str(state["best"]["step"])
     assert torch.equal(tensors["w"], state["best"]["model"]["w"])
     left = sorted(path.name for path in folder.iterdir())
-    assert left == ["config.json", "metrics.jsonl", "model.safetensors", "trainer.pt"], left
+    assert left == ["config.json", "metrics.jsonl", "model.safetensors", "trainer.before.pt", "trainer.pt"], left
     rows = [row["step"] for row in run.metrics()]
     assert (state["step"], rows) in ((4, [1, 2, 3, 4]), (6, [1, 2, 3, 4, 6])), (state["step"], rows)
     if state["step"] == 6:

@@ -20,6 +20,7 @@ from hypernetworks.text.streams import Streams
 from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
 from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.lock import only_writer
 from hypernetworks.training.loop import Task, Trainer, load_best
 from hypernetworks.training.run import Run
 
@@ -85,7 +86,8 @@ def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
 def train(folder: Path, config: TextConfig, corpus: Corpus, label: str) -> Run:
     """Train a model in a new run folder."""
     task = _task(config, corpus)
-    return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
+    with only_writer(folder):
+        return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
 
 
 def resume(folder: Path, corpus: Corpus, label: str) -> Run:
@@ -97,7 +99,9 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     run = Run.open(folder)
     config, _, sha256 = read_run_config(run.config, str(folder))
     _check_same_text(folder, corpus, sha256)
-    return _train(run, config, corpus, _task(config, corpus), label, run.restore())
+    task = _task(config, corpus)
+    with only_writer(folder):
+        return _train(run, config, corpus, task, label, run.restore())
 
 
 def _task(config: TextConfig, corpus: Corpus) -> CharacterTask:

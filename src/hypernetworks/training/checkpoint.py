@@ -46,10 +46,11 @@ _UNREADABLE = (
 _NO_SAFETENSORS = (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError)
 
 
-def save_trainer(path: Path, state: Mapping[str, Any]) -> None:
+def save_trainer(path: Path, state: Mapping[str, Any], keep: Path | None = None) -> None:
     """Write a trainer's state whole: dicts, lists and tuples of tensors, numbers, strings, booleans and None.
 
-    Tensors may lie on any device and may share memory: what shares it is stored once.
+    Tensors may lie on any device and may share memory: what shares it is stored once. ``keep`` is a name for the state
+    that was there, as ``write_whole`` has it.
 
     Raises:
         TypeError: a value is of another kind, so ``load_trainer`` could not read it back; its place is named.
@@ -61,7 +62,7 @@ def save_trainer(path: Path, state: Mapping[str, Any]) -> None:
     buffer.seek(-2, io.SEEK_END)
     buffer.write((len(_TRAINER_MARK) + _SHA256_DIGITS).to_bytes(2, "little") + _TRAINER_MARK)
     buffer.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getbuffer(), keep)
 
 
 def load_trainer(path: Path, keys: Collection[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from hypernetworks.training.curve import Curve
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.lock import only_writer
 from hypernetworks.training.run import Run
 
 Name = TypeVar("Name", bound=str)
@@ -54,9 +55,10 @@ def train_all(
     for _, place, config in planned:
         _check_place(place, config, experiment, go_on)
     runs: dict[Name, list[Run]] = {}
-    for name, place, config in planned:
-        run = experiment.resume(place) if _holds_run(place) else experiment.train(place, config)
-        runs.setdefault(name, []).append(run)
+    with only_writer(folder):
+        for name, place, config in planned:
+            run = experiment.resume(place) if _holds_run(place) else experiment.train(place, config)
+            runs.setdefault(name, []).append(run)
     return runs
 
 

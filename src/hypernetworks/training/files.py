@@ -11,18 +11,21 @@ from typing import Any
 
 from hypernetworks.training.errors import FaultError, UsageError
 
-__all__ = ["json_object", "read_whole", "remove_stale", "sync_folder", "write_whole"]
+__all__ = ["json_object", "make_folder", "read_whole", "remove_stale", "sync_folder", "write_whole"]
 
 _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
     """Write ``data`` to ``path`` so that a reader finds the old file or the new one, at any moment, never a part.
 
     The order: a temporary file in the same folder (a rename is atomic within one file system only), its bytes
     forced to disk (else the rename may reach the disk before them), the rename, and the folder forced to disk
     (the rename itself lives there). A process killed on the way leaves the old file and a temporary one, which
     ``remove_stale`` knows by its name.
+
+    ``keep`` is a name in the same folder for the old file, given just before the rename: between the two, ``path`` is
+    missing, and what is under ``keep`` is the old file.
 
     Raises:
         FaultError: the system refused a step (disk full, permission). The temporary file is gone; the old file
@@ -35,6 +38,8 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):  # the first failure is the one to tell of
@@ -79,6 +84,22 @@ def remove_stale(folder: Path, names: Collection[str]) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise FaultError(f"{folder}: stale temporary files cannot be removed: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        UsageError: a file stands in the place of one.
+        FaultError: the system refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder}: a file stands where the run's folder would be: give another --out") from error
+    except OSError as error:
+        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def sync_folder(folder: Path) -> None:

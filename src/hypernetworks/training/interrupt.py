@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, so that what is saved is whole."""
+"""Ctrl-C and SIGTERM that wait for the end of a step, so that what is saved is whole."""
 
 import os
 import signal
@@ -6,25 +6,34 @@ import threading
 from types import FrameType, TracebackType
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked the process to end, as a scheduler does before its SIGKILL."""
+
+
+_KINDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+
 class Interrupt:
-    """While this context is open, the first Ctrl-C only sets `asked`; a second one interrupts at once, as ever.
+    """While this context is open, the first Ctrl-C or SIGTERM only sets `asked`; a second one interrupts at once.
 
     Outside the main thread, where no signal arrives, it does nothing.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: type[KeyboardInterrupt] | None = None
+        """What to raise when the step has ended; None: nobody asked."""
         self._main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> "Interrupt":
         if self._main:
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            self._before = {number: signal.signal(number, self._ask) for number in _KINDS}
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        kind = _KINDS[signal.Signals(number)]
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            raise kind
+        self.asked = kind
         # Not print: a signal may arrive in the middle of one.
         os.write(2, b"\nstopping after this step, and saving; Ctrl-C again stops at once\n")
 
@@ -32,4 +41,5 @@ class Interrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._main:
-            signal.signal(signal.SIGINT, self._before)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)

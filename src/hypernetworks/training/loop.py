@@ -78,7 +78,7 @@ class Trainer:
         Raises:
             FaultError: a loss, gradient or validation is no finite number, or the system refused to write; the last
                 commit stands.
-            KeyboardInterrupt: Ctrl-C, after the step was finished and committed.
+            KeyboardInterrupt: Ctrl-C, or SIGTERM (Terminated), after the step was finished and committed.
         """
         schedule, units = self.schedule, 0
         logged, seconds = 0, 0.0  # units at the last line of metrics, and the time of the steps since
@@ -100,7 +100,7 @@ class Trainer:
                 if interrupt.asked:
                     if self._committed != self.step:
                         self._commit()
-                    raise KeyboardInterrupt
+                    raise interrupt.asked
 
     def _take_step(self) -> tuple[float, int]:
         self.optimizer.zero_grad(set_to_none=True)

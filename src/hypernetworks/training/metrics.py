@@ -1,8 +1,8 @@
 """``metrics.jsonl``: one JSON object a line, appended while training, cut back to a commit when it is resumed."""
 
-import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +15,11 @@ __all__ = ["Metrics", "read_metrics"]
 
 
 class Metrics:
-    """The one writer of the file; it knows the length and the SHA-256 of all that it wrote."""
+    """The one writer of the file; it knows all that it wrote."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path = path
-        # Length and digest change in one assignment: Ctrl-C between two would make them contradict each other.
-        self._written = (len(data), hashlib.sha256(data))
+        self._written = bytearray(data)
 
     @classmethod
     def start(cls, path: Path) -> "Metrics":
@@ -29,19 +28,17 @@ class Metrics:
         return cls(path, b"")
 
     @classmethod
-    def cut(cls, path: Path, length: int, sha256: str) -> "Metrics":
-        """Go on after the first ``length`` bytes of a file, which must have this SHA-256; the rest is cut off.
+    def restore(cls, path: Path, committed: str) -> "Metrics":
+        """Go on after the committed lines; what is past them is cut off, a file that has others is made again.
 
         Raises:
-            UsageError: the file is missing, or shorter, or those bytes are others.
             FaultError: the system refused.
         """
-        data = read_whole(path)
-        if len(data) < length:
-            raise UsageError(f"{path}: has {len(data):,} bytes, expected at least the {length:,} of the last commit")
-        if hashlib.sha256(data[:length]).hexdigest() != sha256:
-            raise UsageError(f"{path}: its first {length:,} bytes changed since the last commit: put the old ones back")
-        metrics = cls(path, data[:length])
+        data = committed.encode()
+        if not _begins_with(path, data):
+            print(f"{path}: damaged, changed or missing: made again as of the last commit", file=sys.stderr)
+            write_whole(path, data)
+        metrics = cls(path, data)
         metrics.sync()
         return metrics
 
@@ -51,24 +48,20 @@ class Metrics:
             line = json.dumps(row, allow_nan=False).encode() + b"\n"
         except ValueError as error:
             raise FaultError(f"{self.path}: {row} holds a number that is not finite") from error
-        length, digest = self._written
         with self._at_end() as file:
             file.write(line)
-        digest = digest.copy()
-        digest.update(line)
-        self._written = (length + len(line), digest)
+        self._written += line  # where Ctrl-C comes before this, the next line is written over this one
 
-    def sync(self) -> dict[str, Any]:
-        """Force the file to disk; return its length and SHA-256, as a commit keeps them; FaultError as ``append``."""
+    def sync(self) -> str:
+        """Force the file to disk; return its lines, as a commit keeps them; FaultError as ``append``."""
         with self._at_end() as file:
             os.fsync(file.fileno())
-        length, digest = self._written
-        return {"metrics_length": length, "metrics_sha256": digest.hexdigest()}
+        return self._written.decode()
 
     @contextmanager
     def _at_end(self) -> Iterator[BinaryIO]:
         """Open the file at the end of what was written; part of a line that failed on a full disk is cut off."""
-        length, _ = self._written
+        length = len(self._written)
         try:
             with self.path.open("r+b") as file:
                 if file.seek(0, os.SEEK_END) < length:
@@ -78,6 +71,13 @@ class Metrics:
                 yield file
         except OSError as error:
             raise FaultError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def _begins_with(path: Path, data: bytes) -> bool:
+    try:
+        return read_whole(path).startswith(data)
+    except UsageError:
+        return False
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

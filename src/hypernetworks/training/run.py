@@ -3,19 +3,25 @@
     config.json         the settings and the versions they ran with; written once
     metrics.jsonl       one JSON object a line; grows
     trainer.pt          the trainer's state: the one commit point
+    trainer.before.pt   that of the commit before, for the day that trainer.pt is damaged
     model.safetensors   the best model; a copy of what trainer.pt holds
     curve.svg, samples.txt
+    run.lock            names the process that writes the run, while it does
 
 Everything but ``metrics.jsonl`` is written whole or not at all. A commit forces the metrics to disk, then puts
-``trainer.pt`` in place, with the length and the SHA-256 of the metrics so far, then ``model.safetensors`` where the
-best model changed. Killed before the rename of ``trainer.pt``, the last commit stands and the metrics past it are
-cut; killed after it, the new commit stands and the model is made again from it. There is no third case.
+``trainer.pt``, which has the metrics so far, in place, then ``model.safetensors`` where the best model changed. Killed
+before the rename of ``trainer.pt``, the last commit stands and the metrics past it are cut; killed after it, the new commit
+stands and the model is made again from it. There is no third case.
+
+A disk may damage what was whole. Metrics and model are made again from ``trainer.pt``; where that is damaged itself, the
+run goes on from the commit before it, and says so.
 """
 
 import hashlib
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +32,16 @@ from torch import Tensor
 
 from hypernetworks.training.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, read_whole, remove_stale, sync_folder, write_whole
+from hypernetworks.training.files import json_object, make_folder, read_whole, remove_stale, write_whole
+from hypernetworks.training.lock import LOCK
 from hypernetworks.training.metrics import Metrics, read_metrics
 
 __all__ = ["Run"]
 
-_CONFIG, _METRICS, _TRAINER, _MODEL = "config.json", "metrics.jsonl", "trainer.pt", "model.safetensors"
+_CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
+_TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
 _TEXTS = ("curve.svg", "samples.txt")
-_NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)
+_NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # those that are written; _BEFORE was a _TRAINER
 _CONFIG_LIMIT = 1 << 20  # bytes; a config is a few thousand
 
 
@@ -42,6 +50,7 @@ class Run:
 
     One that was opened can be read. It can be written (``record``, ``commit``) after ``restore`` alone, which brings
     the folder back to its last commit; reading changes nothing on disk, so a run can be read while it is trained.
+    Who creates or restores a run holds ``only_writer(folder)``.
 
     Attributes:
         folder: where the run is.
@@ -123,8 +132,8 @@ class Run:
         best = trainer["best"]
         if best is not None and best["step"] == trainer["step"]:
             best = {"step": best["step"], "score": best["score"]}  # not the same weights twice
-        state = {**trainer, "best": best, "run": {"config_sha256": self._config_sha256, **metrics.sync()}}
-        save_trainer(self.folder / _TRAINER, state)
+        state = {**trainer, "best": best, "run": {"config_sha256": self._config_sha256, "metrics": metrics.sync()}}
+        save_trainer(self.folder / _TRAINER, state, keep=self.folder / _BEFORE)
         if best is not None and best["step"] != self._model_step:
             self._write_model(_with_weights(state)["best"])
 
@@ -132,24 +141,31 @@ class Run:
         """Bring the folder back to the last commit and return what was committed, its tensors on the CPU.
 
         None where nothing was committed yet: the metrics are empty then, and training begins anew. ``best``, where
-        it is not None, always holds its weights. What killed writers left is removed, ``metrics.jsonl`` cut back,
-        ``model.safetensors`` made again where it is missing, damaged or not that of the commit.
+        it is not None, always holds its weights. What killed writers left is removed, ``metrics.jsonl`` cut back; it and
+        ``model.safetensors`` are made again where they are missing, damaged or not those of the commit. Where
+        ``trainer.pt`` is missing or damaged, the commit before is the last one, and standard error has a line about it.
 
         Raises:
-            UsageError: ``trainer.pt`` is damaged or foreign; or ``config.json`` or the committed part of
-                ``metrics.jsonl`` is not what it was at the commit; or ``trainer.pt`` alone is missing.
+            UsageError: ``trainer.pt`` and the one before are damaged, foreign or missing; or ``config.json`` is not what
+                it was at the commit.
             FaultError: the system refused to read or write.
         """
         remove_stale(self.folder, _NAMES)
-        trainer_path, model_path = self.folder / _TRAINER, self.folder / _MODEL
-        if not os.path.lexists(trainer_path):
-            if os.path.lexists(model_path):
-                raise UsageError(f"{trainer_path}: missing, though {_MODEL} tells of a commit: begin a new run")
+        if not any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE)):
+            if os.path.lexists(self.folder / _MODEL):
+                raise UsageError(
+                    f"{self.folder / _TRAINER}: missing, though {_MODEL} tells of a commit: begin a new run"
+                )
             self._metrics = Metrics.start(self.folder / _METRICS)
             return None
-        trainer = self._load_trainer()
-        run = trainer.pop("run")
-        metrics = Metrics.cut(self.folder / _METRICS, run["metrics_length"], run["metrics_sha256"])
+        trainer, name = self._load_trainer()
+        if name == _BEFORE:
+            write_whole(self.folder / _TRAINER, read_whole(self.folder / _BEFORE))
+            print(
+                f"{self.folder / _TRAINER}: damaged or missing: going on from the commit before it, of step {trainer['step']}",
+                file=sys.stderr,
+            )
+        metrics = Metrics.restore(self.folder / _METRICS, trainer.pop("run")["metrics"])
         if trainer["best"] is not None:
             self._repair_model(trainer["best"])
         self._metrics = metrics
@@ -180,11 +196,11 @@ class Run:
         try:
             tensors, metadata = load_model(self.folder / _MODEL)
         except UsageError as damage:
-            if not os.path.lexists(self.folder / _TRAINER):
+            if not any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE)):
                 if os.path.lexists(self.folder / _MODEL):
                     raise
                 raise UsageError(f"{self.folder}: no model yet (the run ended before its first save)") from damage
-            best = self._load_trainer()["best"]
+            best = self._load_trainer()[0]["best"]
             if best is None:
                 raise UsageError(f"{self.folder}: no model yet (the run was not evaluated so far)") from damage
             return best["model"], self._model_metadata(best)
@@ -205,16 +221,24 @@ class Run:
             raise RuntimeError("a run that was opened is written after restore() alone")
         return self._metrics
 
-    def _load_trainer(self) -> dict[str, Any]:
-        """Return what trainer.pt holds, the weights of the best in their place, checked to be of this config."""
-        path = self.folder / _TRAINER
+    def _load_trainer(self) -> tuple[dict[str, Any], str]:
+        """Return the last commit that can be read, the weights of the best in their place, and the name of its file."""
+        try:
+            return self._load_state(_TRAINER), _TRAINER
+        except UsageError as damage:
+            try:
+                return self._load_state(_BEFORE), _BEFORE
+            except UsageError:
+                raise damage from None
+
+    def _load_state(self, name: str) -> dict[str, Any]:
+        """Return what a trainer's file holds, checked to be of this config."""
+        path = self.folder / name
         state = load_trainer(path, ("step", "model", "best", "run"))
         if not (_well_formed(state) and _names_its_run(state)):
             raise UsageError(f"{path}: not the state of a run's trainer: put a good copy in its place")
         if state["run"]["config_sha256"] != self._config_sha256:
-            raise UsageError(
-                f"{self.folder}: {_CONFIG} and {_TRAINER} are not of the same run: one was changed or copied"
-            )
+            raise UsageError(f"{self.folder}: {_CONFIG} and {name} are not of the same run: one was changed or copied")
         return _with_weights(state)
 
     def _repair_model(self, best: Mapping[str, Any]) -> None:
@@ -244,19 +268,16 @@ def _versions() -> dict[str, str]:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder of a new run; one that is there must be empty."""
+    """Make the folder of a new run; one that is there must be empty, but for the lock of its writer."""
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder / _CONFIG):
             raise UsageError(f"{folder}: already holds a run: give --resume to go on with it, or another --out")
         remove_stale(folder, _NAMES)  # a create that was killed
-        if found := sorted(path.name for path in folder.iterdir()):
+        if found := sorted(path.name for path in folder.iterdir() if path.name != LOCK):
             raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give another --out, new or empty")
-        sync_folder(folder.parent)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{folder}: a file stands where the run's folder would be: give another --out") from error
     except OSError as error:
-        raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
 
 
 def _well_formed(trainer: Mapping[str, Any]) -> bool:
@@ -270,7 +291,7 @@ def _well_formed(trainer: Mapping[str, Any]) -> bool:
 
 def _names_its_run(state: Mapping[str, Any]) -> bool:
     match state["run"]:
-        case {"config_sha256": str(), "metrics_length": int(), "metrics_sha256": str()}:
+        case {"config_sha256": str(), "metrics": str()}:
             return True
     return False
 

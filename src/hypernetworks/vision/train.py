@@ -13,6 +13,7 @@ from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
 from hypernetworks.training.epochs import Epochs
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.lock import only_writer
 from hypernetworks.training.loop import Task, Trainer, load_best
 from hypernetworks.training.run import Run
 from hypernetworks.vision.config import VisionConfig, read_run_config, run_config
@@ -58,7 +59,8 @@ class ImageTask(Task[nn.Module]):
 def train(folder: Path, config: VisionConfig, data: ImageData, label: str) -> Run:
     """Train a network in a new run folder."""
     task = _task(config, data)
-    return _train(Run.create(folder, run_config(config, data)), config, task, label, None)
+    with only_writer(folder):
+        return _train(Run.create(folder, run_config(config, data)), config, task, label, None)
 
 
 def resume(folder: Path, data: ImageData, label: str) -> Run:
@@ -70,7 +72,9 @@ def resume(folder: Path, data: ImageData, label: str) -> Run:
     run = Run.open(folder)
     config, sha256 = read_run_config(run.config, str(folder))
     _check_same_images(folder, data, sha256)
-    return _train(run, config, _task(config, data), label, run.restore())
+    task = _task(config, data)
+    with only_writer(folder):
+        return _train(run, config, task, label, run.restore())
 
 
 def _task(config: VisionConfig, data: ImageData) -> ImageTask:
