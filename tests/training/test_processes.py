@@ -167,12 +167,13 @@ def test_a_batch_worked_in_parts_makes_the_same_numbers(corpus: Corpus, tmp_path
 
 
 def test_bfloat16_stays_near_the_plain_run(corpus: Corpus, tmp_path: Path) -> None:
-    """Its 8 bits round each product's factors by up to 0.4 %; losses stay within 1 %, all else is float32."""
+    """Its 8 bits round each factor of a product by up to 0.4 %; losses stay within 2 %, and what is kept is float32."""
+    config = changed(two.text_config(corpus), learning_rate=0.003)
     for precision in ("float32", "bf16"):
-        train(tmp_path / precision, changed(two.text_config(corpus), precision=precision), corpus, precision)
+        train(tmp_path / precision, changed(config, precision=precision), corpus, precision)
     plain, half = (figures(tmp_path / name, "loss", "validation_loss") for name in ("float32", "bf16"))
     assert half != plain
-    assert [value for *_, value in half] == pytest.approx([value for *_, value in plain], rel=0.01)
+    assert [value for *_, value in half] == pytest.approx([value for *_, value in plain], rel=0.02)
     state = load_trainer(tmp_path / "bf16" / "trainer.pt", [])
     assert {tensor.dtype for tensor in [*state["model"].values(), *state["task"]["hidden"]]} == {torch.float32}
 

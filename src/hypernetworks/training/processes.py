@@ -21,6 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hypernetworks.training.errors import FaultError, UsageError
 
+_ARRIVAL: Final = timedelta(minutes=5)
+"""How long a process waits at the start until all are there."""
+
 _PATIENCE: Final = timedelta(days=1)
 """How long a process waits for another: one scores a long text while the others wait. torchrun sees to those that died."""
 
@@ -79,7 +82,7 @@ def together(device: str) -> Iterator[None]:
     if cuda:
         _take_device(_started("LOCAL_RANK", 0))
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
+        _join("cpu:gloo,cuda:nccl" if cuda else "gloo")
         yield
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
@@ -89,6 +92,19 @@ def together(device: str) -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Make the group of the processes of this start.
+
+    torchrun keeps one store over its restarts, in which the addresses of processes that died still stand: whoever reads one
+    waits for ever. So each start has its own part of the store, and all must have come before an address is read.
+    """
+    store, own, P = next(dist.rendezvous("env://", timeout=_ARRIVAL))
+    store = dist.PrefixStore(f"start {_started('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    store.set(f"process {own}", "here")
+    store.wait([f"process {number}" for number in range(P)], _ARRIVAL)
+    dist.init_process_group(backend, store=store, rank=own, world_size=P, timeout=_PATIENCE)
 
 
 def _take_device(number: int) -> None:
