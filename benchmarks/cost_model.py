@@ -3,7 +3,7 @@
 python benchmarks/cost_model.py        prints the table of that page
 
     compute   t_c = 3 · F · (B/P) · T / (u · peak)                     F FLOPs a character forward; backward costs twice as many
-    memory    M   = 4 bytes · (4 N + a · (B/P) · T)                    weights, gradients, two moments; a numbers kept a character
+    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a numbers kept, of H units
     exchange  V   = 2 · (P − 1)/P · 4 N bytes                          sent and received by each, ring all-reduce in float32
               t_x = V/w + 2 (P − 1) · l                                bandwidth w, latency l a hop
     step      max(t_c, t_x) ≤ t ≤ t_c + t_x                            exchange all behind the backward pass, or none of it
@@ -57,7 +57,7 @@ def cost(P: int) -> Cost:
     sent = 2 * (P - 1) / P * 4 * N
     # t_x = V/w + 2 (P − 1) l
     exchange = sent / BANDWIDTH + 2 * (P - 1) * LATENCY
-    # M = 4 (4 N + a (B/P) T)
+    # M = 4 (4 N + a H (B/P) T)
     memory = 4 * (4 * N + KEPT_PER_HIDDEN * MODEL.hidden_size * characters)
     return Cost(P, compute, exchange, sent, memory)
 
@@ -73,10 +73,11 @@ def main() -> None:
     for P in (2**k for k in range(3, 11)):
         one = cost(P)
         low, high = one.characters_per_second
+        rates = f"{low / 1e6:.2f} to {high / 1e6:.2f} million"
         shares = " to ".join(f"{math.floor(100 * rate / (P * alone))}" for rate in (low, high))
         print(
             f"| {P} | {P * STREAMS_EACH:,} | {1e3 * one.compute:.0f} ms | {one.bytes_sent / 1e6:.0f} MB | "
-            f"{1e3 * one.exchange:.1f} ms | {one.memory / 1e9:.1f} GB | {low / 1e6:.2f} to {high / 1e6:.2f} million | {shares} % |"
+            f"{1e3 * one.exchange:.1f} ms | {one.memory / 1e9:.1f} GB | {rates} | {shares} % |"
         )
 
 

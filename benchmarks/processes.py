@@ -1,6 +1,6 @@
 """Two processes with one thread each beside one process with one thread: the same training, the same global batch.
 
-python benchmarks/processes.py        prints characters a second of both, the best line of metrics.jsonl of several runs in turn,
+python benchmarks/processes.py        prints characters a second of both, the best line of the metrics of several runs in turn,
                                       their ratio, and the load of the machine
 """
 

@@ -17,6 +17,8 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from hypernetworks.training.errors import FaultError, UsageError
@@ -100,8 +102,8 @@ def _join(backend: str) -> None:
     torchrun keeps one store over its restarts, in which the addresses of processes that died still stand: whoever reads one
     waits for ever. So each start has its own part of the store, and all must have come before an address is read.
     """
-    store, own, P = next(dist.rendezvous("env://", timeout=_ARRIVAL))
-    store = dist.PrefixStore(f"start {_started('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    store, own, P = next(rendezvous("env://", timeout=_ARRIVAL))
+    store = PrefixStore(f"start {_started('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     store.set(f"process {own}", "here")
     store.wait([f"process {number}" for number in range(P)], _ARRIVAL)
     dist.init_process_group(backend, store=store, rank=own, world_size=P, timeout=_PATIENCE)
