@@ -22,6 +22,7 @@ from tyro.conf import Positional
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.interrupt import Terminated
+from hypernetworks.training.processes import name_of_process
 
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
@@ -88,7 +89,7 @@ def _drop_output() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"hypernetworks: {' '.join(line.split())}", file=sys.stderr)
+    print(f"hypernetworks: {name_of_process()}{' '.join(line.split())}", file=sys.stderr)
     return code
 
 

@@ -76,11 +76,11 @@ def test_resuming_keeps_finished_runs_and_makes_the_rest(
 ) -> None:
     loss, trained = CharacterTask.loss, []
 
-    def counting(self: CharacterTask, step: int) -> object:
+    def counting(self: CharacterTask, step: int, part: slice) -> object:
         trained.append(self.model.config.network)
         if trained == ["lstm", "lstm", "hyper-lstm"]:
             raise KeyboardInterrupt
-        return loss(self, step)
+        return loss(self, step, part)
 
     monkeypatch.setattr(CharacterTask, "loss", counting)
     with pytest.raises(KeyboardInterrupt):

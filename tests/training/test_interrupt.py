@@ -27,8 +27,9 @@ class Slow(Task):
     unit = "steps"
     def __init__(self):
         torch.manual_seed(0)
-        self.model = nn.Linear(2, 2)
-    def loss(self, step):
+        self.model = self.network = nn.Linear(2, 2)
+        self.parts = [slice(0, 3)]
+    def loss(self, step, part):
         print("step", step, flush=True)
         time.sleep(0.1)
         return self.model(torch.randn(3, 2)).square().mean(), 1

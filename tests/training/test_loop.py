@@ -29,13 +29,14 @@ class Linear(Task[nn.Linear]):
 
     def __init__(self, noise: float = 0.0) -> None:
         torch.manual_seed(0)
-        self.model = nn.Linear(3, 2)
+        self.model = self.network = nn.Linear(3, 2)
+        self.parts = [slice(0, 4)]
         self.noise = noise
         self.steps: list[int] = []
         self.scores = iter([5.0, 3.0, 4.0, 3.0, 2.0, 6.0])
         self.carried = 0
 
-    def loss(self, step: int) -> tuple[Tensor, int]:
+    def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
         self.steps.append(step)
         self.carried += step
         x = torch.arange(12.0).view(4, 3).sin() * (step + 1)
@@ -160,10 +161,10 @@ def test_resumed_equals_uninterrupted_randomness_included(stop: int, tmp_path: P
     first = trainer(tmp_path / "run", Linear(noise=1.0))
     loss = first.task.loss
 
-    def failing(step: int) -> tuple[Tensor, int]:
+    def failing(step: int, part: slice) -> tuple[Tensor, int]:
         if step == stop:
             raise RuntimeError("power cut")
-        return loss(step)
+        return loss(step, part)
 
     first.task.loss = failing  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="power cut"):
@@ -193,8 +194,8 @@ def test_what_is_no_finite_number_stops_the_training(where: str, message: str, t
     made = trainer(tmp_path / "run")
     task, loss = made.task, made.task.loss
 
-    def poisoned(step: int) -> tuple[Tensor, int]:
-        value, read = loss(step)
+    def poisoned(step: int, part: slice) -> tuple[Tensor, int]:
+        value, read = loss(step, part)
         if step == 3 and where == "loss":
             value = value * math.inf
         if step == 3 and where == "gradient":

@@ -128,7 +128,8 @@ def by_hand(views: Views, image: torch.Tensor, u: int, v: int) -> torch.Tensor:
 def test_each_view_is_one_of_those_that_there_are_and_all_of_them_come(name: str, room: int, toy_folder: Path) -> None:
     data = load_images(name, toy_folder)
     image = data.train.images[3]
-    views = data.views.random(image.expand(1000, -1, -1, -1))
+    draws = data.views.draw(1000, image.shape[-1], torch.Generator().manual_seed(0))
+    views = data.views.drawn(image.expand(1000, -1, -1, -1), draws)
     cuts = [by_hand(data.views, image, u, v) for u in range(room) for v in range(room)]
     cuts += [cut.flip(-1) for cut in cuts] if data.views.mirror else []
     distances = torch.cdist(views.flatten(1), torch.stack(cuts).flatten(1), compute_mode="donot_use_mm_for_euclid_dist")

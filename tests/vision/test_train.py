@@ -60,10 +60,10 @@ def stop_before(patch: pytest.MonkeyPatch, step: int) -> None:
     """An end without warning, in place of the loss of a step (from 0)."""
     loss = ImageTask.loss
 
-    def raising(self: ImageTask, at: int) -> Any:
+    def raising(self: ImageTask, at: int, part: slice) -> Any:
         if at == step:
             raise KeyboardInterrupt
-        return loss(self, at)
+        return loss(self, at, part)
 
     patch.setattr(ImageTask, "loss", raising)
 

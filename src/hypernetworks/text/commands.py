@@ -23,10 +23,12 @@ from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
 from hypernetworks.text.train import check_same_text, corpus_of, load_run, resume, sample, train
+from hypernetworks.training.begin import goes_on
 from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
 from hypernetworks.training.config import differences, find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import read_whole, write_whole
+from hypernetworks.training.processes import first_before_others, tell, together
 from hypernetworks.training.run import Run
 
 
@@ -59,17 +61,22 @@ class Train:
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
-        corpus = load_corpus(self.settings.corpus, self.data_dir)
-        settings = settled(self.settings, corpus)
-        if self.resume and (changed := differences(_settings_of(self.out), settings)):
+        with together(self.settings.device):
+            with first_before_others():  # it may have to be fetched
+                corpus = load_corpus(self.settings.corpus, self.data_dir)
+            self._train(corpus, settled(self.settings, corpus))
+
+    def _train(self, corpus: Corpus, settings: TextConfig) -> None:
+        resumed = goes_on(self.out, self.resume)
+        if resumed and (changed := differences(_settings_of(self.out), settings)):
             raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
         if self.config is not None:
             _check_done_again(self.config, settings, corpus)
         label = self.settings.model.network
         count = count_parameters(self.settings.model, len(corpus.alphabet))
         sizes = ", ".join(f"{name} {size:,}" for name, size in corpus.sizes.items())
-        print(f"{corpus.name}: {sizes} {corpus.unit}s, {len(corpus.alphabet)} symbols; {label} of {count:,} parameters")
-        run = resume(self.out, corpus, label) if self.resume else train(self.out, settings, corpus, label)
+        tell(f"{corpus.name}: {sizes} {corpus.unit}s, {len(corpus.alphabet)} symbols; {label} of {count:,} parameters")
+        run = resume(self.out, corpus, label) if resumed else train(self.out, settings, corpus, label)
         _tell(run)
 
 
@@ -89,9 +96,11 @@ def _settings_of(folder: Path) -> TextConfig:
 def _tell(run: Run) -> None:
     _, metadata = run.best_model()
     nats = float(metadata["score"])
-    print(f"best validation at step {metadata['step']}: {nats:.4f} nats, {nats / math.log(2):.4f} bits per character")
-    print((run.folder / "samples.txt").read_text(encoding="utf-8"))
-    print(f"run: {run.folder}")
+    tell(
+        f"best validation at step {metadata['step']}: {nats:.4f} nats, {nats / math.log(2):.4f} bits per character",
+        (run.folder / "samples.txt").read_text(encoding="utf-8"),
+        f"run: {run.folder}",
+    )
 
 
 @dataclass(frozen=True)

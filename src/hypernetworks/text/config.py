@@ -11,6 +11,7 @@ from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.model import ModelConfig
 from hypernetworks.training.config import from_json
 from hypernetworks.training.errors import UsageError, check_count
+from hypernetworks.training.processes import check_parts
 from hypernetworks.training.schedule import Schedule
 
 EXPERIMENT = "text"
@@ -39,6 +40,7 @@ class TextConfig:
     def __post_init__(self) -> None:
         for name in ("batch_size", "length"):
             check_count(name, getattr(self, name))
+        check_parts(self.batch_size, self.schedule.accumulate)
         if not 0 <= self.reset_probability <= 1:
             raise UsageError(f"reset_probability should lie in [0, 1], got {self.reset_probability}")
         if self.validation_characters < 0 or self.validation_characters == 1:

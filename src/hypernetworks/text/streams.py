@@ -36,7 +36,7 @@ class Streams:
         self.length = length
         self._places = torch.arange(length + 1).unsqueeze(1) + torch.arange(batch_size) * (len(ids) // batch_size)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """What step number `step` (from 0) reads and what it should predict, each (T, B), int64."""
-        read = self.ids[(self._places + step * self.length) % len(self.ids)].long()
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """What these streams read in step number `step` (from 0) and should predict, each (T, streams), int64."""
+        read = self.ids[(self._places[:, part] + step * self.length) % len(self.ids)].long()
         return read[:-1], read[1:]

@@ -13,15 +13,17 @@ from torch import Tensor
 
 from hypernetworks.text.config import Symbols, TextConfig, read_run_config, run_config
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.evaluate import Score, evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel, count_parameters
 from hypernetworks.text.streams import Streams
+from hypernetworks.training.begin import begun, restored
 from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
+from hypernetworks.training.draws import generator
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.lock import only_writer
 from hypernetworks.training.loop import Task, Trainer, load_best
+from hypernetworks.training.processes import distributed, gathered, is_first, parts, take_from_first
 from hypernetworks.training.run import Run
 
 
@@ -31,33 +33,39 @@ class CharacterTask(Task[CharacterModel]):
     unit = "characters"
 
     def __init__(self, model: CharacterModel, config: TextConfig, corpus: Corpus) -> None:
-        self.model = model
+        self.model, self.network = model, distributed(model)
+        self.parts = parts(config.batch_size, config.schedule.accumulate)
+        self.batch_size, self.seed = config.batch_size, config.schedule.seed
         self.streams = Streams(corpus.train, config.batch_size, config.length)
         self.validation = validation_part(config, corpus)
         self.reset_probability = config.reset_probability
-        self.hidden: Sequence[Tensor] | None = (
-            None  # the state after the last step, (layers, B, ·) each; zero before the first
+        # The state after the last step, (layers, B, ·) each; zero before the first. Of the streams of other processes it is
+        # what it was when the run went on.
+        self.hidden: Sequence[Tensor] = model.network.cell(0).zero_state(
+            model.head.weight.detach(), config.model.num_layers, config.batch_size
         )
 
-    def loss(self, step: int) -> tuple[Tensor, int]:
-        """Mean −ln p of the characters that the step should predict."""
-        device = self.model.head.weight.device
-        read, predict = (ids.to(device) for ids in self.streams.batch(step))
-        logits, state = self.model(read, self._initial_state())
-        self.hidden = self.model.network.cell(0).state_tensors(state.detach())
+    def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
+        """Mean −ln p of the characters that these streams should predict."""
+        weight = self.model.head.weight
+        read, predict = (ids.to(weight.device) for ids in self.streams.batch(step, part))
+        logits, state = self.network(read, self._initial_state(step, part))
+        for carried, last in zip(self.hidden, self.model.network.cell(0).state_tensors(state.detach()), strict=True):
+            carried[:, part] = last
+        logits = logits.to(weight.dtype)  # autocast made them in another
         return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
 
-    def _initial_state(self) -> Any:
-        """The carried state, but zero for the streams that begin anew."""
-        if self.hidden is None:
-            return None
-        streams = self.hidden[0].shape[1]
-        carried = torch.rand(streams, 1, device=self.hidden[0].device) >= self.reset_probability
-        return self.model.network.cell(0).named_state([tensor * carried for tensor in self.hidden])
+    def _initial_state(self, step: int, part: slice) -> Any:
+        """The carried state of these streams, but zero for those that begin anew."""
+        drawn = torch.rand(self.batch_size, 1, generator=generator(self.seed, "resets", step))
+        kept = (drawn[part] >= self.reset_probability).to(self.hidden[0].device)
+        return self.model.network.cell(0).named_state([tensor[:, part] * kept for tensor in self.hidden])
 
     def validate(self) -> Mapping[str, float]:
-        """The validation text as one stream from the zero state."""
-        score = evaluate(self.model, self.validation)
+        """The validation text as one stream from the zero state: no second process could begin before the first has ended."""
+        nats = torch.tensor(evaluate(self.model, self.validation).nats if is_first() else 0.0, dtype=torch.float64)
+        take_from_first(nats)
+        score = Score(len(self.validation) - 1, nats.item())
         return {"validation_loss": score.nats, "validation_bpc": score.bpc}
 
     def fields(self, loss: float) -> Mapping[str, str]:
@@ -65,13 +73,13 @@ class CharacterTask(Task[CharacterModel]):
         return {"loss": f"{loss:.3f}", "bpc": f"{loss / math.log(2):.3f}"}
 
     def state(self) -> dict[str, Any]:
-        """The carried state, as a list of tensors."""
-        return {"hidden": None if self.hidden is None else list(self.hidden)}
+        """The carried state of all streams, as a list of tensors."""
+        share = slice(self.parts[0].start, self.parts[-1].stop)
+        return {"hidden": [torch.cat(gathered(tensor[:, share]), dim=1) for tensor in self.hidden]}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take the carried state back, on the model's device."""
-        hidden, device = state["hidden"], self.model.head.weight.device
-        self.hidden = None if hidden is None else [tensor.to(device) for tensor in hidden]
+        self.hidden = [tensor.to(self.model.head.weight.device) for tensor in state["hidden"]]
 
 
 def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
@@ -86,8 +94,8 @@ def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
 def train(folder: Path, config: TextConfig, corpus: Corpus, label: str) -> Run:
     """Train a model in a new run folder."""
     task = _task(config, corpus)
-    with only_writer(folder):
-        return _train(Run.create(folder, run_config(config, corpus)), config, corpus, task, label, None)
+    with begun(folder, run_config(config, corpus)) as run:
+        return _train(run, config, corpus, task, label, None)
 
 
 def resume(folder: Path, corpus: Corpus, label: str) -> Run:
@@ -100,8 +108,8 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     config, _, sha256 = read_run_config(run.config, str(folder))
     check_same_text(folder, corpus, sha256)
     task = _task(config, corpus)
-    with only_writer(folder):
-        return _train(run, config, corpus, task, label, run.restore())
+    with restored(run) as state:
+        return _train(run, config, corpus, task, label, state)
 
 
 def _task(config: TextConfig, corpus: Corpus) -> CharacterTask:
@@ -122,9 +130,11 @@ def _train(
     corpus: Corpus,
     task: CharacterTask,
     label: str,
-    restored: Mapping[str, Any] | None,
+    state: Mapping[str, Any] | None,
 ) -> Run:
-    Trainer(task, config.schedule, run, restored).train(label)
+    Trainer(task, config.schedule, run, state).train(label)
+    if not is_first():
+        return run
     with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
         draw_run(run)
     best = load_best(CharacterModel(config.model, len(corpus.alphabet)), run).to(task.model.head.weight.device)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from hypernetworks.training.draws import generator
 from hypernetworks.training.errors import UsageError
 
 
@@ -30,8 +31,6 @@ class Epochs:
         """The places of the examples that step number `step` (from 0) reads, (B,), int64."""
         epoch, number = divmod(step, self.examples // self.batch_size)
         if epoch != self._epoch:
-            # A generator's seeds have 64 bits; the factor, odd, keeps the epochs of neighbouring seeds apart.
-            seed = (self.seed * 0x9E3779B97F4A7C15 + epoch) % 2**64
-            order = torch.randperm(self.examples, generator=torch.Generator().manual_seed(seed))
+            order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))
             self._epoch, self._order = epoch, order
         return self._order[number * self.batch_size : (number + 1) * self.batch_size]

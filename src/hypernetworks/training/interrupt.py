@@ -5,6 +5,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from hypernetworks.training.processes import is_first
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM asked the process to end, as a scheduler does before its SIGKILL."""
@@ -35,7 +37,8 @@ class Interrupt:
             raise kind
         self.asked = kind
         # Not print: a signal may arrive in the middle of one.
-        os.write(2, b"\nstopping after this step, and saving; Ctrl-C again stops at once\n")
+        if is_first():
+            os.write(2, b"\nstopping after this step, and saving; Ctrl-C again stops at once\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

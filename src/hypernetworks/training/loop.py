@@ -2,40 +2,52 @@
 
 Everything the loop carries from step to step is committed with the weights: optimiser, best model, random states, what the
 experiment itself carries, and the running mean of the loss. A run that goes on from a commit makes the same numbers.
+
+Several processes go through the loop side by side, each with its share of every batch; the first alone writes and shows.
 """
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from hypernetworks.training import processes
+from hypernetworks.training.draws import seed_of
 from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.interrupt import Interrupt
+from hypernetworks.training.interrupt import Interrupt, Terminated
 from hypernetworks.training.progress import Progress
 from hypernetworks.training.run import Run
 from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
+_STOPS: Final = (None, KeyboardInterrupt, Terminated)
+"""What a process may be asked to raise after a step; told to the others by its place here."""
+
 
 class Task(ABC, Generic[Model]):
     """What an experiment gives to the loop."""
 
     model: Model
+    network: nn.Module
+    """`distributed(model)`: what loss() calls."""
+    parts: Sequence[slice]
+    """The places of a batch that this process works, in equal parts, as `processes.parts` gives them."""
     unit: str
     """What the speed counts, e.g. characters."""
 
     @abstractmethod
-    def loss(self, step: int) -> tuple[Tensor, int]:
-        """The loss of step number `step` (from 0), and how many units it read."""
+    def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
+        """The mean loss over a part of the batch of step number `step` (from 0), and how many units it read."""
 
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
-        """The validation's figures; "validation_loss" among them is what the best model has least of."""
+        """The validation's figures, the same in all processes; the best model has least of "validation_loss"."""
 
     @abstractmethod
     def fields(self, loss: float) -> Mapping[str, str]:
@@ -43,7 +55,7 @@ class Task(ABC, Generic[Model]):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """What the experiment carries from step to step, as plain data and tensors."""
+        """What the experiment carries from step to step, of all processes, as plain data and tensors."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -69,6 +81,8 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self._losses: list[float] = []  # since the last line of metrics
         self._committed = 0
+        if processes.rank():  # all began with the same weights, and each drops other values from here on
+            torch.manual_seed(seed_of(schedule.seed, "dropout", processes.rank()))
         if restored is not None:
             self._restore(restored)
 
@@ -83,7 +97,7 @@ class Trainer:
         schedule, units = self.schedule, 0
         logged, seconds = 0, 0.0  # units at the last line of metrics, and the time of the steps since
         self.task.model.train()
-        bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step)
+        bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step, shown=processes.is_first())
         with Interrupt() as interrupt, bar:
             while self.step < schedule.steps:
                 began = time.monotonic()
@@ -97,23 +111,21 @@ class Trainer:
                 if self.step % schedule.evaluate_every == 0 or last:
                     self._validate()
                     self._commit()
-                if interrupt.asked:
+                if stop := _STOPS[processes.highest(_STOPS.index(interrupt.asked))]:
                     if self._committed != self.step:
                         self._commit()
-                    raise interrupt.asked
+                    raise stop
 
     def _take_step(self) -> tuple[float, int]:
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            loss, read = self.task.loss(self.step)
-            value = loss.item()
-            self._check_finite("loss", value, self.step + 1)
-            loss.backward()
+            value, read = self._add_gradients()
         except RuntimeError as error:
             if "allocate" not in str(error):  # what torch says on every device where memory has run out
                 raise
-            reason = "no memory left: a smaller batch_size, length or hidden_size may help"
+            reason = "no memory left: a smaller batch_size, length or hidden_size, or a larger accumulate, may help"
             raise FaultError(f"{self.run.folder}: step {self.step + 1}: {reason}") from error
+        self._check_finite("loss", value, self.step + 1)
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip or math.inf).item()
         self._check_finite("length of the gradient", norm, self.step + 1)
         for group in self.optimizer.param_groups:
@@ -122,6 +134,20 @@ class Trainer:
         self.step += 1
         self._losses.append(value)
         return value, read
+
+    def _add_gradients(self) -> tuple[float, int]:
+        """The step's gradient, added up over parts, in the parameters; its loss and units read, over all processes."""
+        parts, losses, units = self.task.parts, [], 0
+        half = self.schedule.precision == "bf16"
+        for part in parts:
+            # the gradients are told once, with those of the last part
+            with processes.apart(self.task.network) if part != parts[-1] else nullcontext():
+                with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+                    loss, read = self.task.loss(self.step, part)
+                (loss / len(parts)).backward()
+            losses.append(loss.item())
+            units += read
+        return processes.mean(math.fsum(losses) / len(losses)), units * processes.count()
 
     def _check_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
@@ -137,29 +163,35 @@ class Trainer:
         self._losses.clear()
         rate = self.schedule.rate(self.step)
         row = {"step": self.step, "loss": mean, "learning_rate": rate, "seconds": round(seconds, 6)}
-        self.run.record(row | {f"{self.task.unit}_per_second": round(units / seconds)})
+        self._record(row | {f"{self.task.unit}_per_second": round(units / seconds)})
+
+    def _record(self, row: Mapping[str, Any]) -> None:
+        if processes.is_first():
+            self.run.record(row)
 
     def _validate(self) -> None:
+        for buffer in self.task.model.buffers():  # BatchNorm's statistics are each process's own after a step
+            processes.take_from_first(buffer)
         figures = self.task.validate()
         score = figures["validation_loss"]
         self._check_finite("validation loss", score, self.step)
-        self.run.record({"step": self.step, **figures})
+        self._record({"step": self.step, **figures})
         if self.best is None or score < self.best["score"]:
             weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}
             self.best = {"step": self.step, "score": score, "model": weights}
 
     def _commit(self) -> None:
-        self.run.commit(
-            {
-                "step": self.step,
-                "model": self.task.model.state_dict(),
-                "best": self.best,
-                "optimizer": self.optimizer.state_dict(),
-                "random": _random_state(),
-                "task": self.task.state(),
-                "losses": self._losses,
-            }
-        )
+        state = {
+            "step": self.step,
+            "model": self.task.model.state_dict(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "random": _random_states(self._device),
+            "task": self.task.state(),
+            "losses": self._losses,
+        }
+        if processes.is_first():
+            self.run.commit(state)
         self._committed = self.step
 
     def _restore(self, restored: Mapping[str, Any]) -> None:
@@ -167,13 +199,27 @@ class Trainer:
             self.task.model.load_state_dict(restored["model"])
             self.optimizer.load_state_dict(restored["optimizer"])
             self.task.load_state(restored["task"])
-            _set_random_state(restored["random"])
+            states = restored["random"]
+            self._check_processes(len(states["cpu"]))
+            _set_random_state(self._device, states)
             self._losses = list(restored["losses"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(f"{self.run.folder}: trainer.pt is not of this model and version: {reason}") from error
         self.step = self._committed = restored["step"]
         self.best = restored["best"]
+
+    def _check_processes(self, before: int) -> None:
+        """Each process has random numbers of its own, so another number of them would make other numbers."""
+        if before != processes.count():
+            raise UsageError(
+                f"{self.run.folder}: was trained by {_processes(before)} so far and goes on with as many, "
+                f"got {_processes(processes.count())}"
+            )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.task.model.parameters()).device
 
 
 def load_best(model: Model, run: Run) -> Model:
@@ -186,11 +232,17 @@ def load_best(model: Model, run: Run) -> Model:
     return model.eval()
 
 
-def _random_state() -> dict[str, Any]:
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+def _processes(count: int) -> str:
+    return f"{count} process{'es' if count > 1 else ''}"
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def _random_states(device: torch.device) -> dict[str, list[Tensor]]:
+    """Those of all processes, in their order."""
+    cuda = processes.gathered(torch.cuda.get_rng_state(device)) if device.type == "cuda" else []
+    return {"cpu": processes.gathered(torch.get_rng_state()), "cuda": cuda}
+
+
+def _set_random_state(device: torch.device, states: Mapping[str, Sequence[Tensor]]) -> None:
+    torch.set_rng_state(states["cpu"][processes.rank()])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"][processes.rank()], device)

@@ -29,14 +29,15 @@ class Progress:
         label: what is being trained.
         unit: what the speed counts.
         start: the steps done before, when a run is resumed; they do not count for speed and time left.
+        shown: False where another process shows the same training.
     """
 
-    def __init__(self, total_steps: int, *, label: str, unit: str, start: int = 0) -> None:
+    def __init__(self, total_steps: int, *, label: str, unit: str, start: int = 0, shown: bool = True) -> None:
         self._label, self._unit, self._total, self._step = label, unit, total_steps, start
         self._fields: Mapping[str, str] = {}
         self._printed_at: float | None = None
         self._printed_step = start
-        self._live = sys.stderr.isatty()
+        self._shown, self._live = shown, shown and sys.stderr.isatty()
         self._bar = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
@@ -88,5 +89,7 @@ class Progress:
         return "  ".join(parts)
 
     def _print(self, now: float) -> None:
-        print(f"{self._label}  {self._step}/{self._total}  {self._status()}".rstrip(), file=sys.stderr, flush=True)
+        if self._shown:
+            line = f"{self._label}  {self._step}/{self._total}  {self._status()}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
         self._printed_at, self._printed_step = now, self._step

@@ -151,7 +151,7 @@ class Run:
             FaultError: the system refused to read or write.
         """
         remove_stale(self.folder, _NAMES)
-        if not any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE)):
+        if not self._was_committed():
             if os.path.lexists(self.folder / _MODEL):
                 raise UsageError(
                     f"{self.folder / _TRAINER}: missing, though {_MODEL} tells of a commit: begin a new run"
@@ -172,6 +172,18 @@ class Run:
             self._repair_model(trainer["best"])
         self._metrics = metrics
         return trainer
+
+    def committed(self) -> dict[str, Any] | None:
+        """What ``restore`` answers, while another process holds the run: nothing is written.
+
+        Raises:
+            UsageError: as ``restore``.
+            FaultError: the system refused to read.
+        """
+        if not self._was_committed():
+            return None
+        trainer, _ = self._load_trainer()
+        return {name: value for name, value in trainer.items() if name != "run"}
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.jsonl``, those past the last commit included.
@@ -198,7 +210,7 @@ class Run:
         try:
             tensors, metadata = load_model(self.folder / _MODEL)
         except UsageError as damage:
-            if not any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE)):
+            if not self._was_committed():
                 if os.path.lexists(self.folder / _MODEL):
                     raise
                 raise UsageError(f"{self.folder}: no model yet (the run ended before its first save)") from damage
@@ -217,6 +229,9 @@ class Run:
         if name not in _TEXTS:
             raise ValueError(f"{name!r} is not a text of a run; expected one of {', '.join(_TEXTS)}")
         write_whole(self.folder / name, text.encode())
+
+    def _was_committed(self) -> bool:
+        return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
     def _writable(self) -> Metrics:
         if self._metrics is None:

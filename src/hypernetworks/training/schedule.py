@@ -20,6 +20,7 @@ from hypernetworks.training.errors import UsageError, check_count
 
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["cosine", "steps"]
+Precision = Literal["float32", "bf16"]
 
 MOMENTUM: Final = 0.9
 
@@ -48,6 +49,12 @@ class Schedule:
     """The optimiser's, on matrices of weights and kernels alone, not on biases, norms, embeddings z or scales."""
     clip: float = 1.0
     """The gradient of all parameters together is cut to this length; 0: never."""
+    accumulate: int = 1
+    """Equal parts in which a batch, or each process's share of it, is worked one after another, their gradients added up: as
+    many times less memory for the same step. Norms over the batch (BatchNorm) are those of the part."""
+    precision: Precision = "float32"
+    """bf16: matrix products and convolutions of the training steps in bfloat16, by autocast; weights, loss, optimiser and
+    validations stay in float32."""
     evaluate_every: int = 500
     """Steps between two validations; each saves the run."""
     log_every: int = 10
@@ -56,9 +63,10 @@ class Schedule:
     """Of everything random: initial weights, dropout, the order of images and their changes."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "evaluate_every", "log_every"):
+        for name in ("steps", "accumulate", "evaluate_every", "log_every"):
             check_count(name, getattr(self, name))
-        for name, choices in (("optimizer", get_args(Optimizer)), ("decay", get_args(Decay))):
+        for name, kind in (("optimizer", Optimizer), ("decay", Decay), ("precision", Precision)):
+            choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} should be {' or '.join(choices)}, got {getattr(self, name)!r}")
         if not 0 < self.learning_rate < math.inf:

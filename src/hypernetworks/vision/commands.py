@@ -8,9 +8,11 @@ from typing import Annotated
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
+from hypernetworks.training.begin import goes_on
 from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
 from hypernetworks.training.config import carried, differences, find_device
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.processes import first_before_others, tell, together
 from hypernetworks.training.run import Run
 from hypernetworks.vision.compare import compare, plot, table
 from hypernetworks.vision.config import VisionConfig, read_run_config
@@ -66,22 +68,26 @@ class Train:
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
-        data = load_images(self.settings.data, self.data_dir)
-        if self.resume and (changed := differences(_settings_of(self.out), self.settings)):
+        with together(self.settings.device):
+            with first_before_others():  # they may have to be fetched
+                data = load_images(self.settings.data, self.data_dir)
+            self._train(data)
+
+    def _train(self, data: ImageData) -> None:
+        resumed = goes_on(self.out, self.resume)
+        if resumed and (changed := differences(_settings_of(self.out), self.settings)):
             raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
         if self.config is not None:
             _check_done_again(self.config, self.settings, data)
         model = self.settings.model
         label = f"{model.network}, {model.kernels} kernels"
-        print(f"{_told(data)}; {label}, {count_parameters(model):,} parameters")
-        run = resume(self.out, data, label) if self.resume else train(self.out, self.settings, data, label)
+        tell(f"{_told(data)}; {label}, {count_parameters(model):,} parameters")
+        run = resume(self.out, data, label) if resumed else train(self.out, self.settings, data, label)
         _, metadata = run.best_model()
         device = find_device(self.settings.device)
         best = load_run(run.folder)[0].to(device)
-        print(
-            f"best validation at step {metadata['step']}: {_percent(evaluate(best, data.validation.to(device), data.views))}"
-        )
-        print(f"run: {run.folder}")
+        score = evaluate(best, data.validation.to(device), data.views)
+        tell(f"best validation at step {metadata['step']}: {_percent(score)}", f"run: {run.folder}")
 
 
 def _check_done_again(path: Path, settings: VisionConfig, data: ImageData) -> None:

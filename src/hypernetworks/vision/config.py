@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from hypernetworks.training.config import from_json
 from hypernetworks.training.errors import UsageError, check_count
+from hypernetworks.training.processes import check_parts
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.vision.data import ImageData
 from hypernetworks.vision.models import ModelConfig
@@ -32,6 +33,7 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size)
+        check_parts(self.batch_size, self.schedule.accumulate)
         if self.data not in NETWORK_OF:
             raise UsageError(f"data should be {' or '.join(NETWORK_OF)}, got {self.data!r}")
         if self.model.network != NETWORK_OF[self.data]:

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hypernetworks.training.begin import begun, restored
 from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import draw_run
+from hypernetworks.training.draws import generator
 from hypernetworks.training.epochs import Epochs
 from hypernetworks.training.errors import UsageError
-from hypernetworks.training.lock import only_writer
 from hypernetworks.training.loop import Task, Trainer, load_best
+from hypernetworks.training.processes import distributed, is_first, parts
 from hypernetworks.training.run import Run
 from hypernetworks.vision.config import VisionConfig, read_run_config, run_config
 from hypernetworks.vision.data import ImageData, load_images
@@ -29,15 +31,21 @@ class ImageTask(Task[nn.Module]):
 
     def __init__(self, model: nn.Module, config: VisionConfig, data: ImageData) -> None:
         device = next(model.parameters()).device
-        self.model, self.views = model, data.views
+        self.model, self.network, self.views = model, distributed(model), data.views
+        self.parts = parts(config.batch_size, config.schedule.accumulate)
+        self.batch_size, self.seed = config.batch_size, config.schedule.seed
         self.train, self.validation = data.train.to(device), data.validation.to(device)
         self.epochs = Epochs(len(data.train), config.batch_size, config.schedule.seed)
 
-    def loss(self, step: int) -> tuple[Tensor, int]:
-        """Mean −ln p of the labels of the step's images."""
-        chosen = self.epochs.batch(step).to(self.train.labels.device)
-        logits = self.model(self.views.random(self.train.images[chosen]))
-        return F.cross_entropy(logits, self.train.labels[chosen]), len(chosen)
+    def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
+        """Mean −ln p of the labels of these images of the step's batch."""
+        device = self.train.labels.device
+        chosen = self.epochs.batch(step)[part].to(device)
+        images, labels = self.train.images[chosen], self.train.labels[chosen]
+        draws = self.views.draw(self.batch_size, images.shape[-1], generator(self.seed, "views", step))
+        views = self.views.drawn(images, draws[part].to(device))
+        logits = self.network(views).to(views.dtype)  # autocast made them in another
+        return F.cross_entropy(logits, labels), len(chosen)
 
     def validate(self) -> Mapping[str, float]:
         """Loss, and error in per cent, on the validation images."""
@@ -49,7 +57,7 @@ class ImageTask(Task[nn.Module]):
         return {"loss": f"{loss:.4f}"}
 
     def state(self) -> dict[str, Any]:
-        """Nothing: the order of images hangs on the step, their views on the random state."""
+        """Nothing: the order of images and their views hang on seed and step alone."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -59,8 +67,8 @@ class ImageTask(Task[nn.Module]):
 def train(folder: Path, config: VisionConfig, data: ImageData, label: str) -> Run:
     """Train a network in a new run folder."""
     task = _task(config, data)
-    with only_writer(folder):
-        return _train(Run.create(folder, run_config(config, data)), config, task, label, None)
+    with begun(folder, run_config(config, data)) as run:
+        return _train(run, config, task, label, None)
 
 
 def resume(folder: Path, data: ImageData, label: str) -> Run:
@@ -73,8 +81,8 @@ def resume(folder: Path, data: ImageData, label: str) -> Run:
     config, sha256 = read_run_config(run.config, str(folder))
     check_same_images(folder, data, sha256)
     task = _task(config, data)
-    with only_writer(folder):
-        return _train(run, config, task, label, run.restore())
+    with restored(run) as state:
+        return _train(run, config, task, label, state)
 
 
 def _task(config: VisionConfig, data: ImageData) -> ImageTask:
@@ -84,10 +92,11 @@ def _task(config: VisionConfig, data: ImageData) -> ImageTask:
     return ImageTask(make_model(config.model).to(device), config, data)
 
 
-def _train(run: Run, config: VisionConfig, task: ImageTask, label: str, restored: Mapping[str, Any] | None) -> Run:
-    Trainer(task, config.schedule, run, restored).train(label)
-    with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
-        draw_run(run)
+def _train(run: Run, config: VisionConfig, task: ImageTask, label: str, state: Mapping[str, Any] | None) -> Run:
+    Trainer(task, config.schedule, run, state).train(label)
+    if is_first():
+        with suppress(ImportError):  # without matplotlib a run has no picture; `hypernetworks doctor` tells
+            draw_run(run)
     return run
 
 

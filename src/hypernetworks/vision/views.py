@@ -4,8 +4,8 @@
     view   = the part of grown of the image's own size H × H that begins at (u, v), perhaps mirrored
     u, v   uniform on 0 … S − H while training, else the middle
 
-All images of a batch are cut at once, each at its own place, with random numbers of the device's own generator, whose state is
-part of a run's commit.
+All images of a batch are cut at once, each at its own place. The places are drawn apart from the cutting, so that they can be
+drawn for a whole batch of which one process shows a part.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """What is done to the images of a set. Images go in as (B, C, H, H), uint8, and come out as (B, C, H, H), float32."""
+    """What is done to the images of a set. Images go in as (B, C, H, H), uint8, and come out so in PyTorch's default dtype."""
 
     mean: tuple[float, ...]
     """Of each channel, as a part of 255."""
@@ -36,21 +36,21 @@ class Views:
         middle = torch.full((B,), (grown.shape[-1] - H) // 2, device=images.device)
         return _cut(grown, middle, middle, H)
 
-    def random(self, images: Tensor) -> Tensor:
-        """A part of each image at random, as it is shown to be learned."""
-        B, _, H, _ = images.shape
-        grown = self._grown(images)
-        room = grown.shape[-1] - H + 1
-        u, v = (torch.randint(room, (B,), device=images.device) for _ in range(2))
-        view = _cut(grown, u, v, H)
-        if not self.mirror:
-            return view
-        mirrored = torch.rand(B, 1, 1, 1, device=images.device) < 0.5
-        return torch.where(mirrored, view.flip(-1), view)
+    def draw(self, B: int, H: int, generator: torch.Generator) -> Tensor:
+        """How to show B images of side H while training, (B, 3), int64: u, v, and 1 where it is mirrored, else 0."""
+        room = (self.enlarge_to or H) + 2 * self.pad - H + 1
+        u, v, mirrored = (torch.randint(end, (B,), generator=generator) for end in (room, room, 1 + self.mirror))
+        return torch.stack([u, v, mirrored], dim=1)
+
+    def drawn(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The part of each image that was drawn for it, (B, 3), as it is shown to be learned."""
+        u, v, mirrored = draws.unbind(dim=1)
+        view = _cut(self._grown(images), u, v, images.shape[-1])
+        return torch.where(mirrored.bool().view(-1, 1, 1, 1), view.flip(-1), view)
 
     def _grown(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        x = (images.float() / 255 - mean) / std
+        x = (images / 255 - mean) / std
         if self.enlarge_to:
             x = F.interpolate(x, size=(self.enlarge_to, self.enlarge_to), mode="bilinear", align_corners=False)
         return F.pad(x, [self.pad] * 4)

@@ -1,0 +1,85 @@
+"""What a training step costs on many accelerators: a model, not a measurement. docs/beyond-one-machine.md tells its terms.
+
+python benchmarks/cost_model.py        prints the table of that page
+
+    compute   t_c = 3 · F · (B/P) · T / (u · peak)                     F FLOPs a character forward; backward costs twice as many
+    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a numbers a unit
+    exchange  V   = 2 · (P − 1)/P · 4 N bytes                          sent and received by each, ring all-reduce in float32
+              t_x = V/w + 2 (P − 1) · l                                bandwidth w, latency l a hop
+    step      max(t_c, t_x) ≤ t ≤ t_c + t_x                            exchange all behind the backward pass, or none of it
+"""
+
+import math
+from dataclasses import dataclass
+
+from hypernetworks.text.model import count_parameters, flops_per_character
+from hypernetworks.text.presets import PRESETS
+
+PRESET = PRESETS["paper-enwik8"]
+MODEL, SYMBOLS = PRESET.model, 205
+STREAMS_EACH, LENGTH = PRESET.batch_size, PRESET.length  # the preset's batch for each accelerator
+
+PEAK = 300e12
+"""FLOPs a second of one accelerator in bfloat16."""
+USED = 0.1
+"""The part of it that a recurrent network reaches: its products of one step are small, and step waits for step."""
+BANDWIDTH = 25e9
+"""Bytes a second and direction between neighbours of the ring, the slowest link: a 200 Gbit/s network."""
+LATENCY = 5e-6
+"""Seconds a hop."""
+KEPT_PER_HIDDEN = 40
+"""Numbers kept for the backward pass for each character and hidden unit: 39.9 were counted on the reference path."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step, on each of P accelerators."""
+
+    processes: int
+    compute: float
+    exchange: float
+    bytes_sent: float
+    memory: float
+
+    @property
+    def characters_per_second(self) -> tuple[float, float]:
+        """Of all together: exchange not hidden at all, and hidden wholly behind the backward pass."""
+        read = self.processes * STREAMS_EACH * LENGTH
+        return read / (self.compute + self.exchange), read / max(self.compute, self.exchange)
+
+
+def cost(P: int) -> Cost:
+    N, F = count_parameters(MODEL, SYMBOLS), flops_per_character(MODEL, SYMBOLS)
+    characters = STREAMS_EACH * LENGTH
+    # t_c = 3 F (B/P) T / (u peak)
+    compute = 3 * F * characters / (USED * PEAK)
+    # V = 2 (P − 1)/P · 4 N
+    sent = 2 * (P - 1) / P * 4 * N
+    # t_x = V/w + 2 (P − 1) l
+    exchange = sent / BANDWIDTH + 2 * (P - 1) * LATENCY
+    # M = 4 (4 N + a H (B/P) T)
+    memory = 4 * (4 * N + KEPT_PER_HIDDEN * MODEL.hidden_size * characters)
+    return Cost(P, compute, exchange, sent, memory)
+
+
+def main() -> None:
+    N, F = count_parameters(MODEL, SYMBOLS), flops_per_character(MODEL, SYMBOLS)
+    print(
+        f"{STREAMS_EACH} streams of {LENGTH} characters each; N {N:,} parameters, F {F:,} FLOPs a character forward\n"
+    )
+    print("| P | streams B | compute | bytes each way | exchange | memory | characters/s | of P times one |")
+    print("|---|---|---|---|---|---|---|---|")
+    alone = STREAMS_EACH * LENGTH / cost(1).compute
+    for P in (2**k for k in range(3, 11)):
+        one = cost(P)
+        low, high = one.characters_per_second
+        rates = f"{low / 1e6:.2f} to {high / 1e6:.2f} million"
+        shares = " to ".join(f"{math.floor(100 * rate / (P * alone))}" for rate in (low, high))
+        print(
+            f"| {P} | {P * STREAMS_EACH:,} | {1e3 * one.compute:.0f} ms | {one.bytes_sent / 1e6:.0f} MB | "
+            f"{1e3 * one.exchange:.1f} ms | {one.memory / 1e9:.1f} GB | {rates} | {shares} % |"
+        )
+
+
+if __name__ == "__main__":
+    main()
