@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test test-long test-page screenshots faults sanitize lint format bench docs clean help
+.PHONY: demo test test-long test-page screenshots faults fuzz sanitize lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-page  the tests of the server's page, with axe-core from npm (apt-get install chromium npm)"
 	@echo "make screenshots  pictures of the page and the report into docs/images, of the runs of make demo"
 	@echo "make faults kill runs at every call of a save, cut their power, fill their disk: all must end the same (20 minutes)"
+	@echo "make fuzz   ten thousand changed files and odd command lines: each is answered, or refused in one line"
 	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
 	@echo "make format rewrite the sources as ruff formats them"
@@ -50,6 +51,9 @@ screenshots: $(READY)
 
 faults: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -s -p no:randomly tests/faults
+
+fuzz: $(READY)
+	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2 -p no:randomly tests/test_fuzz.py
 
 # The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them;
 # the compiler runs without it.

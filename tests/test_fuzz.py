@@ -1,6 +1,6 @@
 """Any bytes and any words: what reads files and the command line answers, or tells in one line why not.
 
-A few hundred examples; with HYPERNETWORKS_LONG ten thousand (`make faults`).
+A few hundred examples; with HYPERNETWORKS_LONG ten thousand (`make fuzz`).
 """
 
 import hashlib
@@ -28,7 +28,9 @@ from hypernetworks.training.metrics import read_metrics
 from hypernetworks.training.run import Run
 from hypernetworks.vision.formats import read_cifar, read_idx_images, read_idx_labels
 
-SHARE = 40 if "HYPERNETWORKS_LONG" in os.environ else 1
+IS_LONG = "HYPERNETWORKS_LONG" in os.environ
+SHARE = 40 if IS_LONG else 1
+pytestmark = pytest.mark.timeout(3600 if IS_LONG else 300)
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 FILES = ("config.json", "metrics.jsonl", "trainer.pt", "model.safetensors")
 Capture = pytest.CaptureFixture[str]
