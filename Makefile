@@ -6,12 +6,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test test-long faults sanitize lint format bench docs clean help
+.PHONY: demo test test-long test-page screenshots faults sanitize lint format bench docs clean help
 
 help:
 	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
 	@echo "make test   run the tests"
 	@echo "make test-long  the tests that compile for half a minute and more, too"
+	@echo "make test-page  the tests of the server's page, with axe-core from npm (apt-get install chromium npm)"
+	@echo "make screenshots  pictures of the page and the report into docs/images, of the runs of make demo"
 	@echo "make faults kill runs at every call of a save, cut their power, fill their disk: all must end the same (20 minutes)"
 	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
 	@echo "make lint   ruff, pyright, import-linter"
@@ -24,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hypernetworks needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.x ..." >&2; exit 1; }
 	@echo "installing into $(VENV) (once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plot,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plot,serve,dev,docs]'
 	@touch $@
 
 demo: $(READY)
@@ -37,6 +39,14 @@ test: $(READY)
 
 test-long: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2
+
+test-page: $(READY)
+	@npm install --no-save --silent axe-core@4.14.1
+	@$(BIN)/python -m pytest -rs tests/serve/test_page.py
+
+screenshots: $(READY)
+	@[ -f $(DEMO)/compare.json ] || $(MAKE) demo
+	@$(BIN)/python docs/screenshots.py $(DEMO)/hyper-lstm-seed0 $(DEMO)/layer-norm-lstm-seed0
 
 faults: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -s -p no:randomly tests/faults
@@ -64,7 +74,6 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 
 docs: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
 

@@ -1,16 +1,60 @@
 """Sphinx settings: `make docs` builds these pages, and a warning fails the build."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "hypernetworks"
 author = "The hypernetworks authors"
 version = release = installed_version("hypernetworks")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "offline_mathematics",
+]
 exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+html_math_renderer = "mathml"  # MathJax would be fetched from outside
 html_theme = "furo"
 html_title = "hypernetworks"
+html_show_copyright = False
+smartquotes = False  # "paper" in code and equations stays as it is typed
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 
+default_role = "py:obj"  # a `name` in a docstring is code, and leads to its own entry where there is one
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings tell shapes and units
 autodoc_default_options = {"show-inheritance": True}
+
+
+def tell_language(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """The pages of zh/ are in Chinese: browsers choose the letters, and screen readers the voice, by it."""
+    if page.startswith("zh/"):
+        context["language"] = "zh-CN"
+
+
+def mark_examples(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """An indented paragraph of a docstring is code or an equation: Sphinx is told so by a `::` before it."""
+    marked: list[str] = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        above = next((text for text in reversed(marked) if text), "")
+        if line.startswith("    ") and not before and not above.startswith("    ") and not above.endswith("::"):
+            marked += ["::", ""]
+        marked.append(line)
+    lines[:] = marked
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls it."""
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before napoleon
+    app.connect("html-page-context", tell_language)

@@ -78,7 +78,7 @@ def save(picture: str, rows: list[Tensor]) -> None:
     for line, row, title in zip(axes, rows, ("given", "from its code", "at 112×112", "between two"), strict=True):
         line[0].set_ylabel(title, fontsize=8)
         for place, image in zip(line, row, strict=True):
-            place.imshow(image, cmap="gray", vmin=0, vmax=1)
+            place.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
             place.set(xticks=[], yticks=[])
     figure.savefig(picture)
 

@@ -6,10 +6,15 @@ import pytest
 import torch
 from hypothesis import settings
 
+from hypernetworks.recurrent.native.build import library
+
 # Tiny products gain nothing from more threads, and where the machine is shared each would wait for the others. The
 # processes that tests start heed the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# Built here, or found, before tests move the cache: in another one every process would build the kernels anew.
+library()
 
 # How long an example takes on a shared machine says nothing.
 settings.register_profile("patient", deadline=None)

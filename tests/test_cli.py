@@ -101,6 +101,44 @@ def test_train_evaluate_generate_and_resume_in_one_go(place: Path, capsys: Captu
     assert (own["schedule"]["seed"], own["model"]["hidden_size"], own["batch_size"]) == (3, 8, 2)
 
 
+def test_a_config_does_its_run_again_to_the_same_bits(
+    place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, again = place / "run", place / "again"
+    torch.manual_seed(7)  # another process begins otherwise
+    assert cli.main(["text", "train", "--config", str(run / "config.json"), "--out", str(again)]) == 0
+    assert "last bits" not in capsys.readouterr().err
+    assert (again / "config.json").read_bytes() == (run / "config.json").read_bytes()
+    one, other = (load_trainer(folder / "trainer.pt", []) for folder in (run, again))
+    for state in (one, other):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert (again / "samples.txt").read_bytes() == (run / "samples.txt").read_bytes()
+    scores = [[row.get("loss", row.get("validation_loss")) for row in Run.open(f).metrics()] for f in (run, again)]
+    assert scores[0] == scores[1]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    changed = ["--config", str(run / "config.json"), "--seed", "5", "--steps", "2"]
+    assert cli.main(["text", "train", *changed, "--device", "cpu", "--out", str(place / "other")]) == 0
+    differs = "config.json: done again with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
+    assert Run.open(place / "other").config["settings"]["schedule"]["seed"] == 5
+    config = json.loads((run / "config.json").read_text())
+    (place / "toy.txt").write_text(TEXT[1:])
+    moved = place / "moved.json"
+    config["settings"]["corpus"] = str(place / "toy.txt")
+    moved.write_text(json.dumps(config))
+    line = f"{moved}: the run read another text than {place / 'toy.txt'} is now"
+    assert line in told(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert cli.main(["text", "train", "--resume", "--out", str(place / "run")]) == 0
+    differs = "run: goes on with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
+
+
 def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, capsys: Capture) -> None:
     given = ["text", "compare", *corpus(place), *SIZES[1:], *SHORT, "--networks", "lstm", "hyper-lstm"]
     given += ["--parameters", "7065", "--out", str(place / "pair")]
@@ -159,7 +197,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
     assert cli.main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"usage: hypernetworks {command}" in out
-    assert "--data-dir" in out or command in ("text generate", "text report", "bench")
+    assert "--data-dir" in out or command in ("text generate", "text report", "text serve", "bench")
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
@@ -219,6 +257,12 @@ NONSENSE = {
     TRAIN + "--device warp": "device should be auto, cpu, .* got 'warp'",
     TRAIN + "--length 5000": "the training text has .* characters, fewer than one batch: .* length 5000",
     TRAIN + "--resume": "new: no such folder, expected a run",
+    TRAIN + "--config {0}/none": "none: no such file",
+    TRAIN + "--config {0}/toy.txt": "toy.txt: not valid JSON",
+    TRAIN + "--config {0}/foreign/config.json": "foreign/config.json: not a run of hypernetworks text",
+    TRAIN
+    + "--config {0}/run/config.json --resume": "from one of --preset, --config and --resume, got --config and --resume",
+    "text train --resume --preset demo --out {0}/run": "got --preset and --resume",
     "text train --corpus {0}/none --out {0}/new": "no data set, file or folder '.*none': expected shakespeare, ",
     "text train --corpus enwik --out {0}/new": "no data set, file or folder 'enwik': did you mean enwik8",
     "text train --corpus {0}/empty --out {0}/new": "the text of .*empty is empty",
@@ -377,7 +421,7 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     monkeypatch.setattr(Path, "mkdir", refuse(OSError(30, "Read-only file system")))
     assert "new2: cannot be made: Read-only file system" in told(capsys, [*given[:-1], str(place / "new2")], 1)
     monkeypatch.undo()
-    monkeypatch.setattr(Path, "read_text", refuse(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(torch, "manual_seed", refuse(PermissionError(13, "Permission denied")))
     assert "the system refused: [Errno 13] Permission denied" in told(
         capsys, ["text", "train", "--resume", "--out", str(place / "run")], 1
     )

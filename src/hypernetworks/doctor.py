@@ -11,6 +11,7 @@ import torch
 from hypernetworks.data_sets import NAMED_SETS
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
+from hypernetworks.training.machine import processor
 from hypernetworks.training.named_sets import list_data
 
 
@@ -65,15 +66,6 @@ def _installed(name: str, otherwise: str = "a required part: install hypernetwor
         return version(name)
     except PackageNotFoundError:
         return f"not installed ({otherwise})"
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _accelerator() -> str:

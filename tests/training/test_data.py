@@ -7,6 +7,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +41,17 @@ def zipped(content: bytes) -> bytes:
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        if self.path in ("/silent", "/endless-headers"):
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b"x" if self.path == "/endless-headers" else b"")
+                    time.sleep(0.02)
+            return
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.end_headers()
+            return
         if self.path == "/gone":
             self.send_error(404)
             return
@@ -143,6 +155,9 @@ def test_a_zip_is_kept_as_it_came_and_read_unpacked(tmp_path: Path, server: Thre
         ("/large", f"more than {len(CONTENT)} bytes"),
         ("/gone", "404"),
         ("/endless", "not done after 0.3 seconds"),
+        ("/endless-headers", "not done after 0.3 seconds"),
+        ("/silent", "timed out|not done after 0.3 seconds"),
+        ("/elsewhere", "not allowed"),
     ],
 )
 def test_a_bad_server_is_a_fault_and_leaves_nothing(
@@ -176,7 +191,7 @@ def test_a_wrong_file_of_the_users_is_named_and_stays(
     assert server.asked == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("content", [b"", zipped(CONTENT)[:-30], zipped(CONTENT[:-1])], ids=["empty", "cut", "other"])
+@pytest.mark.parametrize("content", [b"", zipped(CONTENT)[:-30], zipped(CONTENT)[1:], zipped(CONTENT[:-1])])
 def test_a_damaged_zip_is_named(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path / "given", content, "text.zip")
     with pytest.raises(UsageError) as raised:
@@ -188,6 +203,19 @@ def test_a_zip_is_not_unpacked_beyond_the_limit(tmp_path: Path) -> None:
     put(tmp_path / "given", zipped(bytes(1_000_000)), "text.zip")
     with pytest.raises(UsageError, match="more than 5,000 bytes"):
         obtain(DataFile(("text.zip",), limit=5000), tmp_path / "given")
+
+
+@pytest.mark.parametrize("name", ["../../slipped", "/tmp/hypernetworks-slipped", "..\\slipped"])
+def test_a_name_in_a_zip_that_leads_out_of_it_makes_no_file(tmp_path: Path, name: str) -> None:
+    """Archives are read, never unpacked to where their names say."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, CONTENT)
+    put(tmp_path / "variable", packed.getvalue(), "text.zip")
+    assert obtain(DataFile(("text.zip",), limit=5000, sha256=SUM)).content == CONTENT
+    assert leftovers(tmp_path) == ["text.zip"]
+    assert not list(tmp_path.parent.glob("*slipped"))
+    assert not Path("/tmp/hypernetworks-slipped").exists()
 
 
 def test_a_wrong_file_in_the_cache_is_fetched_again(server: ThreadingHTTPServer) -> None:

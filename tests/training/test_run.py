@@ -59,9 +59,10 @@ class TestCreateAndOpen:
         run = Run.create(tmp_path / "some" / "run", CONFIG)
         assert names(run.folder) == ["config.json", "metrics.jsonl"]
         config = json.loads((run.folder / "config.json").read_text())
-        assert list(config) == ["seed", "data", "betas", "versions"]
+        assert list(config) == ["seed", "data", "betas", "versions", "machine"]
         assert config["versions"]["torch"] == torch.__version__
         assert config["versions"].keys() == {"hypernetworks", "torch", "python"}
+        assert config["machine"]["threads"] == torch.get_num_threads()
         assert run.config == Run.open(run.folder).config == config
 
     def test_an_empty_folder_and_what_a_killed_create_left_will_do(self, tmp_path: Path) -> None:

@@ -181,3 +181,22 @@ def test_mistakes_get_one_line(
     assert error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "new").exists()
+
+
+def test_a_config_does_its_run_again_to_the_same_bits(toy_folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = ["--data-dir", str(toy_folder)]
+    short = ["--kernels=generated", "--steps=4", "--warmup=1", "--evaluate-every=2", "--batch-size=10", "--device=cpu"]
+    assert cli.main(["vision", "train", *data, *short, "--out", str(tmp_path / "run")]) == 0
+    config = tmp_path / "run" / "config.json"
+    torch.manual_seed(7)  # another process begins otherwise
+    assert cli.main(["vision", "train", *data, "--config", str(config), "--out", str(tmp_path / "again")]) == 0
+    one, other = (load_trainer(tmp_path / name / "trainer.pt", []) for name in ("run", "again"))
+    for state in (one, other):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    foreign = json.loads(config.read_text())
+    foreign["images"]["sha256"] = "0" * 64
+    config.write_text(json.dumps(foreign))
+    capsys.readouterr()
+    assert cli.main(["vision", "train", *data, "--config", str(config), "--out", str(tmp_path / "third")]) == 2
+    assert "config.json: the run read other images than mnist has now" in capsys.readouterr().err

@@ -60,7 +60,19 @@ def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> Scales:
     return Scales(shaped(z), *(shaped(d) for d in generated_scales(z, projections)))
 
 
-def weight_change(cell: HyperRecurrentCell, before: Scales, after: Scales) -> Tensor:
+def change_metric(cell: HyperRecurrentCell) -> Tensor:
+    """What `weight_change` needs of the weights alone: the lengths of the rows of W_h, (gates, H).
+
+    Where whole matrices are generated it is the R, (Z, Z), of a QR decomposition of W_hz, each of its Z matrices as one column.
+    """
+    check_hyper_cell(cell)
+    H = cell.hidden_size
+    if not cell.scales_rows:
+        return torch.linalg.qr(cell.main.weight_h.reshape(-1, H * H).mT, mode="r").R
+    return torch.linalg.vector_norm(cell.main.weight_h.reshape(-1, H, H), dim=-1)
+
+
+def weight_change(cell: HyperRecurrentCell, before: Scales, after: Scales, metric: Tensor | None = None) -> Tensor:
     """How much each gate's W_h changed between two steps: ‖diag(d_h) W_h − diag(d'_h) W_h‖_F, of shape (gates, …).
 
     Where whole matrices are generated it is ‖<W_hz, z_h> − <W_hz, z'_h>‖_F. No generated matrix is built: the rows' lengths
@@ -69,20 +81,19 @@ def weight_change(cell: HyperRecurrentCell, before: Scales, after: Scales) -> Te
     Args:
         cell: the one that both scales are of.
         before, after: from `scales_of`, with the same leading dimensions.
+        metric: `change_metric(cell)`, which may be computed once for many calls as long as the weights stay.
 
     Source: HyperNetworks, arXiv 1609.09106, figure 4, which colours text by "the norm of the changes" of the four W_h. It
     does not say which norm; Frobenius' is our choice.
     """
-    check_hyper_cell(cell)
-    H = cell.hidden_size
+    metric = change_metric(cell) if metric is None else metric
     if before.d_h is None or after.d_h is None:
-        # ‖Σ_k Δz[k] W_hz[k]‖_F = ‖R Δz‖, where R is that of the QR of the matrices, each as one column
-        R = torch.linalg.qr(cell.main.weight_h.reshape(-1, H * H).mT, mode="r").R
-        return torch.linalg.vector_norm((after.z[:1] - before.z[:1]) @ R.mT, dim=-1)
+        # ‖Σ_k Δz[k] W_hz[k]‖_F = ‖R Δz‖
+        return torch.linalg.vector_norm((after.z[:1] - before.z[:1]) @ metric.mT, dim=-1)
     # ‖diag(Δd_h) W_h‖_F = ‖Δd_h ⊙ lengths of the rows of W_h‖
-    lengths = torch.linalg.vector_norm(cell.main.weight_h.reshape(-1, H, H), dim=-1)
     changes = after.d_h - before.d_h
-    return torch.linalg.vector_norm(changes * lengths.view(-1, *[1] * (changes.dim() - 2), H), dim=-1)
+    lengths = metric.view(-1, *[1] * (changes.dim() - 2), cell.hidden_size)
+    return torch.linalg.vector_norm(changes * lengths, dim=-1)
 
 
 def check_hyper_cell(cell: object) -> None:

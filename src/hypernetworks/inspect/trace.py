@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from hypernetworks.recurrent.cell import RecurrentCell, Steps, StepStates, run_steps
 from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork, products_on_h
-from hypernetworks.recurrent.layer import RecurrentCell, Rows, Steps, StepStates, run_steps
+from hypernetworks.recurrent.layer import Rows
 
 from .scales import scales_of, weight_change
 

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cell import PlainCell, RecurrentCell, gates_first
 from .checks import check_choice, check_floating, check_known, check_sizes
 from .init import embedding_, scale_
-from .layer import PlainCell, RecurrentCell, RecurrentNetwork, gates_first
+from .layer import RecurrentNetwork
 from .lstm import LSTMCell, LSTMWeights, lstm_step
 from .scales import Scales
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .cell import detach
 from .gru import GRUCell, gru_gates, gru_step
 from .hyper import (
     Blocks,
@@ -25,7 +26,6 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
-from .layer import detach
 
 
 class HyperGRUState(NamedTuple):

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .cell import detach, parameters
 from .hyper import (
     Blocks,
     HyperRecurrentCell,
@@ -27,7 +28,6 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
-from .layer import detach, parameters
 from .lstm import LSTMCell, lstm_gates, lstm_step
 from .native.lstm import lstm as native_lstm
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .cell import detach
 from .hyper import (
     Blocks,
     HyperRecurrentCell,
@@ -24,7 +25,6 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
-from .layer import detach
 from .rhn import RHNCell, rhn_step
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .cell import detach
 from .checks import check_choice
 from .hyper import (
     Blocks,
@@ -31,7 +32,6 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
-from .layer import detach
 from .rnn import RNNCell, rnn_step
 from .scales import scaled_sum
 

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .cell import PlainCell, detach, gates_first, parameters
 from .checks import check_floating
 from .init import forget_gate_, orthogonal_blocks_
-from .layer import PlainCell, RecurrentNetwork, detach, gates_first, parameters
+from .layer import RecurrentNetwork
 from .native.lstm import lstm as native_lstm
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum

@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cell import PlainCell, gates_first, parameters
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
-from .layer import PlainCell, RecurrentNetwork, gates_first, parameters
+from .layer import RecurrentNetwork
 from .native.rhn import rhn as native_rhn
 from .scales import Scales, scaled_sum
 

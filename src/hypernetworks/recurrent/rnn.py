@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cell import PlainCell, gates_first
 from .checks import check_floating
 from .init import orthogonal_blocks_
-from .layer import PlainCell, gates_first
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import scaled_sum
 

@@ -22,9 +22,9 @@ from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
-from hypernetworks.text.train import corpus_of, load_run, resume, sample, train
+from hypernetworks.text.train import check_same_text, corpus_of, load_run, resume, sample, train
 from hypernetworks.training.begin import goes_on
-from hypernetworks.training.commands import find_preset, refuse_preset_of_resumed, scan
+from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
 from hypernetworks.training.config import differences, find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import read_whole, write_whole
@@ -41,6 +41,8 @@ class Train:
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     out: Path = Path("runs/text")
     """The run's folder."""
+    config: Path | None = None
+    """Do the run of this config.json again: its settings, on the same data."""
     resume: bool = False
     """Go on with the run in --out, with its own settings."""
     data_dir: Path | None = None
@@ -48,12 +50,14 @@ class Train:
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> "Train":
-        """What the flags change: the preset's settings, or with --resume the run's own."""
+        """What the flags change: the preset's settings, those of --config, or with --resume the run's own."""
         flags = scan(arguments)
-        if not flags.resume:
-            return cls(settings=find_preset(PRESETS, flags.preset or cls.preset))
-        refuse_preset_of_resumed(flags.preset)
-        return cls(settings=_settings_of(flags.out or cls.out))
+        refuse_two_origins(flags)
+        if flags.config:
+            return cls(settings=read_run_config(read_config(flags.config), str(flags.config))[0], config=flags.config)
+        if flags.resume:
+            return cls(settings=_settings_of(flags.out or cls.out))
+        return cls(settings=find_preset(PRESETS, flags.preset or cls.preset))
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
@@ -66,12 +70,23 @@ class Train:
         resumed = goes_on(self.out, self.resume)
         if resumed and (changed := differences(_settings_of(self.out), settings)):
             raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
+        if self.config is not None:
+            _check_done_again(self.config, settings, corpus)
         label = self.settings.model.network
         count = count_parameters(self.settings.model, len(corpus.alphabet))
         sizes = ", ".join(f"{name} {size:,}" for name, size in corpus.sizes.items())
         tell(f"{corpus.name}: {sizes} {corpus.unit}s, {len(corpus.alphabet)} symbols; {label} of {count:,} parameters")
         run = resume(self.out, corpus, label) if resumed else train(self.out, settings, corpus, label)
         _tell(run)
+
+
+def _check_done_again(path: Path, settings: TextConfig, corpus: Corpus) -> None:
+    """UsageError where the text is another by now; a line where versions or machine are others."""
+    config = read_config(path)
+    recorded, _, sha256 = read_run_config(config, str(path))
+    if settings.corpus == recorded.corpus:  # else --corpus asked for another
+        check_same_text(path, corpus, sha256)
+    tell_other_surroundings(config, path)
 
 
 def _settings_of(folder: Path) -> TextConfig:

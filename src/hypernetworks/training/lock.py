@@ -37,6 +37,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     make_folder(folder)
     path = folder / LOCK
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    if os.path.lexists(path) and not path.is_file():  # a pipe would never end
+        raise UsageError(f"{path}: is not a regular file: remove it")
     try:
         lock.acquire()
     except Timeout as error:

@@ -31,16 +31,16 @@ class Metrics:
     def restore(cls, path: Path, committed: str) -> "Metrics":
         """Go on after the committed lines; what is past them is cut off, a file that has others is made again.
 
+        The file is written anew in any case: one in someone else's folder may be a link to a file that is not theirs.
+
         Raises:
             FaultError: the system refused.
         """
         data = committed.encode()
         if not _begins_with(path, data):
             print(f"{path}: damaged, changed or missing: made again as of the last commit", file=sys.stderr)
-            write_whole(path, data)
-        metrics = cls(path, data)
-        metrics.sync()
-        return metrics
+        write_whole(path, data)
+        return cls(path, data)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; FaultError where a number in it is not finite or the system refuses."""

@@ -1,6 +1,6 @@
 """A run is a folder: what was asked for, what was measured, the best model, and all that is needed to go on.
 
-    config.json         the settings and the versions they ran with; written once
+    config.json         the settings, and the versions and machine they ran with; written once
     metrics.jsonl       one JSON object a line; grows
     trainer.pt          the trainer's state: the one commit point
     trainer.before.pt   that of the commit before, for the day that trainer.pt is damaged
@@ -20,29 +20,28 @@ run goes on from the commit before it, and says so.
 import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hypernetworks.training.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.files import json_object, make_folder, read_whole, remove_stale, write_whole
 from hypernetworks.training.lock import LOCK
+from hypernetworks.training.machine import other_surroundings, surroundings
 from hypernetworks.training.metrics import Metrics, read_metrics
 
-__all__ = ["Run"]
+__all__ = ["CONFIG_LIMIT", "Run"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
 _TEXTS = ("curve.svg", "samples.txt")
 _NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # those that are written; _BEFORE was a _TRAINER
-_CONFIG_LIMIT = 1 << 20  # bytes; a config is a few thousand
+CONFIG_LIMIT = 1 << 20
+"""The most bytes of a config.json that are read; a config is a few thousand."""
 
 
 class Run:
@@ -54,7 +53,7 @@ class Run:
 
     Attributes:
         folder: where the run is.
-        config: what ``config.json`` says: the settings given to ``create``, and ``versions``.
+        config: what ``config.json`` says: the settings given to ``create``, ``versions`` and ``machine``.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], config_sha256: str) -> None:
@@ -66,14 +65,14 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: Mapping[str, Any]) -> "Run":
-        """Make the folder and write ``config.json``: the settings in the order given, then the versions they ran with.
+        """Make the folder and write ``config.json``: the settings in the order given, then versions and machine.
 
         Raises:
             UsageError: the folder holds a run or anything else (nothing is overwritten), or is a file; or a
                 setting is a number that JSON lacks (NaN, infinity).
             FaultError: the system refused to write.
         """
-        config = {**config, "versions": _versions()}
+        config = {**config, **surroundings()}
         try:
             data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
         except ValueError as error:
@@ -100,7 +99,7 @@ class Run:
                 raise UsageError(f"{folder}: not a run's folder (it has no {_CONFIG})")
         except OSError as error:
             raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
-        data = read_whole(path, _CONFIG_LIMIT)
+        data = read_whole(path, CONFIG_LIMIT)
         return cls(folder, json_object(data, str(path)), hashlib.sha256(data).hexdigest())
 
     def record(self, row: Mapping[str, Any]) -> None:
@@ -143,7 +142,8 @@ class Run:
         None where nothing was committed yet: the metrics are empty then, and training begins anew. ``best``, where
         it is not None, always holds its weights. What killed writers left is removed, ``metrics.jsonl`` cut back; it and
         ``model.safetensors`` are made again where they are missing, damaged or not those of the commit. Where
-        ``trainer.pt`` is missing or damaged, the commit before is the last one, and standard error has a line about it.
+        ``trainer.pt`` is missing or damaged, the commit before is the last one. Standard error has a line about this, and
+        about other versions or another machine.
 
         Raises:
             UsageError: ``trainer.pt`` and the one before are damaged, foreign or missing; or ``config.json`` is not what
@@ -165,6 +165,8 @@ class Run:
                 f"{self.folder / _TRAINER}: damaged or missing: going on from the commit before it, of step {trainer['step']}",
                 file=sys.stderr,
             )
+        if other := other_surroundings(self.config):
+            print(f"{self.folder}: goes on with {other}: the last bits of its numbers may differ", file=sys.stderr)
         metrics = Metrics.restore(self.folder / _METRICS, trainer.pop("run")["metrics"])
         if trainer["best"] is not None:
             self._repair_model(trainer["best"])
@@ -272,14 +274,6 @@ class Run:
 
     def _model_metadata(self, best: Mapping[str, Any]) -> dict[str, str]:
         return {"step": str(best["step"]), "score": repr(best["score"]), "config_sha256": self._config_sha256}
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "hypernetworks": version("hypernetworks"),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
 
 
 def _claim(folder: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.training.begin import goes_on
-from hypernetworks.training.commands import find_preset, refuse_preset_of_resumed, scan
+from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
 from hypernetworks.training.config import carried, differences, find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.processes import first_before_others, tell, together
@@ -20,7 +20,7 @@ from hypernetworks.vision.data import ImageData, load_images
 from hypernetworks.vision.evaluate import Score, evaluate
 from hypernetworks.vision.models import Kernels, count_parameters
 from hypernetworks.vision.presets import PRESETS
-from hypernetworks.vision.train import images_of, load_run, resume, train
+from hypernetworks.vision.train import check_same_images, images_of, load_run, resume, train
 
 
 def _preset(name: str, kernels: str) -> VisionConfig:
@@ -48,6 +48,8 @@ class Train:
     settings: Annotated[VisionConfig, OmitArgPrefixes] = field(default_factory=VisionConfig)
     out: Path = Path("runs/vision")
     """The run's folder."""
+    config: Path | None = None
+    """Do the run of this config.json again: its settings, on the same data."""
     resume: bool = False
     """Go on with the run in --out, with its own settings."""
     data_dir: Path | None = None
@@ -55,12 +57,14 @@ class Train:
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> "Train":
-        """What the flags change: the preset's settings for these kernels, or with --resume the run's own."""
+        """What the flags change: the preset's settings for these kernels, those of --config, or with --resume the run's own."""
         flags = scan(arguments)
-        if not flags.resume:
-            return cls(settings=_preset(flags.preset or cls.preset, flags.kernels or "plain"))
-        refuse_preset_of_resumed(flags.preset)
-        return cls(settings=_settings_of(flags.out or cls.out))
+        refuse_two_origins(flags)
+        if flags.config:
+            return cls(settings=read_run_config(read_config(flags.config), str(flags.config))[0], config=flags.config)
+        if flags.resume:
+            return cls(settings=_settings_of(flags.out or cls.out))
+        return cls(settings=_preset(flags.preset or cls.preset, flags.kernels or "plain"))
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
@@ -73,6 +77,8 @@ class Train:
         resumed = goes_on(self.out, self.resume)
         if resumed and (changed := differences(_settings_of(self.out), self.settings)):
             raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
+        if self.config is not None:
+            _check_done_again(self.config, self.settings, data)
         model = self.settings.model
         label = f"{model.network}, {model.kernels} kernels"
         tell(f"{_told(data)}; {label}, {count_parameters(model):,} parameters")
@@ -82,6 +88,15 @@ class Train:
         best = load_run(run.folder)[0].to(device)
         score = evaluate(best, data.validation.to(device), data.views)
         tell(f"best validation at step {metadata['step']}: {_percent(score)}", f"run: {run.folder}")
+
+
+def _check_done_again(path: Path, settings: VisionConfig, data: ImageData) -> None:
+    """UsageError where the images are others by now; a line where versions or machine are others."""
+    config = read_config(path)
+    recorded, sha256 = read_run_config(config, str(path))
+    if settings.data == recorded.data:  # else --data asked for others
+        check_same_images(path, data, sha256)
+    tell_other_surroundings(config, path)
 
 
 def _settings_of(folder: Path) -> VisionConfig:

@@ -79,7 +79,7 @@ def resume(folder: Path, data: ImageData, label: str) -> Run:
     """
     run = Run.open(folder)
     config, sha256 = read_run_config(run.config, str(folder))
-    _check_same_images(folder, data, sha256)
+    check_same_images(folder, data, sha256)
     task = _task(config, data)
     with restored(run) as state:
         return _train(run, config, task, label, state)
@@ -111,10 +111,11 @@ def images_of(folder: Path, data_dir: Path | None) -> ImageData:
     """The images that a run reads; UsageError where they are others by now: its splits would not be the run's."""
     config, sha256 = read_run_config(Run.open(folder).config, str(folder))
     data = load_images(config.data, data_dir)
-    _check_same_images(folder, data, sha256)
+    check_same_images(folder, data, sha256)
     return data
 
 
-def _check_same_images(folder: Path, data: ImageData, sha256: str) -> None:
+def check_same_images(place: Path, data: ImageData, sha256: str) -> None:
+    """UsageError unless these are the images of this sum, which the run at `place` read."""
     if data.sha256 != sha256:
-        raise UsageError(f"{folder}: the run read other images than {data.name} has now (sha256 {sha256[:12]}…)")
+        raise UsageError(f"{place}: the run read other images than {data.name} has now (sha256 {sha256[:12]}…)")

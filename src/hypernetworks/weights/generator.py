@@ -104,7 +104,7 @@ class GeneratorChain(Generator):
 
 
 class GeneratorSplit(Generator):
-    """Generators side by side, each for its own part: GeneratorSplit({nn.Conv2d: g_1, "*.bias": g_2}).
+    """Generators side by side, each for its own part: ``GeneratorSplit({nn.Conv2d: g_1, "*.bias": g_2})``.
 
     The keys select as `HyperNetwork`'s `modules` does, among the parameters selected there; the first key that selects a
     parameter has it. Those that take a condition take the same one.

@@ -25,7 +25,7 @@ class FullGenerator(Generator):
     """Makes each tensor whole: W = reshape(H h + b_H) with h = trunk(c), and a head (H, b_H) for each tensor.
 
     Args:
-        condition_size: C.
+        condition_size: C, the numbers of a condition.
         hidden: widths of the trunk's ReLU layers; () makes every tensor linear in c.
         init: "target", the default, starts at the target as it is for every condition; "hyperfan-in", "hyperfan-out" and
             "hyperfan-harmonic" (Chang et al. 2020) start each condition at weights of its own, of the right variance. A norm's
@@ -84,7 +84,7 @@ class ChunkedGenerator(Generator):
     fixed number s: the standard deviation that it should start with. So one network serves layers of different fans.
 
     Args:
-        condition_size: C.
+        condition_size: C, the numbers of a condition.
         chunk_size: numbers that one run of g makes; what is too much in the last chunk is cut off.
         embedding_size: size of each e_k, learned, from N(0, 1).
         hidden: widths of g's ReLU layers.
@@ -176,7 +176,7 @@ class LowRankGenerator(Generator):
     as the matrix (n_out, n_in·f·f); a vector (a bias, a norm's gain) gets a whole generated shift instead, b + v(c), from 0.
 
     Args:
-        condition_size: C.
+        condition_size: C, the numbers of a condition.
         rank: r, at most the smaller side of every matrix.
         alpha: α; left out it is r, so that the factor is 1.
         hidden: widths of the trunk's ReLU layers; () makes A and B linear in c.
@@ -245,7 +245,7 @@ class RowScaleGenerator(Generator):
     W_target is learned where it is a parameter with gradients, else it stays. d starts at 1 for every condition.
 
     Args:
-        condition_size: C.
+        condition_size: C, the numbers of a condition.
         hidden: widths of the trunk's ReLU layers; () makes d linear in c.
 
     Source: HyperNetworks, arXiv 1609.09106, section 3.2, there for recurrent networks.

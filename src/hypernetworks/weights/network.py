@@ -40,8 +40,8 @@ class HyperNetwork(nn.Module):
             running statistics included, exactly as it was.
         generator: makes the weights; it is bound to this target, so each needs its own.
         modules: which parameters are generated: None for all; a module type or a tuple of types, for all parameters in
-            modules of these; a glob over the names of parameters or of the modules that hold them ("layer2.*",
-            "*.weight"); or a predicate (name of the module, module) or (name, module, name of the parameter in it) -> bool.
+            modules of these; a glob over the names of parameters or of the modules that hold them (``"layer2.*"``,
+            ``"*.weight"``); or a predicate (name of the module, module) or (name, module, name of the parameter in it) -> bool.
 
     Source: HyperNetworks, arXiv 1609.09106.
     Errors: ValueError for a selection of nothing, a generator that cannot make what is selected or is bound already, a

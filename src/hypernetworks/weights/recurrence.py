@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..recurrent.cell import gates_first
 from ..recurrent.gru import GRUWeights, gru_step
-from ..recurrent.layer import gates_first
 from ..recurrent.lstm import LSTMWeights, lstm_step
 
 State = tuple[Tensor, ...]

@@ -1,0 +1,229 @@
+"""The JSON API, and the page: what is asked over HTTP is made by the engine and sent back as server-sent events.
+
+event: text   data: {"text": "…", "changes": [[…], …]}    some characters, and for each what its gates' weights changed by
+event: end    data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from time import monotonic
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.sse import format_sse_event
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from hypernetworks import __version__
+from hypernetworks.serve.batch import Batch, Job
+from hypernetworks.serve.engine import Engine, FullError
+from hypernetworks.serve.guard import Check, bearer, same_origin
+from hypernetworks.serve.limits import Limits
+from hypernetworks.serve.schema import Health, Problem, RunInfo, Runs, TextRequest, request_type
+from hypernetworks.serve.stream import Piece, Stream
+from hypernetworks.training.errors import UsageError
+
+FRAME = 1 / 60
+"""Seconds between two events of a stream: what comes faster than a screen shows it goes out together."""
+
+_JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEMS = {
+    400: "Neither JSON nor UTF-8, or another server's name",
+    401: "The token is missing or wrong",
+    403: "Another server's page asks",
+    408: "The request did not come in time",
+    422: "A setting is out of bounds, or the prompt has characters that the model does not know",
+    429: "Too many texts are being made and wait: try again after the seconds of Retry-After",
+    503: "The server stops",
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `text`, with some characters and their changes, and one event `end`",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "required": ["event", "data"],
+                    "properties": {
+                        "event": {"enum": ["text", "end"]},
+                        "data": {"type": "string", "contentMediaType": "application/json"},
+                    },
+                }
+            }
+        },
+    },
+    413: {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **{status: {"description": told, "content": _JSON} for status, told in _PROBLEMS.items()},
+}
+
+PAGES = {
+    "/": ("index.html", "text/html"),
+    "/docs": ("docs.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/docs.js": ("docs.js", "text/javascript"),
+}
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; FastAPI's own class would pass each event through three tasks, which 50 users pay for."""
+
+    media_type = "text/event-stream"
+
+
+def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        engine: makes the texts; started and stopped with the application.
+        limits: bounds on what is asked.
+        hosts: the names that the server is called by; requests to others are refused.
+        token: what a request to the API has to bear, where anything.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        engine.stop()
+        engine.join()
+
+    app = FastAPI(
+        title="hypernetworks",
+        description="Text from trained character models.",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=limits.max_body,
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_exception_handler(RequestValidationError, _one_sentence)
+    _add_api(app, engine, limits, [] if token is None else [bearer(token)])
+    _add_pages(app)
+    return app
+
+
+def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Check]) -> None:
+    Generate = request_type(list(engine.batches), limits)
+
+    async def job(request: Generate) -> AsyncIterator[tuple[Job, asyncio.Event]]:  # type: ignore[valid-type]
+        job, ready = _submit(engine, limits, request)
+        try:
+            yield job, ready
+        finally:
+            job.stream.cancelled = True  # the client has all, or has gone
+
+    @app.post(
+        "/api/generate",
+        summary="Make a text",
+        response_class=EventStream,
+        responses=ANSWERS,
+        dependencies=[*map(Depends, checks), Depends(same_origin)],
+    )
+    async def generate(made: Annotated[tuple[Job, asyncio.Event], Depends(job)]) -> EventStream:
+        """Stream a text that goes on after the prompt, as server-sent events `text` and, last, `end`."""
+        return EventStream(_events(made[0].stream, made[1]), headers={"Cache-Control": "no-store"})
+
+    @app.get(
+        "/api/runs",
+        summary="What can be asked for",
+        responses={status: {"model": Problem, "description": _PROBLEMS[status]} for status in (400, 401)},
+        dependencies=[*map(Depends, checks)],
+    )
+    async def runs() -> Runs:
+        """The runs, and the bounds on what may be asked of them."""
+        described = [_describe(name, batch) for name, batch in engine.batches.items()]
+        return Runs(runs=described, max_prompt=limits.max_prompt, max_length=limits.max_length)
+
+    @app.get("/health", summary="How the server is", responses={503: {"model": Health}})
+    async def health(response: Response) -> Health:
+        """`ok` and 200 while texts can be made, else 503; needs no token."""
+        response.status_code = 200 if engine.alive else 503
+        return Health(status="ok" if engine.alive else "stopped", active=engine.active, waiting=engine.waiting)
+
+
+def _submit(engine: Engine, limits: Limits, request: TextRequest) -> tuple[Job, asyncio.Event]:
+    """The job of a request, in the engine, and an event that is set when there is something to take from its stream."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    stream = Stream(lambda: loop.call_soon_threadsafe(ready.set))
+    job = Job(request.run, request.prompt, request.sampling(), stream, monotonic() + limits.timeout)
+    if not engine.alive:
+        raise HTTPException(503, "the server stops")
+    try:
+        engine.submit(job)
+    except UsageError as error:
+        raise HTTPException(422, str(error)) from error
+    except FullError as error:
+        raise HTTPException(429, str(error), {"Retry-After": "1"}) from error
+    return job, ready
+
+
+async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
+    reason = None
+    while reason is None:
+        await ready.wait()
+        ready.clear()
+        pieces, reason = stream.take()
+        if pieces:
+            yield format_sse_event(event="text", data_str=_text_data(pieces))
+            await asyncio.sleep(FRAME)
+    yield format_sse_event(event="end", data_str=json.dumps({"reason": reason}))
+
+
+def _text_data(pieces: Sequence[Piece]) -> str:
+    """The characters of some pieces, each with its change."""
+    changes = [
+        piece.change and [float(f"{change:.4g}") for change in piece.change] for piece in pieces for _ in piece.text
+    ]
+    return json.dumps({"text": "".join(piece.text for piece in pieces), "changes": changes}, separators=(",", ":"))
+
+
+def _describe(name: str, batch: Batch) -> RunInfo:
+    model, symbols = batch.model, batch.symbols
+    return RunInfo(
+        name=name,
+        network=model.config.network,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        unit=symbols.unit,
+        alphabet="".join(symbols.alphabet) if symbols.unit == "character" else "",
+        gates=list(batch.changes.gates),
+    )
+
+
+async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
+    """What is wrong first, as one sentence."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        sentence = f"the body is not JSON: {first['ctx']['error']} at {first['loc'][-1]}"
+    else:
+        where = " ".join(str(part) for part in first["loc"][1:]) or "the body"
+        given = "" if first["type"] == "missing" else f", got {first['input']!r:.40}"
+        sentence = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
+    return JSONResponse({"detail": sentence.encode("utf-8", "backslashreplace").decode()}, 422)
+
+
+def _add_pages(app: FastAPI) -> None:
+    for path, (name, kind) in PAGES.items():
+        app.add_api_route(path, _page(name, kind), include_in_schema=False)
+
+
+def _page(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+    content = (files("hypernetworks.serve") / "page" / name).read_bytes()
+
+    async def page() -> Response:
+        return Response(content, media_type=kind, headers=PAGE_HEADERS)
+
+    return page

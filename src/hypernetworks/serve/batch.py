@@ -1,0 +1,128 @@
+"""The texts that one model makes side by side: each step of the model, (1, B), gives every one of them a character.
+
+A text that stands alone comes out as `text generate` makes it. Beside others its logits are the same to rounding: the products
+are summed up in another order. Each text draws by a generator of its own, so that none depends on what the others draw.
+
+B texts, L layers.
+"""
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+import torch
+from torch import Tensor
+
+from hypernetworks.serve.changes import Changes
+from hypernetworks.serve.stream import Piece, Reason, Stream
+from hypernetworks.text.config import Symbols
+from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
+from hypernetworks.text.model import CharacterModel
+
+
+@dataclass(eq=False)
+class Job:
+    """A text that is asked for."""
+
+    run: str
+    """The name of the run whose model is to make it."""
+    prompt: str
+    sampling: Sampling
+    stream: Stream
+    deadline: float = field(default=float("inf"))
+    """When its time is over, on the clock of time.monotonic."""
+
+    def over(self) -> bool:
+        """Whether it is not to be gone on with; one whose time is over is told so."""
+        if not self.stream.cancelled and monotonic() > self.deadline:
+            self.stream.end("time-out")
+            return True
+        return self.stream.cancelled
+
+
+class Row:
+    """A text that is being made."""
+
+    def __init__(self, job: Job, symbols: Symbols) -> None:
+        self.job = job
+        self.drawn = 0
+        """The id that was drawn last."""
+        self._left = job.sampling.length
+        self._draw = Draws(job.sampling)
+        self._spell = Spelling(symbols.alphabet, symbols.unit)
+
+    def draw(self, logits: Tensor, change: list[float] | None) -> None:
+        """Take one more character from its logits (V,)."""
+        self.drawn = self._draw(logits)
+        self._left -= 1
+        text = self._spell(self.drawn) + (self._spell.end() if self.complete else "")
+        if text:
+            self.job.stream.put(Piece(text, change))
+        if self.complete:
+            self.job.stream.end("length")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all characters are there."""
+        return self._left == 0
+
+
+class Batch:
+    """A model and the texts it is making."""
+
+    def __init__(self, model: CharacterModel, symbols: Symbols) -> None:
+        self.model = model.eval()
+        self.symbols = symbols
+        self.rows: list[Row] = []
+        self.changes = Changes(model.network)
+        self._state: list[Tensor] = []  # of the rows, each (L, B, ·)
+
+    def prompt(self, text: str) -> Tensor:
+        """What the model reads of a prompt, (length,); UsageError where it has characters that the model does not know."""
+        return prompt_ids(text, self.symbols.alphabet, self.symbols.unit)
+
+    @torch.inference_mode()
+    def admit(self, job: Job) -> None:
+        """Take a text in: read its prompt and draw its first character."""
+        row = Row(job, self.symbols)
+        self.rows.append(row)
+        ids = self.prompt(job.prompt).long().to(self.model.head.weight.device)
+        logits, state = self.model(ids.unsqueeze(1))
+        tensors = self.model.network.cell(0).state_tensors(state)
+        if len(self.rows) > 1:
+            tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
+        self._state = list(tensors)
+        row.draw(logits[-1, 0], None)
+        self._drop_complete()
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Draw one more character for every text; those that have all leave."""
+        cell = self.model.network.cell(0)
+        ids = torch.tensor([[row.drawn for row in self.rows]], device=self.model.head.weight.device)
+        logits, state = self.model(ids, cell.named_state(self._state))
+        before, self._state = self._state, list(cell.state_tensors(state))
+        changes = self.changes(before, self._state)
+        for row, row_logits, change in zip(self.rows, logits[0].cpu(), changes, strict=True):
+            row.draw(row_logits, change)
+        self._drop_complete()
+
+    @torch.inference_mode()
+    def drop_those_over(self) -> None:
+        """Let go of the texts that nobody wants any more, or whose time is over."""
+        self._keep([not row.job.over() for row in self.rows])
+
+    def end(self, reason: Reason) -> None:
+        """End all texts."""
+        for row in self.rows:
+            row.job.stream.end(reason)
+        self.rows, self._state = [], []
+
+    def _drop_complete(self) -> None:
+        self._keep([not row.complete for row in self.rows])
+
+    def _keep(self, kept: list[bool]) -> None:
+        if all(kept):
+            return
+        self.rows = [row for row, keep in zip(self.rows, kept, strict=True) if keep]
+        chosen = torch.tensor(kept, device=self.model.head.weight.device)
+        self._state = [tensor[:, chosen] for tensor in self._state] if self.rows else []

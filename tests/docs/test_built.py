@@ -1,0 +1,131 @@
+"""The pages as they are built: without a warning, every public name among them, and nothing fetched from outside."""
+
+import importlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+import hypernetworks as hn
+from hypernetworks import inspect, text, vision, weights
+
+from .pages import DOCS, PAGES, ROOT, name, parse
+
+OUTSIDE = re.compile(r"^(https?:)?//")
+NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyright"}
+"""Relations of a <link> that a browser does not load."""
+
+
+def test_the_pages_as_built(tmp_path):
+    """Built once, since that takes ten seconds; a warning of Sphinx is an error."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _fetch_nothing_from_outside(tmp_path)
+    _draw_equations_by_the_browser_itself(tmp_path)
+    _draw_an_index_beside_a_letter_with_an_accent(tmp_path)
+    _tell_their_language(tmp_path)
+
+
+class Fetched(HTMLParser):
+    """Collects what a browser loads to show a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        given = {key: value or "" for key, value in attrs}
+        if tag == "link" and set(given.get("rel", "").split()) <= NOT_FETCHED:
+            return
+        if tag == "link":
+            self.addresses.append(given.get("href", ""))
+        self.addresses += [given[key] for key in ("src", "srcset", "poster", "data") if key in given]
+
+
+def test_what_a_page_fetches_is_found():
+    reader = Fetched()
+    reader.feed(
+        '<script src="https://a.b/c.js"></script><link rel="preload stylesheet" href="//a.b/c.css"><img src="d.svg">'
+    )
+    reader.feed('<link rel="next" href="https://a.b/page.html"><a href="https://a.b">no more than a link</a>')
+    assert reader.addresses == ["https://a.b/c.js", "//a.b/c.css", "d.svg"]
+    assert [bool(OUTSIDE.match(address)) for address in reader.addresses] == [True, True, False]
+
+
+def _fetch_nothing_from_outside(built):
+    pages = list(built.rglob("*.html"))
+    assert len(pages) > 20
+    seen = 0
+    for page in pages:
+        reader = Fetched()
+        reader.feed(page.read_text(encoding="utf-8"))
+        seen += len(reader.addresses)
+        assert not [address for address in reader.addresses if OUTSIDE.match(address)], page.name
+    assert seen > 100
+    for sheet in built.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
+
+
+def _html(built, page):
+    return (built / page).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def _draw_equations_by_the_browser_itself(built):
+    for page in [*(DOCS / "mathematics").glob("*.md"), *(DOCS / "zh" / "mathematics").glob("*.md")]:
+        html = _html(built, page.relative_to(DOCS))
+        shown = page.read_text(encoding="utf-8").count("$$") // 2
+        assert len(re.findall(r'<math [^>]*display="block"', html)) == shown, name(page)
+        assert len(re.findall(r"<math ", html)) > shown
+        assert "MathJax" not in html
+
+
+def _draw_an_index_beside_a_letter_with_an_accent(built):
+    """The extension's own part: docutils would draw it below."""
+    flat = re.sub(r">\s+<", "><", _html(built, "mathematics/hyper-lstm.md"))
+    assert '<msub><mover accent="true"><mi>h</mi>' in flat
+    assert "<munderover><mi>" not in flat
+
+
+def _tell_their_language(built):
+    assert re.search(r'<html [^>]*lang="zh-CN"', _html(built, "zh/start.md"))
+    assert re.search(r'<html [^>]*lang="en"', _html(built, "start.md"))
+
+
+def _things_of_reference() -> list[object]:
+    """What the reference's directives document."""
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    names = re.findall(r"\.\. auto(?:class|function|data|module):: (\S+)", page)
+    things = []
+    for dotted in names:
+        try:
+            things.append(importlib.import_module(dotted))
+        except ModuleNotFoundError:
+            module, _, own = dotted.rpartition(".")
+            things.append(getattr(importlib.import_module(module), own))
+    return things
+
+
+@pytest.mark.parametrize("package", [hn, inspect, text, vision, weights], ids=lambda package: package.__name__)
+def test_every_public_name_stands_in_the_reference(package):
+    documented = _things_of_reference()
+    public = {own: getattr(package, own) for own in package.__all__ if own != "__version__"}
+    assert [own for own, thing in public.items() if not any(thing is known for known in documented)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files(page):
+    """Sphinx looks at those between pages; this also at README's."""
+    for token in parse(page.read_text(encoding="utf-8")):
+        for child in token.children or []:
+            target = child.attrGet("href") or child.attrGet("src") or ""
+            path = target.partition("#")[0]
+            if path and not re.match(r"[a-z]+:", path):
+                assert (page.parent / path).exists(), f"{name(page)}: {target}"
+
+
+def test_pages_are_found():
+    assert ROOT / "README.md" in PAGES
+    assert DOCS / "how-to" / "speed.md" in PAGES

@@ -1,0 +1,82 @@
+"""The Chinese pages against the English ones: the same headings, code and equations, made from the text that is there now."""
+
+import pytest
+
+from .pages import DOCS, ROOT, name
+from .translation import PAIRS, sections, stamp
+
+pairs = pytest.mark.parametrize(("chinese", "english"), PAIRS.items(), ids=[name(page) for page in PAIRS])
+
+
+def _outdated(chinese, english):
+    """The English sections that have changed since, or were never translated."""
+    both = zip(sections(chinese), sections(english), strict=True)
+    return [ours.title for theirs, ours in both if theirs.stamp != ours.digest]
+
+
+@pairs
+def test_headings_have_the_same_levels(chinese, english):
+    assert [each.level for each in sections(chinese)] == [each.level for each in sections(english)]
+
+
+@pairs
+def test_code_and_equations_are_the_same(chinese, english):
+    for theirs, ours in zip(sections(chinese), sections(english), strict=True):
+        where = f"{name(chinese)}, {theirs.title!r}"
+        assert theirs.code == ours.code, where
+        assert theirs.equations == ours.equations, where
+
+
+@pairs
+def test_it_was_made_from_the_english_text_that_is_there_now(chinese, english):
+    outdated = _outdated(chinese, english)
+    how = "translate the change, then run: python -m tests.docs.translation"
+    assert not outdated, f"{name(english)} has changed in {outdated}; {name(chinese)}: {how}"
+
+
+@pairs
+def test_each_leads_to_the_other(chinese, english):
+    assert "](" in sections(chinese)[0].text
+    assert "English" in sections(chinese)[0].text
+    assert "简体中文" in sections(english)[0].text
+
+
+def test_the_pages_that_should_be_there_in_chinese_are():
+    assert {name(page) for page in PAIRS} == {
+        "README.zh.md",
+        "docs/zh/start.md",
+        "docs/zh/mathematics/hyper-lstm.md",
+    }
+
+
+def test_a_change_of_the_english_is_found_and_named(tmp_path):
+    """One word changed in one section, and a stamp that was never set."""
+    english, chinese = tmp_path / "en.md", tmp_path / "zh.md"
+    english.write_text("# Title\n\nText.\n\n## Part\n\nA word.\n")
+    chinese.write_text("# 标题\n\n文字。\n\n## 部分\n\n一个词。\n")
+    assert _outdated(chinese, english) == ["Title", "Part"]
+    stamp(chinese, english)
+    assert _outdated(chinese, english) == []
+    stamp(chinese, english)
+    assert chinese.read_text().count("<!--") == 2
+    english.write_text(english.read_text().replace("A word", "Another word"))
+    assert _outdated(chinese, english) == ["Part"]
+
+
+def test_comments_may_be_translated_and_code_not(tmp_path):
+    def section(code):
+        page = tmp_path / "page.md"
+        page.write_text(f"# Title\n\n```python\n{code}\n```\n")
+        return sections(page)[0]
+
+    assert section("x = 1  # one").code == section("x = 1  # 一").code
+    assert section("x = '# one'").code != section("x = '# 一'").code
+    assert section("x = 1").code != section("x = 2").code
+
+
+def test_equations_are_read():
+    ours = sections(DOCS / "mathematics" / "hyper-lstm.md")
+    shown, inline = ours[4].equations
+    assert shown == [r"z_a^y = P_a^y {\hat h}_t + p_a^y"]
+    assert inline == {"Z": 1, "p": 1, "a = b": 1}
+    assert not sections(ROOT / "README.md")[0].equations[0]

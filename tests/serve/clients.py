@@ -1,0 +1,107 @@
+"""Models that are quick, an engine at work, and clients that take what it makes."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import torch
+
+from hypernetworks.serve.api import make_app
+from hypernetworks.serve.batch import Batch, Job
+from hypernetworks.serve.engine import Engine
+from hypernetworks.serve.limits import Limits
+from hypernetworks.serve.server import listen, make_server, names
+from hypernetworks.serve.stream import Piece, Reason, Stream
+from hypernetworks.text.config import Symbols
+from hypernetworks.text.generate import Sampling
+from hypernetworks.text.model import CharacterModel, ModelConfig
+
+SYMBOLS = Symbols(tuple("\n abcdefg"), "character")
+
+
+def make_batch(network: str = "hyper-lstm", hidden: int = 8, symbols: Symbols = SYMBOLS, layers: int = 1) -> Batch:
+    """Weights large enough that what comes depends on what came."""
+    config = ModelConfig(network, hidden, layers, embedding_size=6, hyper_size=4, hyper_embedding_size=2)
+    torch.manual_seed(0)
+    model = CharacterModel(config, len(symbols.alphabet))
+    with torch.no_grad():
+        model.head.weight.mul_(8)
+    return Batch(model, symbols)
+
+
+class Client:
+    """Takes what is made of a job."""
+
+    def __init__(self, run: str = "run", prompt: str = "ab", **job: Any) -> None:
+        self.ready = Event()
+        settings = {name: job.pop(name) for name in ("length", "temperature", "top_k", "seed") if name in job}
+        self.job = Job(run, prompt, Sampling(**settings), Stream(self.ready.set), **job)
+        self.pieces: list[Piece] = []
+        self.reason: Reason | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    def look(self) -> "Client":
+        """Take what is there."""
+        self.ready.clear()
+        pieces, self.reason = self.job.stream.take()
+        self.pieces += pieces
+        return self
+
+    def wait(self, enough: Callable[["Client"], bool] = lambda client: client.reason is not None) -> "Client":
+        """Take until the end, or until there is enough."""
+        while not enough(self.look()):
+            assert self.ready.wait(60)
+        return self
+
+
+@contextmanager
+def running(*batches: Batch, rows: int = 8, queue: int = 8) -> Iterator[Engine]:
+    """An engine at work; the first run is called "run", the next "run2"."""
+    names = ("run", "run2")
+    engine = Engine(dict(zip(names, batches, strict=False)), rows, queue)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+        engine.join()
+
+
+@contextmanager
+def serving(
+    *batches: Batch, limits: Limits | None = None, token: str | None = None, send_buffer: int = 0
+) -> Iterator[str]:
+    """A server at work, in a thread; its address."""
+    limits = limits or Limits()
+    engine = Engine(dict(zip(("run", "run2"), batches, strict=False)), limits.rows, limits.queue)
+    app = make_app(engine, limits, names("127.0.0.1", ()), token)
+    with listen("127.0.0.1", 0) as listening:
+        if send_buffer:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        server = make_server(app, engine, limits.patience)
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The events of a stream, and the JSON that each bears."""
+    name = ""
+    for line in lines:
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))

@@ -1,0 +1,301 @@
+"""The API over real connections: what streams, what is refused and how, and that the server outlives all of it."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from hypernetworks.serve.api import PAGES
+from hypernetworks.serve.limits import Limits
+from hypernetworks.text.config import Symbols
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.training.errors import UsageError
+
+from .clients import SYMBOLS, events, make_batch, serving
+
+BATCHES = make_batch("hyper-lstm"), make_batch("lstm")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(*BATCHES, limits=Limits(max_prompt=50, max_length=10**8)) as address:
+        yield address
+
+
+def ask(address: str, **request: Any) -> list[tuple[str, Any]]:
+    answer = httpx.post(f"{address}/api/generate", json=request, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return list(events(answer.text.splitlines()))
+
+
+def text_of(stream: list[tuple[str, Any]]) -> str:
+    return "".join(data["text"] for name, data in stream if name == "text")
+
+
+@pytest.mark.parametrize(("run", "batch"), [("run", BATCHES[0]), ("run2", BATCHES[1])])
+def test_a_stream_is_the_text_its_changes_and_why_it_ends(address: str, run: str, batch: Any) -> None:
+    stream = ask(address, run=run, prompt="abc", length=60, seed=4, top_k=6, temperature=1.2)
+    assert text_of(stream) == "".join(
+        generate(batch.model, SYMBOLS.alphabet, "character", "abc", Sampling(60, 1.2, 6, seed=4))
+    )
+    assert stream[-1] == ("end", {"reason": "length"})
+    changes = [change for name, data in stream if name == "text" for change in data["changes"]]
+    assert len(changes) == 60
+    gates = len(batch.changes.gates)
+    assert changes[0] is None
+    assert all(
+        (change and len(change) == gates and min(change) >= 0) if gates else change is None for change in changes[1:]
+    )
+
+
+def test_what_is_left_out_has_defaults(address: str) -> None:
+    batch = BATCHES[0]
+    assert text_of(ask(address)) == "".join(generate(batch.model, SYMBOLS.alphabet, "character", "", Sampling()))
+
+
+def test_many_at_once_each_get_their_own_text(address: str) -> None:
+    """Alone or beside 19 others: the same text, for these logits lie far apart compared with rounding."""
+    requests = [{"run": ("run", "run2")[k % 2], "prompt": "abcdefg"[k % 7], "seed": k, "length": 50} for k in range(20)]
+    alone = [text_of(ask(address, **request)) for request in requests]
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(lambda request: text_of(ask(address, **request)), requests)) == alone
+
+
+def test_the_runs_are_described(address: str) -> None:
+    told = httpx.get(f"{address}/api/runs").json()
+    assert (told["max_prompt"], told["max_length"]) == (50, 10**8)
+    first, second = told["runs"]
+    assert first == {
+        "name": "run",
+        "network": "hyper-lstm",
+        "parameters": sum(parameter.numel() for parameter in BATCHES[0].model.parameters()),
+        "unit": "character",
+        "alphabet": "\n abcdefg",
+        "gates": ["i", "f", "g", "o"],
+    }
+    assert (second["network"], second["gates"]) == ("lstm", [])
+
+
+def health(address: str) -> dict[str, Any]:
+    answer = httpx.get(f"{address}/health")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def wait_until_idle(address: str, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (told := health(address)) != {"status": "ok", "active": 0, "waiting": 0}:
+        assert time.monotonic() < end, told
+
+
+REFUSED: dict[str, tuple[dict[str, Any] | bytes, int, str]] = {
+    "over-long": ({"prompt": "a" * 51}, 422, r"^prompt: string should have at most 50 characters, got 'aaa"),
+    "unknown characters": ({"prompt": "abxé"}, 422, r"'x' at 2, 'é' at 3; expected one of '\\n abcdefg'"),
+    "a zero byte": ({"prompt": "a\0"}, 422, r"'\\x00' at 1"),
+    "half a surrogate pair": (b'{"prompt": "\\ud800"}', 422, r"^prompt: "),
+    "half a pair for a name": (b'{"\\ud800": 1}', 422, "^the body: input should be a valid string"),
+    "no such run": ({"run": "none"}, 422, "^run: input should be 'run' or 'run2', got 'none'"),
+    "a prompt that is a number": ({"prompt": 3}, 422, "^prompt: input should be a valid string, got 3"),
+    "length 0": ({"length": 0}, 422, "^length: input should be greater than or equal to 1, got 0"),
+    "length huge": ({"length": 10**9}, 422, "^length: input should be less than or equal to 100000000, got 1000000000"),
+    "length 1.5": ({"length": 1.5}, 422, "^length: input should be a valid integer"),
+    "length true": ({"length": True}, 422, "^length: input should be a valid integer"),
+    "cold": ({"temperature": -1}, 422, "^temperature: input should be greater than or equal to 0, got -1"),
+    "not a number": (b'{"temperature": NaN}', 422, "^temperature: input should be a finite number|greater than"),
+    "infinite": (b'{"temperature": 1e999}', 422, "^temperature: input should be"),
+    "top_k -1": ({"top_k": -1}, 422, "^top_k: input should be greater than or equal to 0, got -1"),
+    "seed of 65 bits": ({"seed": 2**64}, 422, "^seed: input should be less than"),
+    "an integer of many digits": (b'{"seed": 1' + b"0" * 1500 + b"}", 422, "^seed: "),
+    "no such setting": ({"top_p": 0.5}, 422, "^top_p: extra inputs are not permitted, got 0.5"),
+    "a list": (b"[1]", 422, "the body"),
+    "empty": (b"", 422, "^the body: field required"),
+    "no JSON": (b"prompt=a", 422, "^the body is not JSON: Expecting value at 0$"),
+    "cut JSON": (b'{"prompt": "a', 422, "^the body is not JSON: Unterminated string starting at at 11$"),
+    "no UTF-8": (b'{"prompt": "\xff\xfe"}', 400, "error parsing the body"),
+    "nested deeply": (b"[" * 1500, 400, "error parsing the body"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bad_input_is_one_sentence(address: str, what: str) -> None:
+    given, status, sentence = REFUSED[what]
+    content = given if isinstance(given, bytes) else json.dumps(given)
+    answer = httpx.post(f"{address}/api/generate", content=content, headers={"Content-Type": "application/json"})
+    detail = answer.json()["detail"]
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+    assert re.search(sentence, detail), detail
+    assert len(detail) < 300
+    assert "\n" not in detail
+    assert text_of(ask(address, length=5)) == text_of(ask(address, length=5))
+
+
+def test_a_body_that_is_too_large_is_not_read(address: str) -> None:
+    answer = httpx.post(f"{address}/api/generate", content=b"a" * 10**7, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.text) == (413, "Content Too Large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/api/generate", 405), ("POST", "/health", 405)]
+)
+def test_other_paths_and_methods_are_refused(address: str, method: str, path: str, status: int) -> None:
+    assert httpx.request(method, address + path).status_code == status
+
+
+def test_a_form_is_no_request(address: str) -> None:
+    """What a page elsewhere can send without asking the browser first is not read."""
+    answer = httpx.post(f"{address}/api/generate", content='{"length": 5}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+def test_another_host_name_is_refused(address: str, host: str) -> None:
+    for path in ("/", "/api/runs", "/health"):
+        assert httpx.get(address + path, headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+def test_this_machine_s_names_are_known(address: str, host: str) -> None:
+    assert httpx.get(address + "/health", headers={"Host": f"{host}:{urlsplit(address).port}"}).status_code == 200
+
+
+@pytest.mark.parametrize(("origin", "status"), [(None, 200), ("own", 200), ("http://evil.example", 403), ("null", 403)])
+def test_another_page_s_requests_are_refused(address: str, origin: str | None, status: int) -> None:
+    headers = {} if origin is None else {"Origin": address if origin == "own" else origin}
+    answer = httpx.post(f"{address}/api/generate", json={"length": 3}, headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert origin in answer.json()["detail"]
+
+
+def test_the_token_is_wanted_where_there_is_one() -> None:
+    with serving(BATCHES[0], token="s3cret-ü") as address:
+        for authorization in (None, "Bearer wrong", "Bearer", "Basic s3cret", "Bearer s3cret"):
+            headers = {} if authorization is None else {"Authorization": authorization}
+            for answer in (
+                httpx.get(f"{address}/api/runs", headers=headers),
+                httpx.post(f"{address}/api/generate", json={"length": 3}, headers=headers),
+            ):
+                assert answer.status_code == 401
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+        right = {"Authorization": "Bearer s3cret-ü".encode("latin-1")}
+        assert httpx.get(f"{address}/api/runs", headers=right).status_code == 200
+        assert httpx.post(f"{address}/api/generate", json={"length": 3}, headers=right).status_code == 200
+        for path in ("/", "/docs", "/health", "/openapi.json"):
+            assert httpx.get(address + path).status_code == 200
+
+
+def test_a_client_that_goes_frees_its_work_within_a_second(address: str) -> None:
+    with httpx.stream("POST", f"{address}/api/generate", json={"length": 10**8}, timeout=60) as answer:
+        pieces = answer.iter_bytes()
+        next(pieces)
+        assert health(address)["active"] == 1
+    wait_until_idle(address, 1)
+
+
+def test_too_many_are_told_to_come_again() -> None:
+    with (
+        serving(BATCHES[0], limits=Limits(max_length=10**8, rows=1, queue=1)) as address,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with httpx.stream("POST", f"{address}/api/generate", json={"length": 10**8}, timeout=60) as first:
+            pieces = first.iter_bytes()
+            next(pieces)
+            waits = pool.submit(ask, address, length=5)
+            while health(address)["waiting"] == 0:
+                time.sleep(0.01)
+            refused = httpx.post(f"{address}/api/generate", json={"length": 5})
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+            assert refused.json() == {"detail": "1 texts are being made and 1 wait: try again soon"}
+        assert len(text_of(waits.result(60))) == 5
+
+
+def test_a_text_s_time_is_bounded() -> None:
+    with serving(BATCHES[0], limits=Limits(max_length=10**8, timeout=0.3)) as address:
+        stream = ask(address, length=10**8)
+    assert stream[-1] == ("end", {"reason": "time-out"})
+    assert len(text_of(stream)) > 10
+
+
+def test_a_request_that_does_not_come_is_not_waited_for() -> None:
+    with serving(BATCHES[0], limits=Limits(patience=0.3)) as address:
+        with socket.create_connection(("127.0.0.1", urlsplit(address).port or 0), timeout=30) as slow:
+            slow.sendall(
+                b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                b'Content-Length: 20\r\n\r\n{"length"'
+            )
+            answer = b"".join(iter(lambda: slow.recv(10_000), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"the request was not there within 0.3 seconds" in answer
+
+
+def test_a_client_that_does_not_read_is_let_go() -> None:
+    """Once what it does not read fills all buffers, its work ends, long before the time of the text."""
+    with serving(BATCHES[0], limits=Limits(max_length=10**8, patience=0.5), send_buffer=4096) as address:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", urlsplit(address).port or 0))
+        body = b'{"length": 100000000}'
+        deaf.sendall(
+            b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        while health(address)["active"] == 0:
+            time.sleep(0.01)
+        wait_until_idle(address, 20)
+        deaf.close()
+
+
+def test_pages_need_nothing_from_elsewhere(address: str) -> None:
+    for path, (_, kind) in PAGES.items():
+        answer = httpx.get(address + path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert not re.search(r"https?://|@import|url\(", answer.text)
+        for asset in re.findall(r'(?:src|href)="(?!data:)([^"#]+)"', answer.text):
+            assert httpx.get(address + asset).status_code == 200
+
+
+def test_openapi_tells_bounds_and_every_refusal(address: str) -> None:
+    told = httpx.get(f"{address}/openapi.json").json()
+    post = told["paths"]["/api/generate"]["post"]
+    assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "422", "429", "503"}
+    assert set(post["responses"]["200"]["content"]) == {"text/event-stream"}
+    settings = told["components"]["schemas"]["Generate"]["properties"]
+    assert set(settings) == {"run", "prompt", "temperature", "top_k", "length", "seed"}
+    assert settings["run"]["enum"] == ["run", "run2"]
+    assert (settings["prompt"]["maxLength"], settings["length"]["maximum"]) == (50, 10**8)
+    assert all(setting["description"] for setting in settings.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 0}, "rows should be at least 1, got 0"),
+        ({"queue": -1}, "queue should be at least 0, got -1"),
+        ({"timeout": 0.0}, "timeout should be a finite number of seconds above 0, got 0.0"),
+        ({"patience": float("nan")}, "patience should be a finite number of seconds above 0, got nan"),
+    ],
+)
+def test_impossible_limits_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Limits(**changes)
+
+
+def test_a_model_of_bytes_is_described_and_serves_characters() -> None:
+    batch = make_batch("lstm", symbols=Symbols(tuple(sorted({chr(byte) for byte in "né…".encode()})), "byte"))
+    with serving(batch) as address:
+        (told,) = httpx.get(f"{address}/api/runs").json()["runs"]
+        assert (told["unit"], told["alphabet"]) == ("byte", "")
+        stream = ask(address, prompt="né", length=50, temperature=3)
+    changes = [change for name, data in stream if name == "text" for change in data["changes"]]
+    assert len(changes) == len(text_of(stream))

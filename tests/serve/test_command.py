@@ -1,0 +1,116 @@
+"""`hypernetworks text serve` as a process: it says where it is, stops as it is told to, and complains in one line."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hypernetworks import cli
+
+from .clients import events
+
+TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "toy.txt").write_text(TEXT)
+    given = (
+        f"text train --corpus {folder}/toy.txt --hidden-size 8 --embedding-size 5 --hyper-size 4 --steps 2 --warmup 1"
+    )
+    given += f" --evaluate-every 2 --batch-size 2 --length 8 --device cpu --out {folder}/hyper"
+    assert cli.main(given.split()) == 0
+    return folder / "hyper"
+
+
+@contextmanager
+def process(*given: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server as a process, and its address."""
+    program = [sys.executable, "-c", "import sys; from hypernetworks.cli import main; sys.exit(main())"]
+    environment = {**os.environ, "HYPERNETWORKS_BACKEND": "reference"}
+    command = [*program, "text", "serve", *given, "--port", "0", "--max-length", "100000000"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            told = re.match(r"(http://127\.0\.0\.1:\d+)  \(the API: /docs; Ctrl-C stops\)\n", server.stdout.readline())
+            assert told is not None, server.stderr and server.stderr.read()
+            yield server, told[1]
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
+def test_it_wants_the_token_and_told_to_stop_it_ends_what_streams(
+    run: Path, number: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERNETWORKS_TOKEN", "s3cret")
+    with process(str(run)) as (server, address), httpx.Client(base_url=address, timeout=60) as client:
+        assert client.get("/api/runs").status_code == 401
+        client.headers["Authorization"] = "Bearer s3cret"
+        assert [each["name"] for each in client.get("/api/runs").json()["runs"]] == ["hyper"]
+        with client.stream("POST", "/api/generate", json={"length": 10**8}) as answer:
+            stream = events(answer.iter_lines())
+            assert next(stream)[0] == "text"
+            server.send_signal(number)
+            *_, last = stream
+        assert last == ("end", {"reason": "shutdown"})
+        assert server.wait(30) == code
+        assert server.stderr is not None
+        assert server.stderr.read() == ""
+
+
+def test_a_port_in_use_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["text", "serve", str(run), "--port", str(port)]) == 1
+    assert capsys.readouterr().err == (
+        f"hypernetworks: cannot listen at 127.0.0.1, port {port}: Address already in use; choose by --host and --port\n"
+    )
+
+
+NONSENSE = {
+    "{0} --port 70000": (2, r"port should lie between 0 \(any that is free\) and 65535, got 70000"),
+    "{0} --host 1.2.3": (1, "cannot listen at 1.2.3, port 8000: "),
+    "{0} {0}": (2, "the two runs should differ, got .*hyper twice"),
+    "{0} {0} {0}": (2, "serve takes one run or two, got 3"),
+    "{0}/none": (2, "none: no such folder, expected a run"),
+    "{0} --rows 0": (2, "rows should be at least 1, got 0"),
+    "{0} --device warp": (2, "device should be auto, cpu, .* got 'warp'"),
+    "": (2, "."),
+}
+
+
+@pytest.mark.parametrize("words", NONSENSE)
+def test_nonsense_is_one_line(run: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = NONSENSE[words]
+    assert cli.main(["text", "serve", *words.format(run).split()]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(line, error), error
+
+
+def test_without_its_extra_it_says_what_to_install(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    for name in [name for name in sys.modules if name.startswith("hypernetworks.serve.")]:
+        if name not in ("hypernetworks.serve.command", "hypernetworks.serve.batch", "hypernetworks.serve.engine"):
+            monkeypatch.delitem(sys.modules, name)
+    package = sys.modules["hypernetworks.serve"]
+    for name in ("api", "server"):
+        monkeypatch.delattr(package, name, raising=False)
+    assert cli.main(["text", "serve", str(run)]) == 1
+    assert capsys.readouterr().err == (
+        "hypernetworks: text serve needs fastapi, which is not installed: pip install 'hypernetworks[serve]'\n"
+    )

@@ -1,0 +1,227 @@
+"""The engine: the texts that `text generate` makes, side by side; each turn is shared, cancelled ones leave, few may wait."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from hypernetworks.inspect import scales_of, weight_change
+from hypernetworks.serve.batch import Batch, Row
+from hypernetworks.serve.engine import Engine, FullError
+from hypernetworks.text.config import Symbols
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import NETWORKS
+from hypernetworks.training.errors import UsageError
+
+from .clients import Client, make_batch, running
+
+
+def generated(batch: Batch, prompt: str, **settings: Any) -> str:
+    return "".join(generate(batch.model, batch.symbols.alphabet, batch.symbols.unit, prompt, Sampling(**settings)))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_text_alone_is_that_of_text_generate(network: str) -> None:
+    batch = make_batch(network, layers=2)
+    for prompt, settings in (("ab", {"seed": 3, "length": 40}), ("", {"top_k": 3, "temperature": 1.5, "length": 1})):
+        with running(batch) as engine:
+            client = Client(prompt=prompt, **settings)
+            engine.submit(client.job)
+            assert client.wait().text == generated(batch, prompt, **settings)
+            assert client.reason == "length"
+
+
+def test_a_model_of_bytes_gives_whole_characters() -> None:
+    batch = make_batch(symbols=Symbols(tuple(sorted({chr(byte) for byte in "né…".encode()})), "byte"))
+    with running(batch) as engine:
+        client = Client(prompt="né", length=80, temperature=3.0)
+        engine.submit(client.job)
+        assert client.wait().text == generated(batch, "né", length=80, temperature=3.0)
+        assert len(client.text) < 80
+
+
+@pytest.mark.parametrize("network", ["lstm", "rhn", "hyper-lstm", "hyper-gru"])
+def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows come and go at different times; each is compared with the model on the row's own text, read at once."""
+    batch, seen = make_batch(network), {}
+
+    def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
+        draw(row, logits, change)
+        ids, all_logits = seen.setdefault(row, (list(batch.prompt(row.job.prompt).tolist()), []))
+        ids.append(row.drawn)
+        all_logits.append(logits.clone())
+
+    draw = Row.draw
+    monkeypatch.setattr(Row, "draw", keep)
+    for turn in range(30):
+        if turn % 3 == 0:
+            batch.admit(Client(prompt="abcde"[: 1 + turn % 5], length=2 + turn, seed=turn, temperature=2.0).job)
+        if batch.rows:
+            batch.step()
+        if turn == 20:
+            batch.rows[1].job.stream.cancelled = True
+            batch.drop_those_over()
+    assert len(seen) == 10
+    assert {len(logits) for _, logits in seen.values()} >= {2, 5, 8}
+    for row, (ids, logits) in seen.items():
+        with torch.no_grad():
+            whole, _ = batch.model(torch.tensor(ids[:-1]).unsqueeze(1))
+        first = len(batch.prompt(row.job.prompt)) - 1
+        torch.testing.assert_close(torch.stack(logits), whole[first:, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", ["hyper-lstm", "hyper-rnn", "hyper-rnn-full", "hyper-rhn"])
+def test_changes_are_those_between_the_weights_of_two_steps(network: str) -> None:
+    """As inspect has them from the states, of the text read again; the first character's step is that of a whole prompt."""
+    batch = make_batch(network, layers=2)
+    alone, other = Client(length=6, seed=1), Client(length=9, seed=2)
+    batch.admit(other.job)
+    batch.admit(alone.job)
+    while batch.rows:
+        batch.step()
+    pieces = alone.wait().pieces
+    assert pieces[0].change is None
+    states = []
+    with torch.no_grad():
+        for count in range(6):
+            ids = batch.prompt("ab" + alone.text[:count]).long()
+            states.append(batch.model(ids.unsqueeze(1))[1].hyper_h)
+    for old, new, piece in zip(states[:-1], states[1:], pieces[1:], strict=True):
+        layers = [
+            weight_change(cell, scales_of(cell, old[k, 0]), scales_of(cell, new[k, 0]))
+            for k, cell in enumerate(batch.model.network.cells)
+        ]
+        expected = torch.stack(layers).square().sum(0).sqrt()
+        torch.testing.assert_close(torch.tensor(piece.change), expected, rtol=1e-3, atol=1e-5)
+    assert len(batch.changes.gates) == len(pieces[1].change or ())
+
+
+def test_networks_of_fixed_weights_have_no_changes() -> None:
+    batch, client = make_batch("lstm"), Client(length=5)
+    with running(batch) as engine:
+        engine.submit(client.job)
+        assert {piece.change for piece in client.wait().pieces} == {None}
+    assert batch.changes.gates == ()
+
+
+def test_texts_share_steps() -> None:
+    """Text k of twenty comes in at turn k, one prompt a turn, and takes part in 29 steps: 48 in all, not 580."""
+    batch, shapes = make_batch(), []
+    batch.model.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
+    clients = [Client(prompt="abc", length=30, seed=seed) for seed in range(20)]
+    engine = Engine({"run": batch}, 20, 0)
+    for client in clients:
+        engine.submit(client.job)
+    engine.start()
+    texts = [client.wait().text for client in clients]
+    engine.stop()
+    engine.join()
+    assert all(len(text) == 30 for text in texts)
+    assert len(set(texts)) > 10
+    assert shapes.count((3, 1)) == 20
+    assert [rows for length, rows in shapes if length == 1] == [*range(1, 20), *[20] * 10, *range(19, 0, -1)]
+
+
+def test_two_runs_are_served_each_by_its_own_model() -> None:
+    batches = make_batch("lstm"), make_batch("hyper-gru")
+    clients = Client("run", length=30), Client("run2", length=30)
+    with running(*batches) as engine:
+        for client in clients:
+            engine.submit(client.job)
+        assert [client.wait().text for client in clients] == [generated(made, "ab", length=30) for made in batches]
+
+
+def test_a_cancelled_text_leaves_within_a_step() -> None:
+    batch = make_batch()
+    client, other = Client(length=10**6), Client(length=10**6)
+    with running(batch) as engine:
+        for each in (client, other):
+            engine.submit(each.job)
+            each.wait(lambda client: len(client.pieces) > 3)
+        assert engine.active == 2
+        client.job.stream.cancelled = True
+        before = len(other.look().pieces)
+        other.wait(lambda client: len(client.pieces) >= before + 2)
+        assert engine.active == 1
+
+
+def test_so_many_are_made_and_so_many_wait() -> None:
+    batch = make_batch()
+    made, waits, refused = [Client(length=10**6) for _ in range(2)], Client(length=5), Client()
+    with running(batch, rows=2, queue=1) as engine:
+        for client in made:
+            engine.submit(client.job)
+            client.wait(lambda client: bool(client.pieces))
+        engine.submit(waits.job)
+        with pytest.raises(FullError, match="2 texts are being made and 1 wait: try again soon"):
+            engine.submit(refused.job)
+        assert not waits.look().pieces
+        made[0].job.stream.cancelled = True
+        assert len(waits.wait().text) == 5
+
+
+def test_a_cancelled_text_that_waits_makes_room() -> None:
+    batch = make_batch()
+    made, waits, next_one = Client(length=10**6), Client(length=5), Client(length=5)
+    with running(batch, rows=1, queue=1) as engine:
+        engine.submit(made.job)
+        made.wait(lambda client: bool(client.pieces))
+        engine.submit(waits.job)
+        waits.job.stream.cancelled = True
+        engine.submit(next_one.job)
+        assert engine.waiting == 1
+
+
+def test_time_is_over_for_texts_made_and_waiting() -> None:
+    clients = [Client(length=10**8, deadline=time.monotonic() + 0.2) for _ in range(2)]
+    with running(make_batch(), rows=1) as engine:
+        for client in clients:
+            engine.submit(client.job)
+        assert [client.wait().reason for client in clients] == ["time-out", "time-out"]
+        assert clients[0].pieces
+        assert not clients[1].pieces
+        assert (engine.active, engine.waiting) == (0, 0)
+
+
+def test_to_stop_is_told_to_all() -> None:
+    clients = [Client(length=10**8) for _ in range(3)]
+    with running(make_batch(), rows=2) as engine:
+        for client in clients:
+            engine.submit(client.job)
+        clients[0].wait(lambda client: bool(client.pieces))
+        assert engine.alive
+        engine.stop()
+        assert [client.wait().reason for client in clients] == ["shutdown"] * 3
+        late = Client()
+        engine.submit(late.job)
+        assert late.wait().reason == "shutdown"
+        assert not engine.alive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("characters", [1, 5])
+def test_nobody_waits_for_a_model_that_fails(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a prompt is read, and while texts are made."""
+    batch, clients = make_batch(), [Client(length=10**8) for _ in range(3)]
+    forward, calls = batch.model.forward, iter(range(characters - 1))
+
+    def fail(*given: Any) -> Any:
+        if next(calls, None) is None:
+            raise RuntimeError("no room")
+        return forward(*given)
+
+    monkeypatch.setattr(batch.model, "forward", fail)
+    engine = Engine({"run": batch}, 2, 8)
+    for client in clients:
+        engine.submit(client.job)
+    engine.start()
+    assert [client.wait().reason for client in clients] == ["failed"] * 3
+    engine.join()
+    assert not engine.alive
+
+
+def test_unknown_characters_are_refused_at_once() -> None:
+    with running(make_batch()) as engine, pytest.raises(UsageError, match="'x' at 1"):
+        engine.submit(Client(prompt="axb").job)
