@@ -3,7 +3,7 @@
 python benchmarks/cost_model.py        prints the table of that page
 
     compute   t_c = 3 · F · (B/P) · T / (u · peak)                     F FLOPs a character forward; backward costs twice as many
-    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a numbers a unit
+    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a H numbers kept
     exchange  V   = 2 · (P − 1)/P · 4 N bytes                          sent and received by each, ring all-reduce in float32
               t_x = V/w + 2 (P − 1) · l                                bandwidth w, latency l a hop
     step      max(t_c, t_x) ≤ t ≤ t_c + t_x                            exchange all behind the backward pass, or none of it

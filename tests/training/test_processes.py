@@ -97,8 +97,9 @@ def test_two_processes_make_the_curve_of_one_on_text(folder: Path, tmp_path: Pat
     assert len(figures(folder / "text", "loss")) == 50
     assert weights(folder / "text").dtype == torch.float64
     assert_same_curve(folder / "text", tmp_path / "one", 1e-10)
-    read = [json.loads((run / "config.json").read_text()) for run in (folder / "text", tmp_path / "one")]
-    assert read[0] == read[1]
+    two_read, one_read = (Run.open(run).config for run in (folder / "text", tmp_path / "one"))
+    assert two_read["settings"] == one_read["settings"]
+    assert (two_read["machine"]["processes"], one_read["machine"]["processes"]) == (2, 1)
 
 
 def test_two_processes_make_the_curve_of_one_on_images(folder: Path, tmp_path: Path) -> None:

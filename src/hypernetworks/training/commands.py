@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import json_object, read_whole
 from hypernetworks.training.machine import other_surroundings
+from hypernetworks.training.processes import is_first
 from hypernetworks.training.run import CONFIG_LIMIT
 
 Preset = TypeVar("Preset")
@@ -51,5 +52,5 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def tell_other_surroundings(config: Mapping[str, Any], path: Path) -> None:
     """A line on standard error where versions or machine are not those of the run that is done again."""
-    if other := other_surroundings(config):
+    if (other := other_surroundings(config)) and is_first():
         print(f"{path}: done again with {other}: the last bits of its numbers may differ", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hypernetworks.recurrent.backend import backend
+from hypernetworks.training.processes import count
 
 __all__ = ["other_surroundings", "processor", "surroundings"]
 
@@ -26,6 +27,7 @@ def surroundings() -> dict[str, dict[str, Any]]:
             "processor": processor(),
             "vector width": torch.backends.cpu.get_cpu_capability(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+            "processes": count(),
             "threads": torch.get_num_threads(),
             "backend": backend(),
         },
