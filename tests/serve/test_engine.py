@@ -175,7 +175,8 @@ def test_a_cancelled_text_that_waits_makes_room() -> None:
 
 
 def test_time_is_over_for_texts_made_and_waiting() -> None:
-    clients = [Client(length=10**8, deadline=time.monotonic() + 0.2) for _ in range(2)]
+    deadline = time.monotonic() + 0.2  # of both, else the second begins when the first's is over
+    clients = [Client(length=10**8, deadline=deadline) for _ in range(2)]
     with running(make_batch(), rows=1) as engine:
         for client in clients:
             engine.submit(client.job)

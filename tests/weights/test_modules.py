@@ -2,9 +2,7 @@
 
 import copy
 import io
-import os
 import pickle
-import socket
 
 import pytest
 import torch
@@ -114,16 +112,10 @@ def test_export(kind, samples, train):
     close(program.module()(x, condition=c), expected, 1e-10)
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def train_share(rank, port, folder, kind):
+def train_share(rank, folder, kind):
     """One of two processes: its half of the batch, one step, and what came of it."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    # they meet at a file: another test might take a port that was free
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     net, x, both = made(kind)
     net.eval()  # BatchNorm would see half of the batch
@@ -137,7 +129,7 @@ def train_share(rank, port, folder, kind):
 
 @pytest.mark.parametrize("kind", ["full", "tiled"])
 def test_two_processes_average_the_gradients_of_the_whole_batch(kind, tmp_path):
-    torch.multiprocessing.spawn(train_share, (free_port(), str(tmp_path), kind), nprocs=2)
+    torch.multiprocessing.spawn(train_share, (str(tmp_path), kind), nprocs=2)
     torch.manual_seed(0)
     net, x, both = made(kind)
     net.eval()
