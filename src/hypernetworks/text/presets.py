@@ -46,6 +46,8 @@ PRESETS: Final = {
         schedule=Schedule(steps=240, learning_rate=1e-2, warmup=20, evaluate_every=60),
         batch_size=64,
         length=64,
+        # in so few steps the RHN has to meet the zero state more often: where it has not, validations that begin there blow up
+        reset_probability=0.05,
         validation_characters=8192,
     ),
     "tiny-shakespeare": TextConfig(
