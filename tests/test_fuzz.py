@@ -3,7 +3,6 @@
 A few hundred examples; with HYPERNETWORKS_LONG ten thousand (`make fuzz`).
 """
 
-import hashlib
 import io
 import os
 import shutil
@@ -28,26 +27,15 @@ from hypernetworks.training.metrics import read_metrics
 from hypernetworks.training.run import Run
 from hypernetworks.vision.formats import read_cifar, read_idx_images, read_idx_labels
 
+from .small_run import TEXT, sealed
+from .small_run import trained as trained  # a fixture
+
 IS_LONG = "HYPERNETWORKS_LONG" in os.environ
 SHARE = 40 if IS_LONG else 1
 pytestmark = pytest.mark.timeout(3600 if IS_LONG else 300)
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 FILES = ("config.json", "metrics.jsonl", "trainer.pt", "model.safetensors")
 Capture = pytest.CaptureFixture[str]
-TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
-SMALL = ("--network=lstm", "--hidden-size=4", "--embedding-size=3", "--steps=2", "--warmup=0", "--evaluate-every=1")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with toy.txt and a finished run."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "toy.txt").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HYPERNETWORKS_BACKEND", "reference")
-        given = ["--corpus", str(folder / "toy.txt"), "--out", str(folder / "run"), "--batch-size=2", "--length=8"]
-        assert cli.main(["text", "train", *SMALL, *given, "--device=cpu"]) == 0
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +126,7 @@ def test_a_loader_of_runs_reads_or_refuses_any_bytes(
     name: str, draw: st.DataObject, trained: Path, tmp_path: Path
 ) -> None:
     """The trainer's state with the sum that belongs to the changed bytes, so that they are read."""
-    data = (trained / "run" / name).read_bytes()
+    data = (trained / name).read_bytes()
     if name == "trainer.pt":
         path = as_file(tmp_path, sealed(draw.draw(changed(data[:-95]))))
         one_clear_line(lambda: load_trainer(path, ["step"]))
@@ -150,17 +138,12 @@ def test_a_loader_of_runs_reads_or_refuses_any_bytes(
         one_clear_line(lambda: read_run_config(Run.open(tmp_path).config, "run"))
 
 
-def sealed(data: bytes) -> bytes:
-    data += b"hypernetworks trainer 1 sha256 "
-    return data + hashlib.sha256(data).hexdigest().encode()
-
-
 @settings(patient, max_examples=25 * SHARE)
 @given(name=st.sampled_from(FILES), draw=st.data())
 def test_commands_meet_any_damage_of_a_run(name: str, draw: st.DataObject, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "damaged"
     shutil.rmtree(run, ignore_errors=True)
-    shutil.copytree(trained / "run", run)
+    shutil.copytree(trained, run)
     (run / name).write_bytes(draw.draw(changed((run / name).read_bytes())))
     command = draw.draw(
         st.sampled_from([["generate", str(run), "--length=2"], ["train", "--resume", "--out", str(run)]])
@@ -181,7 +164,7 @@ FLAGS = {"--temperature": NUMBERS, "--top-k": NUMBERS, "--top-p": NUMBERS, "--se
 def test_generate_answers_any_flags(draw: st.DataObject, trained: Path) -> None:
     chosen = draw.draw(st.sets(st.sampled_from(sorted(FLAGS))))
     words = [f"{flag}={draw.draw(FLAGS[flag])}" for flag in sorted(chosen)]
-    answered(["text", "generate", str(trained / "run"), "--length=2", *words])
+    answered(["text", "generate", str(trained), "--length=2", *words])
 
 
 KNOWN = [word for command in cli.COMMANDS for word in command.split()]

@@ -1,6 +1,5 @@
 """Run folders made by someone who means harm: nothing of them is run, nothing outside of them is written, no traceback."""
 
-import hashlib
 import io
 import os
 import pickle
@@ -16,9 +15,9 @@ import torch
 from hypernetworks import cli
 from hypernetworks.training.checkpoint import load_trainer
 
-TEXT = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
-SHORT = ("--hidden-size=4", "--network=lstm", "--steps=2", "--warmup=0", "--evaluate-every=1", "--device=cpu")
-SMALL = ("--embedding-size=3", "--batch-size=2", "--length=8")
+from .small_run import sealed
+from .small_run import trained as trained  # a fixture
+
 FILES = (
     "config.json",
     "metrics.jsonl",
@@ -29,17 +28,6 @@ FILES = (
     "run.lock",
 )
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "toy.txt").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HYPERNETWORKS_BACKEND", "reference")
-        given = ["--corpus", str(folder / "toy.txt"), "--out", str(folder / "run")]
-        assert cli.main(["text", "train", *SHORT, *SMALL, *given]) == 0
-    return folder / "run"
 
 
 @pytest.fixture
@@ -65,11 +53,6 @@ def saved(bomb: Bomb) -> bytes:
     buffer = io.BytesIO()
     torch.save(bomb, buffer)
     return buffer.getvalue()
-
-
-def sealed(data: bytes) -> bytes:
-    data += b"hypernetworks trainer 1 sha256 "
-    return data + hashlib.sha256(data).hexdigest().encode()
 
 
 def every_command(run: Path, capsys: Capture) -> list[int]:
