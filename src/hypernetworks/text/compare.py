@@ -1,9 +1,8 @@
 """Networks of equal size, trained on the same text for the same steps, beside each other: what each reaches, what it costs."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
@@ -13,7 +12,7 @@ from hypernetworks.text.config import TextConfig, read_run_config
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import Network, count_parameters, flops_per_character, match_parameters
 from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all
+from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
 from hypernetworks.training.curve import Curve, curve_of, draw
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import write_whole
@@ -63,14 +62,13 @@ def compare(
     Writes compare.json and, where matplotlib is installed, compare.svg; returns the rows in the order of `configs`.
     """
     experiment = Experiment(
-        seeded=lambda config, seed: replace(config, schedule=replace(config.schedule, seed=seed)),
         config_of=lambda run: read_run_config(run.config, str(run.folder))[0],
         train=lambda place, config: train(place, config, corpus, place.name),
         resume=lambda place: resume(place, corpus, place.name),
     )
     runs = train_all(folder, configs, seeds, experiment, go_on)
     rows = [row_of(configs[name], runs[name], len(corpus.alphabet)) for name in configs]
-    write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
+    write_rows(folder, rows)
     return rows
 
 

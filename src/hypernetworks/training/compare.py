@@ -1,18 +1,33 @@
 """Several variants of an experiment, each with several seeds, beside each other: a run for each, kept where it is finished."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from hypernetworks.training.curve import Curve
 from hypernetworks.training.errors import UsageError
+from hypernetworks.training.files import write_whole
 from hypernetworks.training.lock import only_writer
 from hypernetworks.training.run import Run
+from hypernetworks.training.schedule import Schedule
+
+
+class Scheduled(Protocol):
+    """The config of an experiment: a dataclass with a schedule, whose seed tells its runs apart."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def schedule(self) -> Schedule:
+        """How long, how fast, with which seed."""
+        ...
+
 
 Name = TypeVar("Name", bound=str)
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Scheduled)
 
 _TAKEN = "{}: already holds a run: give --resume to go on with it, or another --out"
 
@@ -21,8 +36,6 @@ _TAKEN = "{}: already holds a run: give --resume to go on with it, or another --
 class Experiment(Generic[Config]):
     """What a comparison needs of an experiment."""
 
-    seeded: Callable[[Config, int], Config]
-    """The config with this seed."""
     config_of: Callable[[Run], Config]
     """The config of a run that is there."""
     train: Callable[[Path, Config], Run]
@@ -46,7 +59,7 @@ def train_all(
     # One seed of all variants before the next, so that an early end still compares. All that can be refused is refused before
     # the first is trained.
     planned: list[tuple[Name, Path, Config]] = [
-        (name, folder / f"{name}-seed{seed}", experiment.seeded(config, seed))
+        (name, folder / f"{name}-seed{seed}", replace(config, schedule=replace(config.schedule, seed=seed)))
         for seed in seeds
         for name, config in configs.items()
     ]
@@ -74,6 +87,11 @@ def _check_place(folder: Path, config: Config, experiment: Experiment[Config], g
 
 def _holds_run(folder: Path) -> bool:
     return (folder / "config.json").exists()
+
+
+def write_rows(folder: Path, rows: Sequence[Any]) -> None:
+    """Write compare.json, the lines of the table, each a dataclass."""
+    write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
 
 
 def spread(values: Sequence[float], digits: int) -> str:

@@ -1,14 +1,13 @@
 """Plain and generated kernels, trained on the same images beside each other: what each reaches, what it costs."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 from rich.table import Table
 
-from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all
+from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
 from hypernetworks.training.config import find_device
 from hypernetworks.training.curve import Curve, curve_of, draw
 from hypernetworks.training.files import write_whole
@@ -44,14 +43,13 @@ def compare(
     With go_on, runs that are there are resumed (finished ones only read), so a comparison can be interrupted.
     """
     experiment = Experiment(
-        seeded=lambda config, seed: replace(config, schedule=replace(config.schedule, seed=seed)),
         config_of=lambda run: read_run_config(run.config, str(run.folder))[0],
         train=lambda place, config: train(place, config, data, place.name),
         resume=lambda place: resume(place, data, place.name),
     )
     runs = train_all(folder, configs, seeds, experiment, go_on)
     rows = [_row(configs[kernels], runs[kernels], data) for kernels in configs]
-    write_whole(folder / "compare.json", (json.dumps([asdict(row) for row in rows], indent=2) + "\n").encode())
+    write_rows(folder, rows)
     return rows
 
 

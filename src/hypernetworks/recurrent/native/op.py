@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .call import SUFFIX, Kernel
+from .pages import on_huge_pages
 from .plan import Plan
 
 Tensors = dict[str, Tensor | None]
@@ -106,6 +107,8 @@ class LayerOp(ABC):
         tensors, settings, (save,) = _split(given, len(self.inputs) + 1, 2 + len(self.settings), 1)
         inputs, sizes, fields = self._prepare(tensors, settings)
         results = self._results(inputs["x"], sizes, save)
+        for tensor in results.values():
+            on_huge_pages(tensor)
         self._run("forward", inputs["x"], fields | results | {"save": save})
         return tuple(results.values())
 

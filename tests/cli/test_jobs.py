@@ -1,0 +1,154 @@
+"""What works works from end to end: train, evaluate, generate, compare, report."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from hypernetworks import cli
+from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.training.checkpoint import load_trainer
+from hypernetworks.training.run import Run
+
+from .toy import SHORT, SIZES, TEXT, Capture, corpus, told
+
+
+def test_train_evaluate_generate_and_resume_in_one_go(place: Path, capsys: Capture) -> None:
+    run = place / "again"
+    assert cli.main(["text", "train", *corpus(place), *SIZES, *SHORT, "--seed", "3", "--out", str(run)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{place / 'toy.txt'}: train {len(TEXT) * 90 // 100:,}, ")
+    count = sum(tensor.numel() for tensor in Run.open(run).best_model()[0].values())
+    assert f"{len(set(TEXT))} symbols; hyper-lstm of {count:,} parameters" in shown.out
+    assert (run / "samples.txt").read_text() in shown.out
+    assert "hyper-lstm  4/4  loss" in shown.err
+    score = float(Run.open(run).best_model()[1]["score"])
+    assert f"best validation at step 4: {score:.4f} nats, {score / math.log(2):.4f} bits" in shown.out
+
+    assert cli.main(["text", "evaluate", str(run)]) == 0
+    predicted = len(TEXT) * 95 // 100 - len(TEXT) * 90 // 100 - 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{run} on {place / 'toy.txt'}, validation: {predicted} characters predicted, one stream",
+        f"{score:.4f} nats, {score / math.log(2):.4f} bits per character, perplexity {math.exp(score):.3f}",
+    ]
+    assert cli.main(["text", "evaluate", str(run), "--text", str(place / "toy.txt"), "--characters", "100"]) == 0
+    assert "whole text: 99 characters predicted" in capsys.readouterr().out
+
+    made = []
+    for seed in ("1", "1", "2"):
+        assert cli.main(["text", "generate", str(run), "--prompt", "7 is ", "--length", "40", "--seed", seed]) == 0
+        made.append(capsys.readouterr().out)
+    assert all(re.fullmatch(r"7 is (.|\n){40}\n", text) for text in made)
+    assert made[0] == made[1] != made[2]
+
+    before = (run / "metrics.jsonl").read_bytes()
+    assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert f"best validation at step 4: {score:.4f} nats" in capsys.readouterr().out
+    own = json.loads((run / "config.json").read_text())["settings"]
+    assert (own["schedule"]["seed"], own["model"]["hidden_size"], own["batch_size"]) == (3, 8, 2)
+
+
+def test_a_config_does_its_run_again_to_the_same_bits(
+    place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, again = place / "run", place / "again"
+    torch.manual_seed(7)  # another process begins otherwise
+    assert cli.main(["text", "train", "--config", str(run / "config.json"), "--out", str(again)]) == 0
+    assert "last bits" not in capsys.readouterr().err
+    assert (again / "config.json").read_bytes() == (run / "config.json").read_bytes()
+    one, other = (load_trainer(folder / "trainer.pt", []) for folder in (run, again))
+    for state in (one, other):
+        del state["run"]  # the metrics, which have times in them
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert (again / "samples.txt").read_bytes() == (run / "samples.txt").read_bytes()
+    scores = [[row.get("loss", row.get("validation_loss")) for row in Run.open(f).metrics()] for f in (run, again)]
+    assert scores[0] == scores[1]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    changed = ["--config", str(run / "config.json"), "--seed", "5", "--steps", "2"]
+    assert cli.main(["text", "train", *changed, "--device", "cpu", "--out", str(place / "other")]) == 0
+    differs = "config.json: done again with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
+    assert Run.open(place / "other").config["settings"]["schedule"]["seed"] == 5
+    config = json.loads((run / "config.json").read_text())
+    (place / "toy.txt").write_text(TEXT[1:])
+    moved = place / "moved.json"
+    config["settings"]["corpus"] = str(place / "toy.txt")
+    moved.write_text(json.dumps(config))
+    line = f"{moved}: the run read another text than {place / 'toy.txt'} is now"
+    assert line in told(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert cli.main(["text", "train", "--resume", "--out", str(place / "run")]) == 0
+    differs = "run: goes on with threads 2 (the run has 1): the last bits of its numbers may differ"
+    assert differs in capsys.readouterr().err
+
+
+def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, capsys: Capture) -> None:
+    given = ["text", "compare", *corpus(place), *SIZES[1:], *SHORT, "--networks", "lstm", "hyper-lstm"]
+    given += ["--parameters", "7065", "--out", str(place / "pair")]
+    assert cli.main(given) == 0
+    out = capsys.readouterr().out
+    rows = json.loads((place / "pair" / "compare.json").read_text())
+    assert [row["network"] for row in rows] == ["lstm", "hyper-lstm"]
+    for row in rows:
+        assert re.search(rf"{row['network']} .* {row['parameters']:,} .* {row['validation_bpc'][0]:.3f}", out)
+    assert out.count("[length 300, temperature 0.8") == 2
+    assert f"runs, their samples and compare.json: {place / 'pair'}" in out.replace("\n", "")
+    assert cli.main([*given, "--resume"]) == 0
+    assert json.loads((place / "pair" / "compare.json").read_text()) == rows
+
+
+def test_a_split_of_bytes_is_scored_as_it_is(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The split begins and ends within a character: as text, its bytes would be others."""
+    content = "1é2é3…".encode() * 100
+    parts = content[:702], content[702:802], content[802:]
+    assert parts[1][0] & 0xC0 == 0x80
+    (place / "bytes").write_bytes(content)
+    monkeypatch.setenv("HYPERNETWORKS_DATA", str(place))
+    text8 = NAMED_SETS["text8"]
+    file = type(text8.files[0])(("bytes",), limit=10_000)
+    named = type(text8)("bytes", (file,), lambda _: tuple(part.decode("latin-1") for part in parts), "byte")
+    monkeypatch.setitem(NAMED_SETS, "text8", named)
+    assert cli.main(["text", "train", "--corpus", "text8", *SIZES, *SHORT, "--out", str(place / "of-bytes")]) == 0
+    score = float(Run.open(place / "of-bytes").best_model()[1]["score"])
+    capsys.readouterr()
+    assert cli.main(["text", "evaluate", str(place / "of-bytes")]) == 0
+    assert f"99 bytes predicted, one stream\n{score:.4f} nats, " in capsys.readouterr().out
+    (place / "text.txt").write_text("1é2é3…" * 20)
+    assert cli.main(["text", "evaluate", str(place / "of-bytes"), "--text", str(place / "text.txt")]) == 0
+    assert f"{len('1é2é3…'.encode()) * 20 - 1} bytes predicted" in capsys.readouterr().out
+
+
+def test_a_run_on_a_users_own_text_works_from_any_folder_but_on_that_text_alone(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["text", "train", "--corpus", "own.txt", *SIZES, *SHORT, "--out", "run"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["text", "evaluate", "../run"]) == 0
+    assert cli.main(["text", "train", "--out", "../run", "--resume"]) == 0
+    (tmp_path / "own.txt").write_text(TEXT + "more")
+    capsys.readouterr()
+    for command in (["evaluate", "../run"], ["train", "--out", "../run", "--resume"]):
+        assert cli.main(["text", *command]) == 2
+        assert "the run read another text than" in capsys.readouterr().err
+
+
+def test_a_report_is_made_in_the_runs_folder_or_where_it_is_asked_for(place: Path, capsys: Capture) -> None:
+    (place / "mine.txt").write_text("7 is 49: so")
+    given = ["text", "report", str(place / "run"), "--length=9"]
+    for out, more in (("run/report.html", []), ("mine.html", [f"--text={place}/mine.txt", f"--out={place}/mine.html"])):
+        capsys.readouterr()
+        assert cli.main([*given, *more]) == 0
+        assert capsys.readouterr().out == f"report: {place / out}\n"
+        assert (place / out).read_text().endswith("</html>\n")
+    assert f"<h3>{place}/mine.txt</h3>" in (place / "mine.html").read_text()
