@@ -42,7 +42,6 @@ template <class T> struct Backward : Layer<T> {
     W_x = call.need_input ? space.take(packed<T>(pre_width(), I)) : nullptr;
     P = space.take(packed<T>(z_width(), K));
     D = space.take(12 * packed<T>(Z, H));
-    D_back = space.take(12 * packed<T>(H, Z));
     grads = space.take(most_rows(pieces) * width());
     dh = space.take(B * H);
     dc = space.take(B * H);
@@ -72,7 +71,7 @@ template <class T> struct Backward : Layer<T> {
 
   const std::vector<Piece> pieces;
   Space<T> space;
-  T *W_h, *hyper_W_h, *W_x, *P, *D, *D_back, *grads, *dh, *dc, *dhyper_h, *dhyper_c;
+  T *W_h, *hyper_W_h, *W_x, *P, *D, *grads, *dh, *dc, *dhyper_h, *dhyper_c;
   std::vector<BackwardRoom<T>> room;
   long stride = 0;  // from a thread's room to the next one's
 
@@ -96,7 +95,7 @@ template <class T> struct Backward : Layer<T> {
         T* step_grads = grads + (step.first - piece->first) * width();
         rows(team, own, step, step_grads);
         team.wait();
-        products(team, step, step_grads);
+        products(team, step, other_end_each(s), step_grads);
         team.wait();
       }
       if (call.need_input) inputs(team, *piece);
@@ -111,11 +110,8 @@ template <class T> struct Backward : Layer<T> {
     if (!hyper()) return;
     pack_rows(team, hyper_W_h, 4 * K, K, [&](long c) { return Layer<T>::hyper_W_h + c * K; });
     pack_rows(team, P, z_width(), K, [&](long c) { return Layer<T>::P + c * K; });
-    for (long a = 0; a < 12; a++) {
-      auto row = [&](long j) { return Layer<T>::D + (a * H + j) * Z; };
-      pack_columns(team, D + a * packed<T>(Z, H), Z, H, row, 0, Z);
-      pack_rows(team, D_back + a * packed<T>(H, Z), H, Z, row);
-    }
+    for (long a = 0; a < 12; a++)
+      pack_columns(team, D + a * packed<T>(Z, H), Z, H, [&](long j) { return Layer<T>::D + (a * H + j) * Z; }, 0, Z);
   }
 
   void begin(const Team& team, BackwardRoom<T>& own) const {
@@ -190,8 +186,7 @@ template <class T> struct Backward : Layer<T> {
     }
     // dz_a = D_aᵀ dd_a
     for (long a = 0; a < 12; a++)
-      product_to(count, pending + a * H, 12 * H, D_back + a * packed<T>(H, Z), H, Z, {0, panels<T>(Z)}, grads + from_z() + a * Z,
-                 width(), true);
+      product_turned(count, pending + a * H, 12 * H, D + a * packed<T>(Z, H), Z, H, grads + from_z() + a * Z, width());
     // dĥ_t = what came + Σ_a P_aᵀ dz_a
     std::copy_n(dhyper_h + first * K, count * K, own.dhyper_h);
     product_to(count, grads + from_z(), width(), P, z_width(), K, {0, panels<T>(K)}, own.dhyper_h, K, false);
@@ -225,8 +220,8 @@ template <class T> struct Backward : Layer<T> {
   }
 
   // dh_{t-1} = W_hᵀ (dpre ⊙ d_h) + Ŵ_hᵀ dhyper_pre,  dĥ_{t-1} = Ŵ_ĥᵀ dhyper_pre
-  void products(const Team& team, const Step& step, const T* grads) const {
-    product_to(step.rows, grads, width(), W_h, pre_width(), H, team.share(panels<T>(H)), dh, H, true);
+  void products(const Team& team, const Step& step, From from, const T* grads) const {
+    product_to(step.rows, grads, width(), W_h, pre_width(), H, team.share(panels<T>(H)), dh, H, true, from);
     if (hyper())
       product_to(step.rows, grads + 4 * H, width(), hyper_W_h, 4 * K, K, team.share(panels<T>(K)), dhyper_h, K, true);
   }

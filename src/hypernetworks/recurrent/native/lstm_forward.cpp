@@ -48,7 +48,7 @@ template <class T> struct Forward : Layer<T> {
         // Where this step's rows of pre and W_h h lie: kept for all steps, or for those of this piece, and of this step.
         T* step_pre = pre + (step.first - (call.save ? 0 : piece.first)) * pre_width();
         T* step_wh = wh + (call.save ? step.first : 0) * 4 * H;
-        products(team, step, step_pre, step_wh);
+        products(team, step, other_end_each(s), step_pre, step_wh);
         team.wait();
         rows(team, step, step_pre, step_wh);
         team.wait();
@@ -105,9 +105,9 @@ template <class T> struct Forward : Layer<T> {
   }
 
   // W_h h_{t-1}, and Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} on top of the hyper cell's products on x.
-  void products(const Team& team, const Step& step, T* pre, T* wh) const {
+  void products(const Team& team, const Step& step, From from, T* pre, T* wh) const {
     product_to(step.rows, state, state_width(), W_h, H, 4 * H, team.share(panels<T>(4 * H)), hyper() ? wh : pre,
-               hyper() ? 4 * H : pre_width(), hyper());
+               hyper() ? 4 * H : pre_width(), hyper(), from);
     if (hyper())
       product_to(step.rows, state, state_width(), hyper_W_h, H + K, 4 * K, team.share(panels<T>(4 * K)), pre + 4 * H, pre_width(),
                  false);

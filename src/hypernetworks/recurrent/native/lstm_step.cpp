@@ -45,26 +45,46 @@ template <class T> struct OneStep : Layer<T> {
     }
   }
 
+  // W_x x, W_h h and the hyper cell's pre, in this order or, where `turned`, in the other; which it is changes no bit.
   void products(const Team& team) const {
     const Range main = team.share(4 * H), of_hyper = team.share(4 * K);
-    dots(B, main, W_x, I, I, x, I, wx, 4 * H, true);
-    dots(B, main, W_h, H, H, in(call.h0), H, hyper() ? wh : wx, 4 * H, hyper());
-    if (!hyper()) {
-      if (b) add_bias(main, b, wx, 4 * H);
+    const bool turned = call.turned;
+    auto x_products = [&] {
+      some_at_a_time(main, turned, [&](Range own) { dots(B, own, W_x, I, I, x, I, wx, 4 * H, true); });
+    };
+    auto h_products = [&] {
+      some_at_a_time(main, turned, [&](Range own) { dots(B, own, W_h, H, H, in(call.h0), H, wh, 4 * H, true); });
+    };
+    auto hyper_products = [&] {
+      some_at_a_time(of_hyper, turned, [&](Range own) {
+        dots(B, own, this->hyper_W_x, I + H, I, x, I, hyper_pre, 4 * K, true);
+        dots(B, own, this->hyper_W_x + I, I + H, H, in(call.h0), H, hyper_pre, 4 * K, false);
+        dots(B, own, this->hyper_W_h, K, K, in(call.hyper_h0), K, hyper_pre, 4 * K, false);
+      });
+    };
+    if (turned) {
+      hyper_products();
+      h_products();
+      x_products();
+    } else {
+      x_products();
+      h_products();
+      hyper_products();
+    }
+    if (hyper()) {
+      add_bias(of_hyper, this->hyper_b, hyper_pre, 4 * K);
       return;
     }
-    const T *W = this->hyper_W_x, *on_hyper_h = this->hyper_W_h;
-    dots(B, of_hyper, W, I + H, I, x, I, hyper_pre, 4 * K, true);
-    dots(B, of_hyper, W + I, I + H, H, in(call.h0), H, hyper_pre, 4 * K, false);
-    dots(B, of_hyper, on_hyper_h, K, K, in(call.hyper_h0), K, hyper_pre, 4 * K, false);
-    add_bias(of_hyper, this->hyper_b, hyper_pre, 4 * K);
+    for (long r = 0; r < B; r++) add_row(main, wh + r * 4 * H, wx + r * 4 * H);
+    if (b) add_bias(main, b, wx, 4 * H);
+  }
+
+  static void add_row(Range own, const T* from, T* y) {
+    lanes<T>(own.end - own.begin, [&](long j, auto part) { add(y + own.begin + j, load(from + own.begin + j, part), part); });
   }
 
   void add_bias(Range own, const T* bias, T* y, long stride) const {
-    for (long r = 0; r < B; r++)
-      lanes<T>(own.end - own.begin, [&](long j, auto part) {
-        add(y + r * stride + own.begin + j, load(bias + own.begin + j, part), part);
-      });
+    for (long r = 0; r < B; r++) add_row(own, bias, y + r * stride);
   }
 
   void hyper_cell(const Team& team, const Room& own) const {

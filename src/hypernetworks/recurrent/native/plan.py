@@ -51,6 +51,7 @@ class Plan:
     def run(self, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The answer for x and the state, in fresh tensors."""
         call = type(self._call).from_buffer_copy(self._call)
+        self._call.turned ^= 1  # the next step begins with the weights that this one ends with: step.h
         kept = []
         for (name, shape), tensor in zip(self._given, given, strict=True):
             if tensor.shape != shape or tensor.dtype != self._dtype:

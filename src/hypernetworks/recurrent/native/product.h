@@ -17,22 +17,17 @@ namespace hn {
 constexpr long MR = HN_VECTOR_BYTES == 64 ? 12 : 6;  // rows of a tile
 constexpr long FEW = 3;                              // rows for which a tile has two panels
 constexpr long ROWS = 144;                           // rows that one pass over the panels serves: they stay in the second cache
-constexpr long PASS = 1024;                          // k of one pass over the panels, for the same reason
+constexpr long PASS = 1024;                          // k of one pass over the panels for so many rows, for the same reason
 constexpr long DEPTH = 512;                          // k of one pass of add_outer
 constexpr long BLOCK = 48;                           // rows of its packed block
 constexpr long UNROLL = 16;                          // k between two fetches
+constexpr int SUMS = 8;                              // so many at once keep the multipliers busy
 constexpr long LINE = 64;                            // bytes that are fetched at once
 static_assert(ROWS % MR == 0 && BLOCK % MR == 0);
 template <class T> constexpr long NR = 2 * LANES<T>; // columns of a panel
 
 template <class T> constexpr long panels(long n) { return (n + NR<T> - 1) / NR<T>; }
 template <class T> constexpr long packed(long k, long n) { return panels<T>(n) * NR<T> * k; }
-
-// How much of the vector v (0 or 1) of a panel lies within n columns, as a call f(part); nothing where none does.
-template <class T, class F> inline void within(long column, long n, F f) {
-  if (column + LANES<T> <= n) f(Whole{});
-  else if (column < n) f(Part{n - column});
-}
 
 // Panels of a matrix (k, n) given by its columns: column(c) points to k numbers. They become the rows first … first + k of
 // panels of depth `depth`; columns beyond n, and those for which column(c) is null, are zeros.
@@ -85,17 +80,17 @@ template <class T> struct Ahead {
 template <class T, int R, int P>
 [[gnu::noinline]] void tile(const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Ahead<T> ahead,
                             T* out) {
-  Vec<T> sums[R][2 * P];
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < 2 * P; v++) sums[r][v] = Vec<T>{};
-  auto next = [&] {
+  // A sum waits for the one before: with few of them each is made as several, of every `chains`-th number of k.
+  constexpr int chains = R * 2 * P >= SUMS ? 1 : SUMS / (R * 2 * P);
+  Vec<T> sums[chains][R][2 * P]{};
+  auto next = [&](int chain) {
     Vec<T> panel[2 * P];
     for (int v = 0; v < 2 * P; v++) panel[v] = load(b + (v / 2) * b_panel + (v % 2) * LANES<T>);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       T number = a[r * a_row];
 #pragma GCC unroll 8
-      for (int v = 0; v < 2 * P; v++) sums[r][v] += number * panel[v];
+      for (int v = 0; v < 2 * P; v++) sums[chain][r][v] += number * panel[v];
     }
     a += a_next;
     b += b_next;
@@ -104,11 +99,16 @@ template <class T, int R, int P>
   for (; i + UNROLL <= k; i += UNROLL) {
     ahead.fetch();
 #pragma GCC unroll 4
-    for (long u = 0; u < UNROLL; u++) next();
+    for (long u = 0; u < UNROLL; u += chains)
+#pragma GCC unroll 4
+      for (int chain = 0; chain < chains; chain++) next(chain);
   }
-  for (; i < k; i++) next();
+  for (; i < k; i++) next(0);
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < 2 * P; v++) store(out + (r * 2 * P + v) * LANES<T>, sums[r][v]);
+    for (int v = 0; v < 2 * P; v++) {
+      for (int chain = 1; chain < chains; chain++) sums[0][r][v] += sums[chain][r][v];
+      store(out + (r * 2 * P + v) * LANES<T>, sums[0][r][v]);
+    }
 }
 
 // The same for a number of rows that is known when it is run.
@@ -121,21 +121,27 @@ inline void tile_of(long rows, const T* a, long a_row, long a_next, const T* b, 
   run(std::make_integer_sequence<int, P == 1 ? MR : FEW>{});
 }
 
+// The order in which panels are read. What a step read last is in the cache when the next step begins: where the matrix is larger
+// than the cache, a step that begins at the other end finds it there, and one that begins at the same end finds nothing.
+enum class From { start, end };
+inline From other_end_each(long step) { return step % 2 ? From::end : From::start; }
+
 // a (m rows, `stride` apart) times the rows `depth` of the panels of `own`, each of k rows: done(row, panel, first vector, second
 // vector).
 template <class T, class Done>
-void product(long m, const T* a, long stride, const T* b, long k, Range depth, Range own, Done done) {
-  const long panel = k * NR<T>, length = depth.end - depth.begin;
+void product(long m, const T* a, long stride, const T* b, long k, Range depth, Range own, Done done, From from = From::start) {
+  const long panel = k * NR<T>, length = depth.end - depth.begin, count = own.end - own.begin;
   const T* rows_of = b + depth.begin * NR<T>;
   a += depth.begin;
   alignas(64) T sums[std::max(MR, 2 * FEW) * NR<T>];
   for (long first = 0; first < m; first += ROWS) {
     const long rows = std::min(ROWS, m - first), tiles = (rows + MR - 1) / MR;
-    long p = own.begin;
-    auto next = [&](long p) { return rows_of + (p < own.end ? p : own.begin) * panel; };
+    auto at = [&](long i) { return from == From::start ? own.begin + i : own.end - 1 - i; };
+    long i = 0;
     // With few rows the sums of one panel are too few to keep the multipliers busy: take two panels at once.
     if (rows <= FEW)
-      for (; p + 2 <= own.end; p += 2) {
+      for (; i + 2 <= count; i += 2) {
+        const long p = std::min(at(i), at(i + 1));
         tile_of<T, 2>(rows, a + first * stride, stride, 1, rows_of + p * panel, NR<T>, panel, length, {}, sums);
         for (long r = 0; r < rows; r++)
           for (long q = 0; q < 2; q++) {
@@ -143,11 +149,12 @@ void product(long m, const T* a, long stride, const T* b, long k, Range depth, R
             done(first + r, p + q, load(of), load(of + LANES<T>));
           }
       }
-    for (; p < own.end; p++)
+    for (; i < count; i++)
       for (long t = 0; t < tiles; t++) {
+        const long p = at(i), next = at(i + 1 < count ? i + 1 : 0);
         const long begin = rows * t / tiles, end = rows * (t + 1) / tiles;
         tile_of<T, 1>(end - begin, a + (first + begin) * stride, stride, 1, rows_of + p * panel, NR<T>, 0,
-                        length, Ahead<T>(next(p + 1), length, t, tiles), sums);
+                        length, Ahead<T>(rows_of + next * panel, length, t, tiles), sums);
         for (long r = begin; r < end; r++) {
           const T* of = sums + (r - begin) * NR<T>;
           done(first + r, p, load(of), load(of + LANES<T>));
@@ -164,12 +171,14 @@ void product(long m, const T* a, long stride, const T* b, long k, Range own, Don
 
 // The same, for a matrix of n columns: put(row, column, vector, part) for each vector that lies within.
 template <class T, class Put>
-void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, Put put) {
-  product(m, a, stride, b, k, depth, own, [&](long row, long p, Vec<T> u, Vec<T> v) {
+void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, Put put,
+                  From from = From::start) {
+  auto done = [&](long row, long p, Vec<T> u, Vec<T> v) {
     const long column = p * NR<T>;
     within<T>(column, n, [&](auto part) { put(row, column, u, part); });
     within<T>(column + LANES<T>, n, [&](auto part) { put(row, column + LANES<T>, v, part); });
-  });
+  };
+  product(m, a, stride, b, k, depth, own, done, from);
 }
 
 template <class T, class Put>
@@ -180,13 +189,47 @@ void product_into(long m, const T* a, long stride, const T* b, long k, long n, R
 // The columns `own` of c (m, n; rows `c_stride` apart) = or += a b.
 template <class T>
 [[gnu::noinline]] void product_to(long m, const T* a, long stride, const T* b, long k, long n, Range own, T* c, long c_stride,
-                                  bool anew) {
-  const long passes = std::max(1l, (k + PASS - 1) / PASS);
-  for (long i = 0; i < passes; i++, anew = false)
-    product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, [&](long row, long column, Vec<T> v, auto part) {
+                                  bool anew, From from = From::start) {
+  const long numbers = std::min(m, ROWS) * k, passes = std::max(1l, (numbers + ROWS * PASS - 1) / (ROWS * PASS));
+  for (long i = 0; i < passes; i++, anew = false) {
+    auto put = [&](long row, long column, Vec<T> v, auto part) {
       T* to = c + row * c_stride + column;
       store(to, anew ? v : load(to, part) + v, part);
-    });
+    };
+    product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, put, from);
+  }
+}
+
+// y (R rows, `y_stride` apart) = a Bᵀ in M columns, for rows a that are n wide and panels b of a matrix B (k, n).
+template <class T, int R, int M>
+[[gnu::noinline]] void turned_tile(const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
+  Vec<T> sums[R][M]{};
+  for (long column = 0; column < n; column += NR<T>, b += k * NR<T>)
+    for (long v = 0; v < 2; v++)
+      within<T>(column + v * LANES<T>, n, [&](auto part) {
+        Vec<T> numbers[R];
+        for (int r = 0; r < R; r++) numbers[r] = load(a + r * stride + column + v * LANES<T>, part);
+#pragma GCC unroll 8
+        for (int i = 0; i < M; i++) {
+          const Vec<T> row = load(b + i * NR<T> + v * LANES<T>);
+          for (int r = 0; r < R; r++) sums[r][i] += numbers[r] * row;
+        }
+      });
+  for (int r = 0; r < R; r++)
+    for (int i = 0; i < M; i++) y[r * y_stride + i] = sum<T>(sums[r][i]);
+}
+
+// The same for m rows and all k columns.
+template <class T>
+void product_turned(long m, const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
+  auto columns = [&]<int M>(std::integral_constant<int, M>, long i) {
+    long r = 0;
+    for (; r + 2 <= m; r += 2) turned_tile<T, 2, M>(a + r * stride, stride, b + i * NR<T>, k, n, y + r * y_stride + i, y_stride);
+    if (r < m) turned_tile<T, 1, M>(a + r * stride, stride, b + i * NR<T>, k, n, y + r * y_stride + i, y_stride);
+  };
+  long i = 0;
+  for (; i + SUMS <= k; i += SUMS) columns(std::integral_constant<int, SUMS>{}, i);
+  for (; i < k; i++) columns(std::integral_constant<int, 1>{}, i);
 }
 
 // What add_outer needs: panels, shared, and a block for each thread.

@@ -1,4 +1,7 @@
 // Products for one step of a few rows without packing: each number of the matrix is used once, so reading it is all there is.
+//
+// What one step read last is in the cache when the next begins. Where the weights are larger than the cache, a step that reads them
+// from their other end finds it there; one that begins where the last began finds nothing.
 #pragma once
 
 #include "team.h"
@@ -11,28 +14,36 @@ namespace hn {
 template <class T, int R>
 [[gnu::noinline]] void dots(Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y, long y_stride,
                             bool anew) {
-  constexpr int M = R == 1 ? 4 : R == 2 ? 3 : 2;  // rows of W at once: enough sums to keep the multipliers busy
-  long n = own.begin;
-  auto some = [&](auto count) {
-    constexpr int m = decltype(count)::value;
-    Vec<T> sums[m][R]{};
-    lanes<T>(k, [&](long j, auto part) {
-      Vec<T> numbers[R];
-      for (int r = 0; r < R; r++) numbers[r] = load(x + r * x_stride + j, part);
-      for (int i = 0; i < m; i++) {
-        const Vec<T> w = load(W + (n + i) * stride + j, part);
-        for (int r = 0; r < R; r++) sums[i][r] += w * numbers[r];
+  constexpr int M = R == 1 ? 4 : 2;  // rows of W at once: enough sums to keep the multipliers busy
+  for (long first = own.begin; first < own.end; first += LANES<T>) {
+    const long count = std::min(LANES<T>, own.end - first);
+    // a vector for each number of y, whose lanes are summed at the end
+    Vec<T> sums[R][LANES<T>]{};
+    auto some = [&]<int m>(std::integral_constant<int, m>, long n) {
+      const T* from = W + (first + n) * stride;
+      Vec<T> of[m][R]{};
+      lanes<T>(k, [&](long j, auto part) {
+        Vec<T> numbers[R];
+        for (int r = 0; r < R; r++) numbers[r] = load(x + r * x_stride + j, part);
+        for (int i = 0; i < m; i++) {
+          const Vec<T> w = load(from + i * stride + j, part);
+          for (int r = 0; r < R; r++) of[i][r] += w * numbers[r];
+        }
+      });
+      for (int i = 0; i < m; i++)
+        for (int r = 0; r < R; r++) sums[r][n + i] = of[i][r];
+    };
+    long n = 0;
+    for (; n + M <= count; n += M) some(std::integral_constant<int, M>{}, n);
+    for (; n < count; n++) some(std::integral_constant<int, 1>{}, n);
+    within<T>(first, own.end, [&](auto part) {
+      for (int r = 0; r < R; r++) {
+        T* to = y + r * y_stride + first;
+        const Vec<T> total = sum_each<T>(sums[r]);
+        store(to, anew ? total : total + load(to, part), part);
       }
     });
-    for (int i = 0; i < m; i++)
-      for (int r = 0; r < R; r++) {
-        T& to = y[r * y_stride + n + i];
-        to = sum<T>(sums[i][r]) + (anew ? T(0) : to);
-      }
-    n += m;
-  };
-  while (n + M <= own.end) some(std::integral_constant<int, M>{});
-  while (n < own.end) some(std::integral_constant<int, 1>{});
+  }
 }
 
 // The same for a number of rows that is known when it is run.
@@ -48,6 +59,17 @@ template <class T>
       case 3: dots<T, 3>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
       case 4: dots<T, 4>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
     }
+  }
+}
+
+constexpr long TURN = 64;  // rows of a matrix that are read in their order, whichever end is the first
+
+// f(rows) for all of `own`, some at a time, from the first or, where `turned`, from the last.
+template <class F> void some_at_a_time(Range own, bool turned, F f) {
+  const long count = (own.end - own.begin + TURN - 1) / TURN;
+  for (long i = 0; i < count; i++) {
+    const long begin = own.begin + (turned ? count - 1 - i : i) * TURN;
+    f(Range{begin, std::min(own.end, begin + TURN)});
   }
 }
 

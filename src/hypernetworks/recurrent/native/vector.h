@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__)
 #define HN_VECTOR_BYTES 64
@@ -60,9 +61,41 @@ template <class T, class F> inline void lanes(long n, F f) {
   if (j < n) f(j, Part{n - j});
 }
 
+// How much of a vector from `begin` on lies before `end`, as a call f(part); nothing where none does.
+template <class T, class F> inline void within(long begin, long end, F f) {
+  if (begin + LANES<T> <= end) f(Whole{});
+  else if (begin < end) f(Part{end - begin});
+}
+
+template <class T> struct Series;
+
+// The lanes of a and b in groups of `half`: of each two the first (`odd` 0) or the second (1), those of a and of b in turn.
+template <class T, int half, int odd, int... lane> inline Vec<T> groups(Vec<T> a, Vec<T> b, std::integer_sequence<int, lane...>) {
+  constexpr auto from = [](int l) {
+    return l / (2 * half) * (2 * half) + odd * half + l % half + l % (2 * half) / half * int(LANES<T>);
+  };
+#ifdef __clang__
+  return __builtin_shufflevector(a, b, from(lane)...);
+#else
+  typedef typename Series<T>::Int Ints __attribute__((vector_size(HN_VECTOR_BYTES)));
+  return __builtin_shuffle(a, b, Ints{from(lane)...});
+#endif
+}
+
+// Lane i is the sum over all lanes of v[i], for as many vectors as they have lanes: two are folded into one until one is left.
+template <class T, int half = LANES<T> / 2> inline Vec<T> sum_each(Vec<T>* v) {
+  if constexpr (half == 0) {
+    return v[0];
+  } else {
+    constexpr std::make_integer_sequence<int, LANES<T>> all{};
+    for (int i = 0; i < half; i++)
+      v[i] = groups<T, half, 0>(v[i], v[i + half], all) + groups<T, half, 1>(v[i], v[i + half], all);
+    return sum_each<T, half / 2>(v);
+  }
+}
+
 // exp(x) − 1 = 2^n (exp(r) − 1) + (2^n − 1) for x = n ln 2 + r, |r| ≤ ln 2 / 2, exp(r) − 1 by its series: exact to rounding
 // also near 0. `scale` is 2^n and `less` exp(r) − 1. x beyond the range of T is taken for the end of the range; NaN stays.
-template <class T> struct Series;
 template <> struct Series<float> {
   using Int = int32_t;
   static constexpr int terms = 8, mantissa = 23, bias = 127;
