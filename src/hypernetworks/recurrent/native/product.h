@@ -200,36 +200,30 @@ template <class T>
   }
 }
 
-// y (R rows, `y_stride` apart) = a Bᵀ in M columns, for rows a that are n wide and panels b of a matrix B (k, n).
-template <class T, int R, int M>
-[[gnu::noinline]] void turned_tile(const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
-  Vec<T> sums[R][M]{};
+// y = a Bᵀ in M columns (M ≤ LANES), for a row a that is n wide and panels b of a matrix B (k, n).
+template <class T, int M> [[gnu::noinline]] void turned_tile(const T* a, const T* b, long k, long n, T* y) {
+  Vec<T> sums[LANES<T>]{};
   for (long column = 0; column < n; column += NR<T>, b += k * NR<T>)
     for (long v = 0; v < 2; v++)
       within<T>(column + v * LANES<T>, n, [&](auto part) {
-        Vec<T> numbers[R];
-        for (int r = 0; r < R; r++) numbers[r] = load(a + r * stride + column + v * LANES<T>, part);
-#pragma GCC unroll 8
-        for (int i = 0; i < M; i++) {
-          const Vec<T> row = load(b + i * NR<T> + v * LANES<T>);
-          for (int r = 0; r < R; r++) sums[r][i] += numbers[r] * row;
-        }
+        const Vec<T> numbers = load(a + column + v * LANES<T>, part);
+#pragma GCC unroll 16
+        for (int i = 0; i < M; i++) sums[i] += numbers * load(b + i * NR<T> + v * LANES<T>);
       });
-  for (int r = 0; r < R; r++)
-    for (int i = 0; i < M; i++) y[r * y_stride + i] = sum<T>(sums[r][i]);
+  if constexpr (M == LANES<T>) store(y, sum_each<T>(sums));
+  else store(y, sum_each<T>(sums), Part{M});
 }
 
-// The same for m rows and all k columns.
+// The same for m rows, `stride` and `y_stride` apart, and all k columns.
 template <class T>
 void product_turned(long m, const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
-  auto columns = [&]<int M>(std::integral_constant<int, M>, long i) {
-    long r = 0;
-    for (; r + 2 <= m; r += 2) turned_tile<T, 2, M>(a + r * stride, stride, b + i * NR<T>, k, n, y + r * y_stride + i, y_stride);
-    if (r < m) turned_tile<T, 1, M>(a + r * stride, stride, b + i * NR<T>, k, n, y + r * y_stride + i, y_stride);
-  };
-  long i = 0;
-  for (; i + SUMS <= k; i += SUMS) columns(std::integral_constant<int, SUMS>{}, i);
-  for (; i < k; i++) columns(std::integral_constant<int, 1>{}, i);
+  constexpr int most = LANES<T>, some = std::min(4, most);
+  for (long r = 0; r < m; r++, a += stride, y += y_stride) {
+    long i = 0;
+    for (; i + most <= k; i += most) turned_tile<T, most>(a, b + i * NR<T>, k, n, y + i);
+    for (; i + some <= k; i += some) turned_tile<T, some>(a, b + i * NR<T>, k, n, y + i);
+    for (; i < k; i++) turned_tile<T, 1>(a, b + i * NR<T>, k, n, y + i);
+  }
 }
 
 // What add_outer needs: panels, shared, and a block for each thread.
