@@ -121,7 +121,6 @@ def test_a_loader_of_data_reads_or_refuses_any_bytes(name: str, draw: st.DataObj
 @pytest.mark.parametrize("name", FILES)
 @settings(patient, max_examples=15 * SHARE)
 @given(draw=st.data())
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_loader_of_runs_reads_or_refuses_any_bytes(
     name: str, draw: st.DataObject, trained: Path, tmp_path: Path
 ) -> None:

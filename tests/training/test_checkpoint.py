@@ -150,7 +150,6 @@ class TestTrainer:
                 load_trainer(path, [])
         assert not (tmp_path / "ran").exists()
 
-    @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
     def test_sealed_damage_is_one_clear_line(self, tmp_path: Path) -> None:
         path, draw = tmp_path / "trainer.pt", random.Random(0)
         data = archive(some_state())

@@ -13,6 +13,7 @@ import io
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def load_trainer(path: Path, keys: Collection[str]) -> dict[str, Any]:
     if hashlib.sha256(memoryview(data)[:-_SHA256_DIGITS]).hexdigest() != trailer[2].decode():
         raise UsageError(f"{path}: damaged (its SHA-256 is not the one it was written with): {advice}")
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about what a damaged archive names: the error tells enough
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise UsageError(f"{path}: not a readable trainer's state ({type(error).__name__}): {advice}") from error
     if not isinstance(state, dict):
