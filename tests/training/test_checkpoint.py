@@ -161,6 +161,12 @@ class TestTrainer:
             with one_clear_line():
                 assert isinstance(load_trainer(path, []), dict)
 
+    def test_what_torch_warns_of_is_not_shown(self, tmp_path: Path) -> None:
+        buffer = io.BytesIO()
+        torch.save({"step": 1}, buffer, pickle_protocol=3)  # "not the default pickle protocol": a warning fails a test
+        (tmp_path / "trainer.pt").write_bytes(sealed(buffer.getvalue()))
+        assert load_trainer(tmp_path / "trainer.pt", ["step"]) == {"step": 1}
+
     def test_missing_keys_another_format_and_no_dict(self, tmp_path: Path) -> None:
         path = tmp_path / "trainer.pt"
         save_trainer(path, {"step": 1})
