@@ -205,10 +205,11 @@ template <class T> struct Backward : Layer<T> {
   // dD_aᵀ += z_aᵀ dd_a over the rows that wait.
   void sum_pending(BackwardRoom<T>& own) const {
     alignas(64) T sums[MR * NR<T>];
+    const long tiles = (Z + MR - 1) / MR;
     for (long a = 0; a < 12; a++)
       for (long column = 0; column < H; column += NR<T>)
-        for (long first = 0; first < Z; first += MR) {
-          const long rows = std::min(MR, Z - first);
+        for (long t = 0; t < tiles; t++) {
+          const long first = Z * t / tiles, rows = Z * (t + 1) / tiles - first;
           tile_of<T, 1>(rows, own.pending_z + a * Z + first, 1, z_width(), own.pending + a * H + column, 12 * H, 0, own.waiting, {},
                         sums);
           for (long r = 0; r < rows; r++)

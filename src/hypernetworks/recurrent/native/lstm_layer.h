@@ -51,28 +51,60 @@ template <class T> struct Layer {
   const T* mask_row(long row) const { return mask ? mask + row * H : nullptr; }
 };
 
+// Rows for which the scales of one gate are made at once: 3·2 sums each, which the registers hold.
+constexpr int TOGETHER = HN_VECTOR_BYTES == 64 ? 4 : 2;
+
+// d_a = D_a z_a of one gate for R rows and one panel of columns: a of h, x, b, whose panels and z lie `next_D` and `next_z` apart.
+template <class T, int R>
+inline void scales_of(const T* D, long next_D, const T* z, long next_z, long stride, long Z, Vec<T> (&d)[3][R][2]) {
+  for (auto& of_a : d)
+    for (auto& of_row : of_a)
+      for (Vec<T>& v : of_row) v = Vec<T>{};
+  for (long i = 0; i < Z; i++)
+#pragma GCC unroll 3
+    for (int a = 0; a < 3; a++) {
+      const T* panel = D + a * next_D + i * NR<T>;
+      const Vec<T> first = load(panel), second = load(panel + LANES<T>);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        const T number = z[a * next_z + r * stride + i];
+        d[a][r][0] += number * first;
+        d[a][r][1] += number * second;
+      }
+    }
+}
+
 // pre = d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b with d_a = D_a z_a, for some rows; keep(block of d, row, column, d, part) sees each d_h
 // and d_x: blocks 0 to 3 and 4 to 7.
 template <class T, class Keep>
 void scaled_sum(const Layer<T>& layer, const T* D, long count, const T* z, const T* wx, const T* wh, T* pre, Keep keep) {
-  const long H = layer.H, Z = layer.Z;
-  for (long gate = 0; gate < 4; gate++) {
-    T* to = pre + gate * H;
-    auto scales = [&](long a, auto put) {
-      product_into(count, z + a * Z, layer.z_width(), D + a * packed<T>(Z, H), Z, H, {0, panels<T>(H)}, put);
-    };
-    scales(8 + gate, [&](long r, long j, Vec<T> d, auto part) {
-      store(to + r * 4 * H + j, d + load(layer.b + gate * H + j, part), part);
-    });
-    scales(4 + gate, [&](long r, long j, Vec<T> d, auto part) {
-      keep(4 + gate, r, j, d, part);
-      add(to + r * 4 * H + j, d * load(wx + r * layer.pre_width() + gate * H + j, part), part);
-    });
-    scales(gate, [&](long r, long j, Vec<T> d, auto part) {
-      keep(gate, r, j, d, part);
-      add(to + r * 4 * H + j, d * load(wh + r * 4 * H + gate * H + j, part), part);
-    });
-  }
+  const long H = layer.H, Z = layer.Z, next = packed<T>(Z, H);
+  auto rows = [&]<int R>(std::integral_constant<int, R>, long first, long gate, long p) {
+    Vec<T> d[3][R][2];
+    scales_of<T, R>(D + gate * next + p * Z * NR<T>, 4 * next, z + first * layer.z_width() + gate * Z, 4 * Z, layer.z_width(), Z, d);
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; v++) {
+      const long column = p * NR<T> + v * LANES<T>, at = gate * H + column;
+      within<T>(column, H, [&](auto part) {
+        const Vec<T> b = load(layer.b + at, part);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+          const long row = first + r;
+          const Vec<T> d_h = d[0][r][v], d_x = d[1][r][v], d_b = d[2][r][v];
+          const Vec<T> of_h = load(wh + row * 4 * H + at, part), of_x = load(wx + row * layer.pre_width() + at, part);
+          store(pre + row * 4 * H + at, d_h * of_h + d_x * of_x + d_b + b, part);
+          keep(gate, row, column, d_h, part);
+          keep(4 + gate, row, column, d_x, part);
+        }
+      });
+    }
+  };
+  for (long gate = 0; gate < 4; gate++)
+    for (long p = 0; p < panels<T>(H); p++) {
+      long first = 0;
+      for (; first + TOGETHER <= count; first += TOGETHER) rows(std::integral_constant<int, TOGETHER>{}, first, gate, p);
+      for (; first < count; first++) rows(std::integral_constant<int, 1>{}, first, gate, p);
+    }
 }
 
 }  // namespace hn
