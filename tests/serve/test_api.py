@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +125,17 @@ REFUSED: dict[str, tuple[dict[str, Any] | bytes, int, str]] = {
 }
 
 
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """As deep as Python goes by itself: hypothesis, in tests before, lets it go deeper."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
 @pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.usefixtures("usual_depth")
 def test_bad_input_is_one_sentence(address: str, what: str) -> None:
     given, status, sentence = REFUSED[what]
     content = given if isinstance(given, bytes) else json.dumps(given)
