@@ -3,10 +3,10 @@
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from rich.console import Console
@@ -23,9 +23,15 @@ from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
 from hypernetworks.text.train import check_same_text, corpus_of, load_run, resume, sample, train
-from hypernetworks.training.begin import goes_on
-from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
-from hypernetworks.training.config import differences, find_device
+from hypernetworks.training.commands import (
+    find_preset,
+    goes_on_with,
+    origin,
+    read_config,
+    scan,
+    tell_other_surroundings,
+)
+from hypernetworks.training.config import find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import read_whole, write_whole
 from hypernetworks.training.processes import first_before_others, tell, together
@@ -52,12 +58,8 @@ class Train:
     def defaults(cls, arguments: Sequence[str]) -> "Train":
         """What the flags change: the preset's settings, those of --config, or with --resume the run's own."""
         flags = scan(arguments)
-        refuse_two_origins(flags)
-        if flags.config:
-            return cls(settings=read_run_config(read_config(flags.config), str(flags.config))[0], config=flags.config)
-        if flags.resume:
-            return cls(settings=_settings_of(flags.out or cls.out))
-        return cls(settings=find_preset(PRESETS, flags.preset or cls.preset))
+        settings = origin(flags, _settings, cls.out, lambda: find_preset(PRESETS, flags.preset or cls.preset))
+        return cls(settings=settings, config=flags.config)
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
@@ -67,9 +69,7 @@ class Train:
             self._train(corpus, settled(self.settings, corpus))
 
     def _train(self, corpus: Corpus, settings: TextConfig) -> None:
-        resumed = goes_on(self.out, self.resume)
-        if resumed and (changed := differences(_settings_of(self.out), settings)):
-            raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
+        resumed = goes_on_with(self.out, self.resume, _settings, settings)
         if self.config is not None:
             _check_done_again(self.config, settings, corpus)
         label = self.settings.model.network
@@ -89,8 +89,8 @@ def _check_done_again(path: Path, settings: TextConfig, corpus: Corpus) -> None:
     tell_other_surroundings(config, path)
 
 
-def _settings_of(folder: Path) -> TextConfig:
-    return read_run_config(Run.open(folder).config, str(folder))[0]
+def _settings(config: Mapping[str, Any], place: str) -> TextConfig:
+    return read_run_config(config, place)[0]
 
 
 def _tell(run: Run) -> None:

@@ -2,17 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hypernetworks.training.begin import goes_on
+from hypernetworks.training.config import differences
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.files import json_object, read_whole
 from hypernetworks.training.machine import other_surroundings
 from hypernetworks.training.processes import is_first
-from hypernetworks.training.run import CONFIG_LIMIT
+from hypernetworks.training.run import CONFIG_LIMIT, Run
 
 Preset = TypeVar("Preset")
+Settings = TypeVar("Settings")
 
 
 def scan(arguments: Sequence[str]) -> argparse.Namespace:
@@ -36,13 +39,38 @@ def find_preset(presets: Mapping[str, Preset], name: str) -> Preset:
     return presets[name]
 
 
-def refuse_two_origins(flags: argparse.Namespace) -> None:
-    """UsageError where the settings should come from more than one of preset, config and run."""
+def origin(
+    flags: argparse.Namespace,
+    read: Callable[[Mapping[str, Any], str], Settings],
+    out: Path,
+    preset: Callable[[], Settings],
+) -> Settings:
+    """What the other flags change: the settings of --config, with --resume those of the run in --out, else the preset's.
+
+    read: makes settings of what a config.json says; `out` is where runs lie without --out.
+
+    Raises:
+        UsageError: the settings should come from more than one of preset, config and run; or from none that is there.
+    """
     given = [name for name in ("preset", "config", "resume") if getattr(flags, name)]
     if len(given) > 1:
         raise UsageError(
             f"the settings come from one of --preset, --config and --resume, got --{' and --'.join(given)}"
         )
+    if flags.config:
+        return read(read_config(flags.config), str(flags.config))
+    if flags.resume:
+        folder = flags.out or out
+        return read(Run.open(folder).config, str(folder))
+    return preset()
+
+
+def goes_on_with(run: Path, resume: bool, read: Callable[[Mapping[str, Any], str], Settings], given: Settings) -> bool:
+    """Whether to go on with a run, as `goes_on` has it; UsageError where the settings given are not the run's own."""
+    resumed = goes_on(run, resume)
+    if resumed and (changed := differences(read(Run.open(run).config, str(run)), given)):
+        raise UsageError(f"{run}: a run goes on with its own settings, but was given {changed}")
+    return resumed
 
 
 def read_config(path: Path) -> dict[str, Any]:

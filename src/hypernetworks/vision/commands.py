@@ -1,19 +1,24 @@
 """The commands of `hypernetworks vision`: what each is told, and what it does with the parts of this package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
-from hypernetworks.training.begin import goes_on
-from hypernetworks.training.commands import find_preset, read_config, refuse_two_origins, scan, tell_other_surroundings
-from hypernetworks.training.config import carried, differences, find_device
+from hypernetworks.training.commands import (
+    find_preset,
+    goes_on_with,
+    origin,
+    read_config,
+    scan,
+    tell_other_surroundings,
+)
+from hypernetworks.training.config import carried, find_device
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.processes import first_before_others, tell, together
-from hypernetworks.training.run import Run
 from hypernetworks.vision.compare import compare, plot, table
 from hypernetworks.vision.config import VisionConfig, read_run_config
 from hypernetworks.vision.data import ImageData, load_images
@@ -59,12 +64,10 @@ class Train:
     def defaults(cls, arguments: Sequence[str]) -> "Train":
         """What the flags change: the preset's settings for these kernels, those of --config, or with --resume the run's own."""
         flags = scan(arguments)
-        refuse_two_origins(flags)
-        if flags.config:
-            return cls(settings=read_run_config(read_config(flags.config), str(flags.config))[0], config=flags.config)
-        if flags.resume:
-            return cls(settings=_settings_of(flags.out or cls.out))
-        return cls(settings=_preset(flags.preset or cls.preset, flags.kernels or "plain"))
+        settings = origin(
+            flags, _settings, cls.out, lambda: _preset(flags.preset or cls.preset, flags.kernels or "plain")
+        )
+        return cls(settings=settings, config=flags.config)
 
     def __call__(self) -> None:
         """Train, or go on; tell what came of it."""
@@ -74,9 +77,7 @@ class Train:
             self._train(data)
 
     def _train(self, data: ImageData) -> None:
-        resumed = goes_on(self.out, self.resume)
-        if resumed and (changed := differences(_settings_of(self.out), self.settings)):
-            raise UsageError(f"{self.out}: a run goes on with its own settings, but was given {changed}")
+        resumed = goes_on_with(self.out, self.resume, _settings, self.settings)
         if self.config is not None:
             _check_done_again(self.config, self.settings, data)
         model = self.settings.model
@@ -99,8 +100,8 @@ def _check_done_again(path: Path, settings: VisionConfig, data: ImageData) -> No
     tell_other_surroundings(config, path)
 
 
-def _settings_of(folder: Path) -> VisionConfig:
-    return read_run_config(Run.open(folder).config, str(folder))[0]
+def _settings(config: Mapping[str, Any], place: str) -> VisionConfig:
+    return read_run_config(config, place)[0]
 
 
 @dataclass(frozen=True)
