@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,11 +80,12 @@ def test_each_command_of_ours_is_one_that_there_is(line, monkeypatch):
     words = shlex.split(line)
     command, rest = cli._find_command(words[words.index("hypernetworks") + 1 :])
     monkeypatch.setattr(cli._command_type(command), "__call__", called)
+    # whatever run or config.json it names is there
+    monkeypatch.setattr("hypernetworks.training.commands.read_config", lambda path: {})
+    monkeypatch.setattr("hypernetworks.training.commands.Run.open", lambda folder: SimpleNamespace(config={}))
     for experiment, config in (("text", TextConfig()), ("vision", VisionConfig())):
-        place = f"hypernetworks.{experiment}.commands"
-        monkeypatch.setattr(f"{place}._settings_of", lambda folder, config=config: config)
-        monkeypatch.setattr(f"{place}.read_config", lambda path: {})
-        monkeypatch.setattr(f"{place}.read_run_config", lambda read, path, config=config: (config,))
+        place = f"hypernetworks.{experiment}.commands.read_run_config"
+        monkeypatch.setattr(place, lambda read, place, config=config: (config,))
     with pytest.raises(Parsed):
         cli._parse(command, rest)()
 
