@@ -17,7 +17,7 @@ namespace hn {
 constexpr long MR = HN_VECTOR_BYTES == 64 ? 12 : 6;  // rows of a tile
 constexpr long FEW = 3;                              // rows for which a tile has two panels
 constexpr long ROWS = 144;                           // rows that one pass over the panels serves: they stay in the second cache
-constexpr long PASS = 1024;                          // k of one pass over the panels for so many rows, for the same reason
+constexpr long PASS = 1024;                          // k of one pass over the panels, for the same reason; shorter sums are more exact, too
 constexpr long DEPTH = 512;                          // k of one pass of add_outer
 constexpr long BLOCK = 48;                           // rows of its packed block
 constexpr long UNROLL = 16;                          // k between two fetches
@@ -190,7 +190,7 @@ void product_into(long m, const T* a, long stride, const T* b, long k, long n, R
 template <class T>
 [[gnu::noinline]] void product_to(long m, const T* a, long stride, const T* b, long k, long n, Range own, T* c, long c_stride,
                                   bool anew, From from = From::start) {
-  const long numbers = std::min(m, ROWS) * k, passes = std::max(1l, (numbers + ROWS * PASS - 1) / (ROWS * PASS));
+  const long passes = m <= FEW ? 1 : std::max(1l, (k + PASS - 1) / PASS);  // few rows stay in the cache however long they are
   for (long i = 0; i < passes; i++, anew = false) {
     auto put = [&](long row, long column, Vec<T> v, auto part) {
       T* to = c + row * c_stride + column;
