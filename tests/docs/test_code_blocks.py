@@ -12,7 +12,10 @@ from hypernetworks.serve.command import Serve
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.schema import request_type
 from hypernetworks.text import TextConfig
+from hypernetworks.text import commands as text_commands
+from hypernetworks.training import commands as training_commands
 from hypernetworks.vision import VisionConfig
+from hypernetworks.vision import commands as vision_commands
 
 from .pages import PAGES, ROOT, blocks, commands, name
 
@@ -81,11 +84,10 @@ def test_each_command_of_ours_is_one_that_there_is(line, monkeypatch):
     command, rest = cli._find_command(words[words.index("hypernetworks") + 1 :])
     monkeypatch.setattr(cli._command_type(command), "__call__", called)
     # whatever run or config.json it names is there
-    monkeypatch.setattr("hypernetworks.training.commands.read_config", lambda path: {})
-    monkeypatch.setattr("hypernetworks.training.commands.Run.open", lambda folder: SimpleNamespace(config={}))
-    for experiment, config in (("text", TextConfig()), ("vision", VisionConfig())):
-        place = f"hypernetworks.{experiment}.commands.read_run_config"
-        monkeypatch.setattr(place, lambda read, place, config=config: (config,))
+    monkeypatch.setattr(training_commands, "read_config", lambda path: {})
+    monkeypatch.setattr(training_commands.Run, "open", lambda folder: SimpleNamespace(config={}))
+    for place, config in ((text_commands, TextConfig()), (vision_commands, VisionConfig())):
+        monkeypatch.setattr(place, "read_run_config", lambda read, place, config=config: (config,))
     with pytest.raises(Parsed):
         cli._parse(command, rest)()
 
