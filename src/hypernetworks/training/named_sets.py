@@ -1,10 +1,11 @@
 """Data sets that are known by name: their files found, fetched and listed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from hypernetworks.training.archive import Archive
 from hypernetworks.training.data import DataFile, Obtained, locate, obtain
 from hypernetworks.training.errors import UsageError
 
@@ -17,6 +18,13 @@ class NamedSet:
 
     what: str
     files: tuple[DataFile, ...]
+    archive: Archive | None = field(default=None, kw_only=True)
+    """What the files are taken from where one that the set needs is missing; None: each comes by itself."""
+
+    def missing(self, data_dir: Path | None = None) -> list[DataFile]:
+        """The files that are nowhere, where the set needs one of them; else none."""
+        absent = [file for file in self.files if locate(file, data_dir) is None]
+        return [] if all(file.optional for file in absent) else absent
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ def obtain_all(named: NamedSet, data_dir: Path | None = None) -> list[Obtained]:
         UsageError: a file is wrong or has to be put in place by the user.
         FaultError: a file could not be read, fetched or written.
     """
+    if named.archive and (missing := named.missing(data_dir)):
+        named.archive.fetch(missing, data_dir)
     return [obtain(file, data_dir) for file in named.files if not file.optional or locate(file, data_dir) is not None]
 
 
@@ -55,15 +65,15 @@ def list_data(sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tup
     """A row for each named set; nothing is fetched and nothing is read."""
     rows = []
     for name, named in sets.items():
-        places = {file: locate(file, data_dir) for file in named.files}
-        found = [place for place in places.values() if place is not None]
-        missing = [file for file, place in places.items() if place is None and not file.optional]
+        found = [place for file in named.files if (place := locate(file, data_dir)) is not None]
+        missing = [file for file in named.missing(data_dir) if not file.optional]
+        origins = [named.archive.url] if named.archive else [file.origin for file in missing]
         size = "-"
         where = ", ".join(map(str, found))
         if not missing:
             size = f"{sum(place.stat().st_size for place in found) / 1e6:.1f} MB"
-        elif all(file.origin for file in missing):
-            where = "fetched on first use: " + ", ".join(str(file.origin) for file in missing)
+        elif all(origins):
+            where = "fetched on first use: " + ", ".join(map(str, origins))
         else:
             names = ", ".join(file.names[0] for file in missing)
             where = f"put {names} in the folder of --data-dir or $HYPERNETWORKS_DATA"

@@ -5,8 +5,7 @@ mnist     55,000 / 5,000 / 10,000        enlarged to 30×30, a random part of 28
 cifar10   45,000 / 5,000 / 10,000        padded to 36×36, a random part of 32×32, mirrored in one case of two
 
 The validation split is the end of the training files: a 12th of MNIST's, a 10th of CIFAR-10's, also where a user's copy is
-but a part of the set. What is fetched is checked by sha256; CIFAR-10, whose archive is not unpacked here, is put in place by
-the user.
+but a part of the set. What is fetched is checked by sha256: MNIST's files unpacked, CIFAR-10's archive as it comes.
 """
 
 import hashlib
@@ -18,6 +17,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from hypernetworks.training.archive import Archive
 from hypernetworks.training.data import DataFile, Obtained
 from hypernetworks.training.errors import UsageError
 from hypernetworks.training.named_sets import NamedSet, nearest, obtain_all
@@ -81,7 +81,7 @@ def load_images(name: str, data_dir: Path | None = None) -> ImageData:
     """The set of a name, found or fetched.
 
     Raises:
-        UsageError: there is no such set, or a file of it is wrong or has to be put in place by the user.
+        UsageError: there is no such set, or a file of it is wrong.
         FaultError: a file could not be read, fetched or written.
     """
     if name not in NAMED_SETS:
@@ -155,7 +155,7 @@ NAMED_SETS: Final[dict[str, ImageSet]] = {
         views=Views(mean=(0.1307,), std=(0.3081,), enlarge_to=30),
     ),
     "cifar10": ImageSet(
-        "60,000 photographs in 10 classes, 32×32: cifar-10-binary.tar.gz, unpacked",
+        "60,000 photographs in 10 classes, 32×32",
         (
             _cifar_file("data_batch_1"),
             *(_cifar_file(f"data_batch_{number}", optional=True) for number in range(2, 6)),
@@ -164,6 +164,11 @@ NAMED_SETS: Final[dict[str, ImageSet]] = {
         _read_cifar10,
         validation=10,
         views=Views(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616), pad=2, mirror=True),
+        archive=Archive(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            size=170_052_171,
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
     ),
 }
 """The sets by name. A set is added here, with its files and the function that reads them."""
