@@ -19,7 +19,7 @@ SEED = 0
 DEPTH = 5
 """Of the RHN and the HyperRHN, as hn.RHN has it by default."""
 GENERATED = 8
-"""How many steps, one after another, are compared before generation is timed."""
+"""How many steps, one after another, a run of generation takes; its time is told for one."""
 
 TOLERANCE = 1e-5
 """Between the paths of this package, in float32."""
@@ -81,7 +81,7 @@ class Contender(ABC):
 
     @abstractmethod
     def run(self, quantity: Quantity) -> Answer:
-        """Do once what is timed."""
+        """Do once what is timed: a forward pass, a training step, or GENERATED steps of generation."""
 
     def prepare(self, quantity: Quantity) -> None:  # noqa: B027  most need nothing
         """Do what a first run would do besides."""
@@ -91,10 +91,8 @@ class Contender(ABC):
         return {}
 
     def results(self, quantity: Quantity) -> Named:
-        """All that a run gives; of generation, the last of several steps from the zero state."""
+        """All that a run gives; of generation, the last of its steps from the zero state."""
         self.state = None
-        for _ in range(GENERATED - 1 if quantity == "generation" else 0):
-            self.run(quantity)
         return self.named(self.run(quantity))
 
 
@@ -122,12 +120,15 @@ class TorchContender(Contender):
         self._named_gradients = named_gradients
 
     def run(self, quantity: Quantity) -> Answer:
-        """One forward pass, training step or step of generation."""
+        """Output, state and, of a training step, gradients."""
         with torch.set_grad_enabled(quantity in ("training", "memory")), hn.use_backend(self._path):
-            state = self.state if quantity == "generation" else None
-            output, state = self._call(self._x, state)
             if quantity == "generation":
-                self.state = state
+                answer = Answer(state=self.state)
+                for _ in range(GENERATED):
+                    answer = Answer(*self._call(self._x, answer.state))
+                self.state = answer.state
+                return answer
+            output, state = self._call(self._x, None)
             if not torch.is_grad_enabled():
                 return Answer(output, state)
             inputs = [self._x, *self._parameters.values()]
@@ -167,9 +168,9 @@ def our_cell(problem: Problem, path: str) -> TorchContender:
     cell = problem.ours.cell(0)
     return TorchContender(
         f"{path} cell",
-        lambda x, state: cell(x[0], state),
+        cell,
         dict(cell.named_parameters()),
-        problem.x,
+        problem.x[0].detach(),
         problem.cotangent,
         path=path,
     )
@@ -187,8 +188,8 @@ def torch_lstm_cell(problem: Problem) -> TorchContender:
     cell = torch.nn.LSTMCell(problem.size.I, problem.size.H)
 
     def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        state = cell(x[0], state)
+        state = cell(x, state)
         return state[0], state
 
     parameters = dict(cell.named_parameters())
-    return TorchContender("nn.LSTMCell", call, parameters, problem.x, problem.cotangent, tolerance=None)
+    return TorchContender("nn.LSTMCell", call, parameters, problem.x[0].detach(), problem.cotangent, tolerance=None)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernetworks.bench.contender import Answer, Contender, Named, Problem, hn_names
+from hypernetworks.bench.contender import GENERATED, Answer, Contender, Named, Problem, hn_names
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent import HyperLSTM
 
@@ -112,13 +112,15 @@ class JaxScan(Contender):
         self._program(quantity)
 
     def run(self, quantity: Quantity) -> Answer:
-        """Run the program and wait for its answer."""
+        """Run the program and wait for its answer; of generation, for that of each step."""
         program, arguments = self._program(quantity)
-        if quantity == "generation" and self.state is not None:
-            arguments = (*arguments[:2], self.state)
-        answer = self._jax.block_until_ready(program(*arguments))
-        if quantity == "generation":
-            self.state = answer[1]
+        if quantity != "generation":
+            return Answer(*self._jax.block_until_ready(program(*arguments)))
+        weights, x, zeros = arguments
+        answer = (None, zeros if self.state is None else self.state)
+        for _ in range(GENERATED):
+            answer = self._jax.block_until_ready(program(weights, x, answer[1]))
+        self.state = answer[1]
         return Answer(*answer)
 
     def _program(self, quantity: Quantity) -> tuple[Any, tuple[Any, ...]]:

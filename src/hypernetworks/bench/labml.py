@@ -68,9 +68,14 @@ def labml_cell(problem: Problem) -> TorchContender:
     zeros = tuple(torch.zeros(problem.size.B, n) for n in problem.ours.cell(0).state_sizes)
 
     def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        state = cell(x[0], *(zeros if state is None else state))
+        state = cell(x, *(zeros if state is None else state))
         return state[0], state
 
     return TorchContender(
-        "labml_nn cell", call, dict(cell.named_parameters()), problem.x, problem.cotangent, tolerance=TOLERANCE
+        "labml_nn cell",
+        call,
+        dict(cell.named_parameters()),
+        problem.x[0].detach(),
+        problem.cotangent,
+        tolerance=TOLERANCE,
     )

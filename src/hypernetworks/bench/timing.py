@@ -13,13 +13,16 @@ SAMPLE = 0.05
 _SPIN = f"import os\nwhile os.getppid() == {{}}:\n    sum(range({10**5}))"
 
 
-def time_in_turn(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of one call of each run, `repeats` times; each round calls each of them. They have run before."""
+def time_in_turn(runs: Mapping[str, Callable[[], object]], repeats: int, steps: int = 1) -> dict[str, list[float]]:
+    """Seconds of each run, `repeats` times; each round calls each of them. They have run before.
+
+    steps: how many of what is told one call does.
+    """
     calls = {name: max(1, int(SAMPLE / max(_seconds(run, 1), 1e-9))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            times[name].append(_seconds(run, calls[name]))
+            times[name].append(_seconds(run, calls[name]) / steps)
     return times
 
 

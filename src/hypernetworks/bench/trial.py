@@ -5,7 +5,7 @@ from functools import cached_property, partial
 
 import torch
 
-from hypernetworks.bench.contender import Contender, Problem, make_problem
+from hypernetworks.bench.contender import GENERATED, Contender, Problem, make_problem
 from hypernetworks.bench.figures import Figure, Group
 from hypernetworks.bench.lineup import MAKERS, is_ours, lineup
 from hypernetworks.bench.memory import peak_memory
@@ -43,10 +43,11 @@ class Trial:
         else:
             verdicts = self._check(quantity)
             runs = {name: partial(self._made[name].run, quantity) for name in _passed(verdicts)}
-            values = time_in_turn(runs, self.repeats)
+            steps = GENERATED if quantity == "generation" else 1
+            values = time_in_turn(runs, self.repeats, steps)
             with occupied_core() if self.busy else nullcontext():
                 chosen = {name: run for name, run in runs.items() if is_ours(name) or name.startswith("nn.LSTM")}
-                busy = time_in_turn(chosen, self.repeats) if self.busy else {}
+                busy = time_in_turn(chosen, self.repeats, steps) if self.busy else {}
         return Group(
             [
                 Figure(

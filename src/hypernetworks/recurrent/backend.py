@@ -95,9 +95,9 @@ def _plain(tensor: Tensor) -> bool:
     return torch.compiler.is_compiling() or not (tensor.is_neg() or tensor._is_zerotensor())
 
 
-def outside_of_torch() -> bool:
-    """Whether a kernel may be called without torch's knowing: nothing traces what is done, and tensors have memory."""
-    watched = torch.compiler.is_compiling() or torch._C._is_tracing()
+def undisturbed() -> bool:
+    """Whether a kernel may be called without torch's knowing: nothing traces or transforms it, tensors have memory."""
+    watched = torch.compiler.is_compiling() or torch._C._is_tracing() or _transformed()
     return not watched and torch._C._len_torch_dispatch_stack() == 0  # pyright: ignore[reportAttributeAccessIssue]
 
 

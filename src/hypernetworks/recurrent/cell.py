@@ -14,10 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .backend import backend, compiled, native_serves, native_wanted, outside_of_torch
+from .backend import backend, compiled, native_serves, native_wanted, undisturbed
 from .checks import check_input, check_probability, check_sizes, check_state
-from .native.op import LayerOp
-from .native.plan import Plan
+from .native.op import LayerOp, Tensors
+from .native.plan import Reading, can_plan
 
 FEW_ROWS = 16
 """So many rows of a single step are computed without packing the weights first."""
@@ -28,16 +28,16 @@ def detach(state):
     return type(state)(*(tensor.detach() for tensor in state))
 
 
+Read = Callable[[nn.Module, str], Any]
+"""Reads an attribute of a module, as getattr does."""
+
+NativeParameters = tuple[Tensors, tuple[float, ...]]
+
+
 def gates_first(products: Tensor, gates: int) -> Tensor:
     """View products (N, G·H) as (G, N, H), so that one gate is one block."""
     rows, width = products.shape
     return products.view(rows, gates, width // gates).transpose(0, 1)
-
-
-def parameters(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor | None]:
-    """These attributes of a module, without the detour that nn.Module makes for each: it is a tenth of a step of one row."""
-    own = module._parameters
-    return {name: own[name] if name in own else getattr(module, name) for name in names}
 
 
 class RecurrentCell(nn.Module, ABC):
@@ -89,8 +89,11 @@ class RecurrentCell(nn.Module, ABC):
     ) -> Sequence[Tensor]:
         """One time step: from the projected input (each (G, B, ·)) and the state (each (B, ·)) to the new state."""
 
-    def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
-        """The operator's weights by their names there, and its settings; None where these are not what it serves."""
+    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+        """The operator's weights by their names there, and its settings; None where these are not what it serves.
+
+        All that they hang on is read by read(module, name).
+        """
         return None
 
     def stepper(self) -> Callable[..., Sequence[Tensor]]:
@@ -126,6 +129,11 @@ class RecurrentCell(nn.Module, ABC):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step: x (B, I) or (I,), state each (B, size) or (size,), zeros when left out -> h, new state."""
+        if state is not None and self.native is not None and _steps_alone(self):
+            # what fits a plan needs no other check
+            tensors = self.native.planned(self, (x, *self.state_tensors(state)))
+            if tensors is not None:
+                return tensors[0], self.named_state(tensors)
         weight = next(self.parameters())
         check_input(x, self.input_size, {2: "(batch, input_size)", 1: "(input_size,)"}, weight)
         if state is None:
@@ -184,39 +192,54 @@ def run_layer(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
+    if steps.time == 1 and 0 < steps.batch <= FEW_ROWS and cell.native is not None and _steps_alone(cell):
+        new = _one_step(cell.native, cell, (x, *state))
+        if new is not None:
+            return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
-    native = _native_call(cell, x, steps, state, mask)
-    if native is None or cell.native is None:
+    served = _served(cell, x, steps, state)
+    if served is None or cell.native is None:
         return run_steps(cell, x, steps, state, reverse, mask)
-    weights, settings, plan = native
-    if plan is not None:
-        output, *final = plan.run((x, *state))
-    else:
-        inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
-        output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
+    weights, settings = served
+    inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+    output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
     return output, final[: len(state)]
 
 
-def _native_call(
-    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], mask: Tensor | None
-) -> tuple[dict[str, Tensor | None], tuple[float, ...], Plan | None] | None:
-    """The weights and settings for the native path, and the plan if it is that of a single step; None for another path."""
+def _served(cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor]) -> NativeParameters | None:
+    """The weights and settings for the native path; None for another path."""
     if cell.native is None or not native_wanted() or steps.batch == 0:
         return None
-    one_step = steps.time == 1 and steps.batch <= FEW_ROWS and mask is None
-    one_step = one_step and not torch.is_grad_enabled() and outside_of_torch()
-    if steps.time == 1 and not one_step and backend() == "auto":
+    if steps.time == 1 and backend() == "auto":
         return None  # packing the weights for one product costs more than it saves
     served = cell.native_parameters()
-    if served is None:
+    return served if served is not None and native_serves((x, *state, *served[0].values())) else None
+
+
+def _steps_alone(cell: RecurrentCell) -> bool:
+    """Whether a single step of a cell may be a call that torch knows nothing of, without gradients or dropout."""
+    wanted = can_plan() and undisturbed() and not torch.is_grad_enabled() and native_wanted()
+    return wanted and not (cell.training and cell.recurrent_dropout)
+
+
+def _one_step(op: LayerOp, cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """One step by the plan of the steps before, or by a plan made now: from x (B, I) and the state to the new state.
+
+    None where the native path does not serve it.
+    """
+    new = op.planned(cell, given)
+    if new is not None or not native_serves(given):
+        return new
+    # in one piece, with the strides of a fresh tensor where a dimension of size 1 may have any
+    given = [tensor.contiguous().view(-1).view(tensor.shape) for tensor in given]
+    new = op.planned(cell, given)
+    if new is not None:
+        return new
+    reading = Reading()
+    served = cell.native_parameters(reading)
+    if served is None or not native_serves(served[0].values()):
         return None
-    plan = cell.native.plan(x, *served) if one_step else None
-    # weights that a plan was made for have been looked at
-    if not native_serves((x, *state) if plan is not None else (x, *state, *served[0].values())):
-        return None
-    if one_step and plan is None:
-        plan = cell.native.make_plan(x, state, *served)
-    return *served, plan
+    return op.make_plan(cell, given, *served, reading).run(given)
 
 
 class StepStates(NamedTuple):

@@ -100,14 +100,15 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         """Run all layers and directions, each by run_layer: the output (N, H·directions), and the state as it came in."""
         state = self._initial_state(state, rows)
         x, finals = rows.data, []
+        cells = list(self.cells)
+        initial = list(zip(*(tensor.unbind() for tensor in state), strict=True))
         for layer in range(self.num_layers):
             if layer > 0:
                 x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for direction in range(self.directions):
                 k = layer * self.directions + direction
-                initial = [tensor[k] for tensor in state]
-                output, final = run_layer(self.cell(k), x, rows.steps, initial, direction == 1)
+                output, final = run_layer(cast(Cell, cells[k]), x, rows.steps, initial[k], direction == 1)
                 outputs.append(output)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)

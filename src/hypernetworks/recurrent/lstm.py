@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .cell import PlainCell, detach, gates_first, parameters
+from .cell import NativeParameters, PlainCell, Read, detach, gates_first
 from .checks import check_floating
 from .init import forget_gate_, orthogonal_blocks_
 from .layer import RecurrentNetwork
 from .native.lstm import lstm as native_lstm
+from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 
@@ -138,17 +139,18 @@ class LSTMCell(PlainCell):
         cell_norm = None if self.cell_norm is None else self.cell_norm.weights()
         return LSTMWeights(self.weight_x, self.weight_h, self.bias, norm, cell_norm)
 
-    def native_parameters(self) -> tuple[dict[str, Tensor | None], tuple[float, ...]] | None:
+    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
-        weights = parameters(self, ("weight_x", "weight_h", "bias"))
-        norm, cell_norm = self.norm, self.cell_norm
+        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}
+        norm, cell_norm = read(self, "norm"), read(self, "cell_norm")
         if norm is None or cell_norm is None:
             return weights, (0.0,)
-        if norm.eps != cell_norm.eps:
+        eps = read(norm, "eps")
+        if eps != read(cell_norm, "eps"):
             return None
-        weights["gain"], weights["shift"] = parameters(norm, ("gain", "shift")).values()
-        weights["cell_gain"], weights["cell_shift"] = parameters(cell_norm, ("gain", "shift")).values()
-        return weights, (norm.eps,)
+        for name in ("gain", "shift"):
+            weights[name], weights[f"cell_{name}"] = read(norm, name), read(cell_norm, name)
+        return weights, (eps,)
 
     def project(self, x: Tensor, weights: LSTMWeights) -> tuple[Tensor]:
         """W_x x + b for all rows at once, (4, N, H)."""

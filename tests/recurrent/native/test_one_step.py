@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 import hypernetworks as hn
+from hypernetworks.recurrent.native import plan
 
 from ..families import tensors
 from .parity import TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
@@ -127,6 +128,84 @@ def test_another_epsilon():
     assert worst(same_as_reference(cell, x, None), before) > 1e-3
     cell.norm.eps = 0.1  # two of them: the reference serves
     same_as_reference(cell, x, None)
+
+
+def test_parts_replaced_and_taken_away(cell, x, state):
+    same_as_reference(cell, x, state)
+    for name, module in list(cell.named_modules())[1:]:
+        other = copy.deepcopy(module)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        cell.set_submodule(name, other)
+        same_as_reference(cell, x, state)
+    weights = cell.main if hasattr(cell, "main") else cell
+    if getattr(weights, "norm", None) is not None:
+        weights.norm = weights.cell_norm = None
+        same_as_reference(cell, x, state)  # a HyperLSTM with a norm in one cell alone is the reference's
+
+
+def test_weights_that_are_given_for_one_call(cell, x, state):
+    before = same_as_reference(cell, x, state)
+    others = {name: torch.randn_like(parameter) for name, parameter in cell.named_parameters()}
+    given = (x, state)
+    answers = []
+    for path in ("native", "reference"):
+        with torch.no_grad(), hn.use_backend(path):
+            h, new = torch.func.functional_call(cell, others, given)
+        answers.append([h, *tensors(new)])
+    assert worst(*answers) <= 1e-10
+    assert worst(same_as_reference(cell, x, state), before) == 0
+
+
+def test_a_pruned_weight(x):
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    state = (torch.randn(2, 9, dtype=torch.float64),) * 2
+    same_as_reference(cell, x, state)
+    prune.random_unstructured(cell, "weight_h", amount=0.5)
+    same_as_reference(cell, x, state)
+    with torch.no_grad():
+        cell.weight_h_orig.mul_(2)
+    same_as_reference(cell, x, state)
+    prune.remove(cell, "weight_h")
+    same_as_reference(cell, x, state)
+
+
+def test_what_does_not_fit_a_plan_is_checked():
+    cell = hn.HyperLSTMCell(5, 9, hyper_size=9, dtype=torch.float64)
+    x, state = torch.randn(2, 5, dtype=torch.float64), (torch.randn(2, 9, dtype=torch.float64),) * 4
+    same_as_reference(cell, x, state)
+    first, *rest = state
+    for message, other, bad in [
+        ("input should be a tensor, got list", x.tolist(), state),
+        (r"input should have shape .* with input_size 5, got \(2, 4\)", x[:, :4], state),
+        (r"state\.h should have shape \(2, 9\), got \(1, 9\)", x, (first[:1], *rest)),
+        (r"state\.h has dtype torch\.float32", x, (first.float(), *rest)),
+        (r"state should hold 4 tensors .*, got 5", x, (first, *state)),
+        (r"state\.h should be a tensor, got NoneType", x, (None, *rest)),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            step(cell, other, bad, "native")
+    same_as_reference(cell, x, state)
+
+
+def test_inputs_that_lie_in_other_ways(cell, x, state, spy):
+    same_as_reference(cell, x, state)
+    wide = torch.randn(2, 10, dtype=torch.float64)
+    for other in (wide[:, ::2], wide.t()[:5].t(), torch.randn(5, 2, dtype=torch.float64).t()):
+        same_as_reference(cell, other, state)
+    one = [tensor[:1] for tensor in ((state,) if isinstance(state, torch.Tensor) else state)]
+    one = one[0] if isinstance(state, torch.Tensor) else one
+    for stride in (5, 50, 7):  # of a dimension of size 1: it means nothing
+        same_as_reference(cell, wide.view(-1)[:5].as_strided((1, 5), (stride, 1)), one)
+    assert spy.steps == 7
+    assert spy.layers == 0
+
+
+def test_without_the_guards_of_torch_there_are_no_plans(cell, x, state, spy, monkeypatch):
+    monkeypatch.setattr(plan, "TensorGuards", None)
+    same_as_reference(cell, x, state)
+    assert (spy.steps, spy.layers) == (0, 1)
 
 
 def test_a_parametrized_weight(x):

@@ -8,7 +8,7 @@
 namespace hn {
 namespace {
 
-// The answer's h and c stand for the step's.
+// The answer is the state: h is the output.
 template <class T> struct OneStep : Layer<T> {
   using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::in, Layer<T>::out,
       Layer<T>::W_x, Layer<T>::W_h, Layer<T>::b, Layer<T>::x, Layer<T>::hyper, Layer<T>::z_width;
@@ -41,7 +41,6 @@ template <class T> struct OneStep : Layer<T> {
     for (long r = rows.begin; r < rows.end; r++) {
       lstm_row<T>(H, this->norm, wx + r * 4 * H, this->mask_row(r), in(call.c0) + r * H, out(call.c) + r * H,
                   out(call.h) + r * H, own.stats, own.gates);
-      std::copy_n(out(call.h) + r * H, H, this->output + r * H);
     }
   }
 

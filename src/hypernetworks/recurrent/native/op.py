@@ -11,14 +11,14 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch import Tensor, nn
 
 from .call import SUFFIX, Kernel
 from .pages import on_huge_pages
-from .plan import Plan
+from .plan import Plan, Reading
 
 Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
@@ -46,7 +46,7 @@ class LayerOp(ABC):
     def __init__(self) -> None:
         self.inputs = ("x", *self.states, *self.weights)
         self.kernel = Kernel(self.name, self.struct)
-        self._plans: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
         self._define()
 
     @abstractmethod
@@ -66,23 +66,30 @@ class LayerOp(ABC):
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
 
-    def plan(self, x: Tensor, weights: Tensors, settings: Sequence[float]) -> Plan | None:
-        """The plan for one step of a few rows like x, where one was made for these weights."""
-        place = weights["weight_x"]
-        plan = None if place is None else self._plans.get(place)
-        return plan if plan is not None and plan.fits(_rows(x, settings), weights) else None
+    def planned(self, cell: nn.Module, given: Sequence[Tensor]) -> list[Tensor] | None:
+        """One step by the plan of a cell: from x and the state to the new state; None where it has none that fits."""
+        plan = self._plans.get(cell)
+        return plan.run(given) if plan is not None and plan.fits(given) else None
 
-    def make_plan(self, x: Tensor, state: Sequence[Tensor], weights: Tensors, settings: Sequence[float]) -> Plan:
-        """A plan for steps of as many rows as x, without gradients or dropout: `plan.run((x, *state))` is the answer."""
-        given = {"x": x} | dict(zip(self.states, state, strict=False))
-        tensors = [(given | weights).get(name) for name in (*self.inputs, "mask")]
-        _, sizes, fields = self._prepare(tensors, (None, False, *settings))
+    def make_plan(
+        self,
+        cell: nn.Module,
+        given: Sequence[Tensor],
+        weights: Tensors,
+        settings: Sequence[float],
+        reading: Reading,
+    ) -> Plan:
+        """The plan of a cell for steps from such x and state, without gradients or dropout; it lives as long as the cell.
+
+        given: x and the state, each in one piece; weights and settings: what `reading` read from the cell.
+        """
+        named = dict(zip(("x", *self.states), given, strict=False))
+        tensors = [(named | weights).get(name) for name in (*self.inputs, "mask")]
+        _, _, fields = self._prepare(tensors, (None, False, *settings))
         fields["threads"] = torch.get_num_threads()
-        shapes = self.shapes(sizes)
-        answer = {name: shapes[name] for name in self.answer[: 1 + len(state)]}
-        step, key = f"{self.name}_step", _rows(x, settings)
-        plan = Plan(self.kernel, step, key, weights, fields, {name: shapes[name] for name in given}, answer)
-        self._plans[weights["weight_x"]] = plan
+        there = [tensor for tensor in weights.values() if tensor is not None]
+        plan = Plan(self.kernel, f"{self.name}_step", there, named, fields, self.answer[1 : len(given)], reading)
+        self._plans[cell] = plan
         return plan
 
     def _define(self) -> None:
@@ -214,11 +221,6 @@ def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: S
             raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
         if tensor.dtype != first.dtype or tensor.device.type != "cpu":
             raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
-
-
-def _rows(x: Tensor, settings: Sequence[float]) -> tuple[Any, ...]:
-    """What a plan hangs on besides the weights."""
-    return x.shape[0], torch.get_num_threads(), settings
 
 
 def _split(given: Sequence[Any], *counts: int) -> list[Sequence[Any]]:

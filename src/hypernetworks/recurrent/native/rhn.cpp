@@ -264,7 +264,6 @@ template <class T> struct OneStep : Highway<T> {
           const Vec<T> h = tanh<T>(y(j)), t = sigmoid<T>(y(H + j));
           const Vec<T> s = load(before + r * H + j, part), next = s + t * (this->keep(r, l, j, part) * h - s);
           store(after + r * H + j, next, part);
-          if (l == L - 1) store(out(call.output) + r * H + j, next, part);
         });
       before = after;
       if (l < L - 1) team.wait();
