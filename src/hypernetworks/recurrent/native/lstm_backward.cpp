@@ -47,7 +47,7 @@ template <class T> struct Backward : Layer<T> {
     dc = space.take(B * H);
     dhyper_h = space.take(B * K);
     dhyper_c = space.take(B * K);
-    T* shared = space.take(packed<T>(DEPTH, std::max({I, H, K})));
+    T* shared = space.take(std::max(packed<T>(DEPTH, I) + packed<T>(DEPTH, H), packed<T>(DEPTH, K)));
     const long before = space.used();
     for (int t = 0; t < threads; t++) {
       BackwardRoom<T> r;
@@ -159,8 +159,7 @@ template <class T> struct Backward : Layer<T> {
     lanes<T>(H, [&](long j, auto part) {
       store(own.dh + j, load(dh + r * H + j, part) + (came ? load(came + j, part) : Vec<T>{}), part);
     });
-    const T* c_before = r < step.continued ? in(call.saved_c) + (step.before + r) * H : in(call.c0) + r * H;
-    lstm_row_backward<T>(H, this->norm, pre, in(call.saved_stats) + row * STATS, this->mask_row(row), c_before,
+    lstm_row_backward<T>(H, this->norm, pre, in(call.saved_stats) + row * STATS, this->mask_row(row), this->c_before(step, r),
                          in(call.saved_c) + row * H, own.dh, dc + r * H, dpre, own.main, own.row);
   }
 
@@ -243,17 +242,23 @@ template <class T> struct Backward : Layer<T> {
         return r < step.continued ? all + (step.before + r) * n : initial + r * n;
       };
     };
-    add_outer(team, pre_width(), H, piece.rows, grads, width(), before(this->output, in(call.h0), H),
-              [&](long c) { return c < 4 * H ? out(call.grad_weight_h) + c * H : hyper_grad_row(c - 4 * H) + I; }, anew, own.outer);
-    const T* x = this->x + piece.first * I;
-    add_outer(team, pre_width(), I, piece.rows, grads + from_x(), width(), [&](long i) { return x + i * I; },
-              [&](long c) { return c < 4 * K ? hyper_grad_row(c) : out(call.grad_weight_x) + (c - 4 * K) * I; }, anew, own.outer);
-    if (!hyper()) return;
-    add_outer(team, 4 * K, K, piece.rows, grads + 4 * H, width(), before(in(call.saved_hyper_h), in(call.hyper_h0), K),
-              [&](long c) { return out(call.grad_hyper_weight_h) + c * K; }, anew, own.outer);
-    const T* hyper_h = in(call.saved_hyper_h) + piece.first * K;
-    add_outer(team, z_width(), K, piece.rows, grads + from_z(), width(), [&](long i) { return hyper_h + i * K; },
-              [&](long c) { return out(call.grad_P) + c * K; }, anew, own.outer);
+    const T *x = this->x + piece.first * I, *hyper_h = in(call.saved_hyper_h) + piece.first * K;
+    const Factor of_h{H, before(this->output, in(call.h0), H),
+                      [&](long c) { return c < 4 * H ? out(call.grad_weight_h) + c * H : hyper_grad_row(c - 4 * H) + I; }};
+    if (!hyper()) {
+      const Factor of_x{I, [&](long i) { return x + i * I; }, [&](long c) { return out(call.grad_weight_x) + c * I; }};
+      add_outer(team, 4 * H, piece.rows, grads, width(), anew, own.outer, of_h, of_x);
+      return;
+    }
+    const Factor of_x{I, [&](long i) { return x + i * I; },
+                      [&](long c) { return c < 4 * K ? hyper_grad_row(c) : out(call.grad_weight_x) + (c - 4 * K) * I; }};
+    const Factor of_hyper_h{K, before(in(call.saved_hyper_h), in(call.hyper_h0), K),
+                            [&](long c) { return out(call.grad_hyper_weight_h) + c * K; }};
+    const Factor of_z{K, [&](long i) { return hyper_h + i * K; }, [&](long c) { return out(call.grad_P) + c * K; }};
+    add_outer(team, pre_width(), piece.rows, grads, width(), anew, own.outer, of_h);
+    add_outer(team, pre_width(), piece.rows, grads + from_x(), width(), anew, own.outer, of_x);
+    add_outer(team, 4 * K, piece.rows, grads + 4 * H, width(), anew, own.outer, of_hyper_h);
+    add_outer(team, z_width(), piece.rows, grads + from_z(), width(), anew, own.outer, of_z);
   }
 
   T* hyper_grad_row(long c) const { return out(call.grad_hyper_weight_x) + c * (I + H); }

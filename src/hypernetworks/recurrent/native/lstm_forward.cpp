@@ -69,7 +69,8 @@ template <class T> struct Forward : Layer<T> {
   }
 
   // The bias of the products on x: [b] or [0; b̂], since HyperLSTM's own b waits for the scales. And the state that the steps
-  // change: [h; ĥ] for the products, c and ĉ where the answer wants them.
+  // change: [h; ĥ] for the products, c and ĉ where the answer wants them; a c that is kept for each step is not copied there
+  // before the end.
   void begin(const Team& team) const {
     if (team.index == 0) {
       std::fill_n(bias, pre_width(), T(0));
@@ -79,7 +80,7 @@ template <class T> struct Forward : Layer<T> {
     const Range own = team.share(B);
     for (long r = own.begin; r < own.end; r++) {
       std::copy_n(in(call.h0) + r * H, H, state + r * state_width());
-      std::copy_n(in(call.c0) + r * H, H, out(call.c) + r * H);
+      if (!call.save) std::copy_n(in(call.c0) + r * H, H, out(call.c) + r * H);
       if (!hyper()) continue;
       std::copy_n(in(call.hyper_h0) + r * K, K, state + r * state_width() + H);
       std::copy_n(in(call.hyper_c0) + r * K, K, out(call.hyper_c) + r * K);
@@ -90,6 +91,7 @@ template <class T> struct Forward : Layer<T> {
     const Range own = team.share(B);
     for (long r = own.begin; r < own.end; r++) {
       std::copy_n(state + r * state_width(), H, out(call.h) + r * H);
+      if (call.save) std::copy_n(out(call.saved_c) + time.last_row(r) * H, H, out(call.c) + r * H);
       if (hyper()) std::copy_n(state + r * state_width() + H, K, out(call.hyper_h) + r * K);
     }
   }
@@ -98,10 +100,8 @@ template <class T> struct Forward : Layer<T> {
   void inputs(const Team& team, const Piece& piece) const {
     const long width = pre_width();
     T* to = pre + (call.save ? piece.first : 0) * width;
-    product_into(piece.rows, this->x + piece.first * I, I, W_x, I, width, team.share(panels<T>(width)),
-                 [&](long row, long column, Vec<T> v, auto part) {
-                   store(to + row * width + column, v + load(bias + column, part), part);
-                 });
+    product_into(piece.rows, this->x + piece.first * I, I, W_x, I, width, {0, I}, team.share(panels<T>(width)), to, width,
+                 [&](T* to, long column, Vec<T> v, auto part) { store(to, v + load(bias + column, part), part); });
   }
 
   // W_h h_{t-1}, and Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} on top of the hyper cell's products on x.
@@ -150,11 +150,11 @@ template <class T> struct Forward : Layer<T> {
 
   void main_row(const ForwardRoom<T>& room, const Step& step, long r, const T* pre) const {
     const long row = step.first + r;
-    T *h = state + r * state_width(), *c = out(call.c) + r * H;
+    T *h = state + r * state_width(), *c = call.save ? out(call.saved_c) + row * H : out(call.c) + r * H;
     T* stats = call.save ? out(call.saved_stats) + row * STATS : room.stats;
-    lstm_row<T>(H, this->norm, pre, this->mask_row(row), c, c, h, stats, room.gates);
+    const T* c_before = call.save ? this->c_before(step, r) : c;
+    lstm_row<T>(H, this->norm, pre, this->mask_row(row), c_before, c, h, stats, room.gates);
     std::copy_n(h, H, this->output + row * H);
-    if (call.save) std::copy_n(c, H, out(call.saved_c) + row * H);
   }
 };
 

@@ -49,6 +49,10 @@ template <class T> struct Layer {
   const T* recurrent_row(long c) const { return c < 4 * H ? W_h + c * H : hyper_W_h_on_h(c - 4 * H); }
   const T* hyper_W_h_on_h(long c) const { return hyper_W_x + c * (I + H) + I; }
   const T* mask_row(long row) const { return mask ? mask + row * H : nullptr; }
+  // c_{t-1} of row r of a step, of those that are kept.
+  const T* c_before(const Step& step, long r) const {
+    return r < step.continued ? in(call.saved_c) + (step.before + r) * H : in(call.c0) + r * H;
+  }
 };
 
 // Rows for which the scales of one gate are made at once: 3·2 sums each, which the registers hold.

@@ -126,10 +126,14 @@ inline void tile_of(long rows, const T* a, long a_row, long a_next, const T* b, 
 enum class From { start, end };
 inline From other_end_each(long step) { return step % 2 ? From::end : From::start; }
 
+// What `done` of a product touches, to be fetched while the tile before it is made: nothing.
+struct Nothing { void operator()(long, long) const {} };
+
 // a (m rows, `stride` apart) times the rows `depth` of the panels of `own`, each of k rows: done(row, panel, first vector, second
-// vector).
-template <class T, class Done>
-void product(long m, const T* a, long stride, const T* b, long k, Range depth, Range own, Done done, From from = From::start) {
+// vector), and before the tile that they come from fetch(row, panel).
+template <class T, class Done, class Fetch = Nothing>
+void product(long m, const T* a, long stride, const T* b, long k, Range depth, Range own, Done done, From from = From::start,
+             Fetch fetch = {}) {
   const long panel = k * NR<T>, length = depth.end - depth.begin, count = own.end - own.begin;
   const T* rows_of = b + depth.begin * NR<T>;
   a += depth.begin;
@@ -153,6 +157,7 @@ void product(long m, const T* a, long stride, const T* b, long k, Range depth, R
       for (long t = 0; t < tiles; t++) {
         const long p = at(i), next = at(i + 1 < count ? i + 1 : 0);
         const long begin = rows * t / tiles, end = rows * (t + 1) / tiles;
+        for (long r = begin; r < end; r++) fetch(first + r, p);
         tile_of<T, 1>(end - begin, a + (first + begin) * stride, stride, 1, rows_of + p * panel, NR<T>, 0,
                         length, Ahead<T>(rows_of + next * panel, length, t, tiles), sums);
         for (long r = begin; r < end; r++) {
@@ -169,21 +174,23 @@ void product(long m, const T* a, long stride, const T* b, long k, Range own, Don
   product(m, a, stride, b, k, {0, k}, own, done);
 }
 
-// The same, for a matrix of n columns: put(row, column, vector, part) for each vector that lies within.
+// The same, into a matrix c of n columns, its rows `c_stride` apart: put(place in c, column, vector, part) for each vector that lies
+// within.
 template <class T, class Put>
-void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, Put put,
+void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, T* c, long c_stride, Put put,
                   From from = From::start) {
   auto done = [&](long row, long p, Vec<T> u, Vec<T> v) {
     const long column = p * NR<T>;
-    within<T>(column, n, [&](auto part) { put(row, column, u, part); });
-    within<T>(column + LANES<T>, n, [&](auto part) { put(row, column + LANES<T>, v, part); });
+    T* to = c + row * c_stride + column;
+    within<T>(column, n, [&](auto part) { put(to, column, u, part); });
+    within<T>(column + LANES<T>, n, [&](auto part) { put(to + LANES<T>, column + LANES<T>, v, part); });
   };
-  product(m, a, stride, b, k, depth, own, done, from);
-}
-
-template <class T, class Put>
-void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range own, Put put) {
-  product_into(m, a, stride, b, k, n, {0, k}, own, put);
+  auto fetch = [&](long row, long p) {
+    const T* to = c + row * c_stride + p * NR<T>;
+    __builtin_prefetch(to, 1);
+    __builtin_prefetch(to + LANES<T>, 1);
+  };
+  product(m, a, stride, b, k, depth, own, done, from, fetch);
 }
 
 // The columns `own` of c (m, n; rows `c_stride` apart) = or += a b.
@@ -192,11 +199,8 @@ template <class T>
                                   bool anew, From from = From::start) {
   const long passes = m <= FEW ? 1 : std::max(1l, (k + PASS - 1) / PASS);  // few rows stay in the cache however long they are
   for (long i = 0; i < passes; i++, anew = false) {
-    auto put = [&](long row, long column, Vec<T> v, auto part) {
-      T* to = c + row * c_stride + column;
-      store(to, anew ? v : load(to, part) + v, part);
-    };
-    product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, put, from);
+    auto put = [&](T* to, long, Vec<T> v, auto part) { store(to, anew ? v : load(to, part) + v, part); };
+    product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, c, c_stride, put, from);
   }
 }
 
@@ -230,17 +234,31 @@ void product_turned(long m, const T* a, long stride, const T* b, long k, long n,
 template <class T> struct OuterSpace { T *panels, *block; };
 template <class T> constexpr long outer_block = BLOCK * DEPTH;
 
-// out (m, n) = or += aᵀ b: the gradient of a weight from k rows of a (m wide, `stride` apart) and of b (row(i), n wide), out
-// given by its rows. All threads come in together, each writes its own rows of `out`.
-template <class T, class Row, class Out>
-void add_outer(const Team& team, long m, long n, long k, const T* a, long stride, Row row, Out out, bool begin_anew,
-               OuterSpace<T> space) {
+// A matrix b (n wide), given by its rows, and where its product goes, given by its rows.
+template <class Row, class Out> struct Factor {
+  long n;
+  Row row;
+  Out out;
+};
+
+// out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
+// all of them. All threads come in together, each writes its own rows of each out.
+template <class T, class... Factors>
+void add_outer(const Team& team, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> space,
+               const Factors&... factors) {
   const Range own = team.share((m + MR - 1) / MR);
   alignas(64) T sums[MR * NR<T>];
+  // f(factor, its panels)
+  auto each = [&](long depth, auto f) {
+    T* of_factor = space.panels;
+    ((f(factors, of_factor), of_factor += packed<T>(depth, factors.n)), ...);
+  };
   for (long first = 0; first < k; first += DEPTH) {
     const long depth = std::min(DEPTH, k - first);
     team.wait();
-    pack_rows(team, space.panels, depth, n, [&](long i) { return row(first + i); });
+    each(depth, [&](const auto& factor, T* of_factor) {
+      pack_rows(team, of_factor, depth, factor.n, [&](long i) { return factor.row(first + i); });
+    });
     team.wait();
     const bool anew = begin_anew && first == 0;
     for (long t0 = own.begin; t0 < own.end; t0 += BLOCK / MR) {
@@ -250,25 +268,27 @@ void add_outer(const Team& team, long m, long n, long k, const T* a, long stride
         T* to = space.block + (t - t0) * depth * MR;
         const long rows = std::min(MR, m - t * MR);
         if (rows == MR)
-          for (long i = 0; i < depth; i++) std::copy_n(from + i * stride, MR, to + i * MR);
+          for (long i = 0; i < depth; i++) __builtin_memcpy(to + i * MR, from + i * stride, MR * sizeof(T));  // made in place, not called
         else
           for (long i = 0; i < depth; i++) std::fill(std::copy_n(from + i * stride, rows, to + i * MR), to + (i + 1) * MR, T(0));
       }
-      for (long p = 0; p < panels<T>(n); p++)
-        for (long t = t0; t < t1; t++) {
-          const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
-          for (long r = 0; r < rows; r++)
-            for (long c = 0; c < 2; c++) __builtin_prefetch(out(t * MR + r) + column + c * LANES<T>, 1);
-          tile<T, MR, 1>(space.block + (t - t0) * depth * MR, 1, MR, space.panels + p * depth * NR<T>, NR<T>, 0, depth,
-                         Ahead<T>(space.panels + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
-          for (long r = 0; r < rows; r++)
-            for (long c = 0; c < 2; c++)
-              within<T>(column + c * LANES<T>, n, [&](auto part) {
-                T* to = out(t * MR + r) + column + c * LANES<T>;
-                const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
-                store(to, anew ? v : load(to, part) + v, part);
-              });
-        }
+      each(depth, [&](const auto& factor, const T* of_factor) {
+        for (long p = 0; p < panels<T>(factor.n); p++)
+          for (long t = t0; t < t1; t++) {
+            const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
+            for (long r = 0; r < rows; r++)
+              for (long c = 0; c < 2; c++) __builtin_prefetch(factor.out(t * MR + r) + column + c * LANES<T>, 1);
+            tile<T, MR, 1>(space.block + (t - t0) * depth * MR, 1, MR, of_factor + p * depth * NR<T>, NR<T>, 0, depth,
+                           Ahead<T>(of_factor + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
+            for (long r = 0; r < rows; r++)
+              for (long c = 0; c < 2; c++)
+                within<T>(column + c * LANES<T>, factor.n, [&](auto part) {
+                  T* to = factor.out(t * MR + r) + column + c * LANES<T>;
+                  const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
+                  store(to, anew ? v : load(to, part) + v, part);
+                });
+          }
+      });
     }
   }
 }

@@ -137,7 +137,7 @@ template <class T> struct Backward : Highway<T> {
     R = space.take(L * packed<T>(2 * H, H));
     grads = space.take(most_rows(pieces) * width());
     ds = space.take(B * H);
-    T* shared = space.take(packed<T>(DEPTH, std::max(I, H)));
+    T* shared = space.take(packed<T>(DEPTH, I) + packed<T>(DEPTH, H));
     for (int t = 0; t < threads; t++) outer.push_back({shared, space.take(outer_block<T>)});
   }
 
@@ -210,17 +210,20 @@ template <class T> struct Backward : Highway<T> {
   void weights(const Team& team, const Piece& piece, bool anew) const {
     const OuterSpace<T>& own = outer[team.index];
     const T* x = this->x + piece.first * I;
-    add_outer(team, 2 * H, I, piece.rows, grads, width(), [&](long i) { return x + i * I; },
-              [&](long c) { return out(call.grad_weight_x) + c * I; }, anew, own);
-    for (long l = 0; l < L; l++)
-      add_outer(team, 2 * H, H, piece.rows, grads + l * 2 * H, width(),
-                [&](long i) {
-                  const long row = piece.first + i;
-                  if (l > 0) return in(call.saved_s) + (row * L + l - 1) * H;
-                  const Step& step = time.step_of(row);
-                  return state_before(step, row - step.first);
-                },
-                [&](long c) { return out(call.grad_weight_h) + (l * 2 * H + c) * H; }, anew, own);
+    const Factor of_x{I, [&](long i) { return x + i * I; }, [&](long c) { return out(call.grad_weight_x) + c * I; }};
+    for (long l = 0; l < L; l++) {
+      const Factor of_s{H,
+                        [&](long i) {
+                          const long row = piece.first + i;
+                          if (l > 0) return in(call.saved_s) + (row * L + l - 1) * H;
+                          const Step& step = time.step_of(row);
+                          return state_before(step, row - step.first);
+                        },
+                        [&](long c) { return out(call.grad_weight_h) + (l * 2 * H + c) * H; }};
+      const T* of_level = grads + l * 2 * H;
+      if (l == 0) add_outer(team, 2 * H, piece.rows, of_level, width(), anew, own, of_x, of_s);
+      else add_outer(team, 2 * H, piece.rows, of_level, width(), anew, own, of_s);
+    }
     // db: the sum of all rows
     const Range columns = team.share(width());
     T* bias = out(call.grad_bias);

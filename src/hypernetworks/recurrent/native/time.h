@@ -34,6 +34,13 @@ class Time {
 
   const Step& step_of(long row) const { return order[step_of_row_[row]]; }
 
+  // The row of sequence r in the last step that has one.
+  long last_row(long r) const {
+    auto last = order.rbegin();
+    while (last->rows <= r) last++;
+    return last->first + r;
+  }
+
   // Pieces of at least `least` rows, in the order they are run; the last may have fewer.
   std::vector<Piece> pieces(long least) const {
     std::vector<Piece> all;
