@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .backend import backend, compiled, native_serves, native_wanted, undisturbed
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp, Tensors
-from .native.plan import Reading, can_plan
+from .native.plan import PlanOf, Reading, can_plan
 
 FEW_ROWS = 16
 """So many rows of a single step are computed without packing the weights first."""
@@ -60,6 +60,7 @@ class RecurrentCell(nn.Module, ABC):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.recurrent_dropout = recurrent_dropout
+        self._plan = PlanOf()
 
     @property
     @abstractmethod
@@ -129,9 +130,9 @@ class RecurrentCell(nn.Module, ABC):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step: x (B, I) or (I,), state each (B, size) or (size,), zeros when left out -> h, new state."""
-        if state is not None and self.native is not None and _steps_alone(self):
+        if state is not None and _steps_alone(self):
             # what fits a plan needs no other check
-            tensors = self.native.planned(self, (x, *self.state_tensors(state)))
+            tensors = _planned(self, (x, *self.state_tensors(state)))
             if tensors is not None:
                 return tensors[0], self.named_state(tensors)
         weight = next(self.parameters())
@@ -192,8 +193,8 @@ def run_layer(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
-    if steps.time == 1 and 0 < steps.batch <= FEW_ROWS and cell.native is not None and _steps_alone(cell):
-        new = _one_step(cell.native, cell, (x, *state))
+    if steps.time == 1 and 0 < steps.batch <= FEW_ROWS and _steps_alone(cell):
+        new = _one_step(cell, (x, *state))
         if new is not None:
             return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
@@ -218,28 +219,34 @@ def _served(cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor
 
 def _steps_alone(cell: RecurrentCell) -> bool:
     """Whether a single step of a cell may be a call that torch knows nothing of, without gradients or dropout."""
-    wanted = can_plan() and undisturbed() and not torch.is_grad_enabled() and native_wanted()
-    return wanted and not (cell.training and cell.recurrent_dropout)
+    if cell.native is None or not can_plan() or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
+        return False
+    return not (cell.training and cell.recurrent_dropout)
 
 
-def _one_step(op: LayerOp, cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """One step by the plan of the steps before, or by a plan made now: from x (B, I) and the state to the new state.
+def _planned(cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """One step by the plan of the step before: from x (B, I) and the state to the new state; None where it does not fit."""
+    plan = cell._plan.get(cell)
+    return plan.run(given) if plan is not None and plan.fits(given) else None
 
-    None where the native path does not serve it.
-    """
-    new = op.planned(cell, given)
+
+def _one_step(cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """The same, and a plan is made where none fits; None where the native path does not serve it."""
+    new = _planned(cell, given)
     if new is not None or not native_serves(given):
         return new
     # in one piece, with the strides of a fresh tensor where a dimension of size 1 may have any
     given = [tensor.contiguous().view(-1).view(tensor.shape) for tensor in given]
-    new = op.planned(cell, given)
+    new = _planned(cell, given)
     if new is not None:
         return new
     reading = Reading()
     served = cell.native_parameters(reading)
-    if served is None or not native_serves(served[0].values()):
+    if served is None or cell.native is None or not native_serves(served[0].values()):
         return None
-    return op.make_plan(cell, given, *served, reading).run(given)
+    plan = cell.native.make_plan(given, *served, reading)
+    cell._plan.set(cell, plan)
+    return plan.run(given)
 
 
 class StepStates(NamedTuple):

@@ -231,17 +231,26 @@ def test_copies_and_pickles(cell, x, state):
         assert worst(same_as_reference(other, x, state), before) == 0
 
 
-def test_what_is_kept_dies_with_the_weights(x):
-    gc.collect()  # cells of tests before
+def test_what_is_kept_dies_with_the_cell(x):
     cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    cell.itself = [cell]
     same_as_reference(cell, x, None)
-    plans = hn.LSTMCell.native._plans
-    kept = len(plans)
-    weight = weakref.ref(cell.weight_x)
+    weight, plan = weakref.ref(cell.weight_x), weakref.ref(cell._plan.get(cell))
+    assert plan() is not None
     del cell
     gc.collect()
     assert weight() is None
-    assert len(plans) == kept - 1
+    assert plan() is None
+
+
+def test_a_shallow_copy_goes_its_own_way(x):
+    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
+    state = (torch.randn(2, 9, dtype=torch.float64),) * 2
+    same_as_reference(cell, x, state)
+    other = copy.copy(cell)
+    other.__dict__["_parameters"] = {**cell._parameters, "bias": nn.Parameter(torch.randn(36, dtype=torch.float64))}
+    same_as_reference(other, x, state)
+    same_as_reference(cell, x, state)
 
 
 def test_two_threads_at_once():

@@ -11,10 +11,9 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .call import SUFFIX, Kernel
 from .pages import on_huge_pages
@@ -46,7 +45,6 @@ class LayerOp(ABC):
     def __init__(self) -> None:
         self.inputs = ("x", *self.states, *self.weights)
         self.kernel = Kernel(self.name, self.struct)
-        self._plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
         self._define()
 
     @abstractmethod
@@ -66,31 +64,17 @@ class LayerOp(ABC):
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
 
-    def planned(self, cell: nn.Module, given: Sequence[Tensor]) -> list[Tensor] | None:
-        """One step by the plan of a cell: from x and the state to the new state; None where it has none that fits."""
-        plan = self._plans.get(cell)
-        return plan.run(given) if plan is not None and plan.fits(given) else None
+    def make_plan(self, given: Sequence[Tensor], weights: Tensors, settings: Sequence[float], reading: Reading) -> Plan:
+        """A plan for steps from such x and state, each in one piece, without gradients or dropout.
 
-    def make_plan(
-        self,
-        cell: nn.Module,
-        given: Sequence[Tensor],
-        weights: Tensors,
-        settings: Sequence[float],
-        reading: Reading,
-    ) -> Plan:
-        """The plan of a cell for steps from such x and state, without gradients or dropout; it lives as long as the cell.
-
-        given: x and the state, each in one piece; weights and settings: what `reading` read from the cell.
+        weights and settings are what `reading` has read.
         """
         named = dict(zip(("x", *self.states), given, strict=False))
         tensors = [(named | weights).get(name) for name in (*self.inputs, "mask")]
         _, _, fields = self._prepare(tensors, (None, False, *settings))
         fields["threads"] = torch.get_num_threads()
         there = [tensor for tensor in weights.values() if tensor is not None]
-        plan = Plan(self.kernel, f"{self.name}_step", there, named, fields, self.answer[1 : len(given)], reading)
-        self._plans[cell] = plan
-        return plan
+        return Plan(self.kernel, f"{self.name}_step", there, named, fields, self.answer[1 : len(given)], reading)
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"

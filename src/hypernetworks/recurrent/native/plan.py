@@ -6,6 +6,7 @@ it was made from, what these tensors are, and where they lie; a step asks whethe
 """
 
 import ctypes
+import weakref
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
@@ -129,3 +130,22 @@ class Plan:
         space = torch.empty(self._room, dtype=self._weights[0].dtype, device="cpu")
         call.space = space.data_ptr()
         return call, space
+
+
+class PlanOf:
+    """Where a cell keeps the plan of its last step; a copy of the cell begins without one."""
+
+    def __init__(self) -> None:
+        self._owner: weakref.ref[nn.Module] | None = None
+        self._plan: Plan | None = None
+
+    def __reduce__(self) -> tuple[type["PlanOf"], tuple[()]]:
+        return PlanOf, ()
+
+    def get(self, cell: nn.Module) -> Plan | None:
+        """The plan, if it is this cell's and not that of another with the same attributes."""
+        return self._plan if self._owner is not None and self._owner() is cell else None
+
+    def set(self, cell: nn.Module, plan: Plan) -> None:
+        """Keep the plan in place of the one before."""
+        self._owner, self._plan = weakref.ref(cell), plan
