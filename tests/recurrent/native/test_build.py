@@ -178,3 +178,14 @@ def test_narrow_vectors(tmp_path):
     )
     assert process.returncode == 0, process.stdout
     assert " passed" in process.stdout
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("kernel", build.KERNELS)
+def test_a_compiler_takes_the_sources_without_a_word(compiler, kernel):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    for kind in build.TYPES:
+        command = [compiler, *build.flags(), "-fopenmp", "-Wall", "-Wextra", "-fsyntax-only", f"-DHN_TYPE={kind}"]
+        done = subprocess.run([*command, str(build.SOURCES / kernel)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -116,7 +116,7 @@ template <class T, int P>
 inline void tile_of(long rows, const T* a, long a_row, long a_next, const T* b, long b_next, long b_panel, long k, Ahead<T> ahead,
                     T* out) {
   auto run = [&]<int... R>(std::integer_sequence<int, R...>) {
-    ((rows == R + 1 && (tile<T, R + 1, P>(a, a_row, a_next, b, b_next, b_panel, k, ahead, out), true)) || ...);
+    (void)((rows == R + 1 && (tile<T, R + 1, P>(a, a_row, a_next, b, b_next, b_panel, k, ahead, out), true)) || ...);
   };
   run(std::make_integer_sequence<int, P == 1 ? MR : FEW>{});
 }
@@ -240,6 +240,7 @@ template <class Row, class Out> struct Factor {
   Row row;
   Out out;
 };
+template <class Row, class Out> Factor(long, Row, Out) -> Factor<Row, Out>;  // clang before 17 does not find it by itself
 
 // out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
 // all of them. All threads come in together, each writes its own rows of each out.
