@@ -245,7 +245,8 @@ def _one_step(cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] 
     if served is None or cell.native is None or not native_serves(served[0].values()):
         return None
     plan = cell.native.make_plan(given, *served, reading)
-    cell._plan.set(cell, plan)
+    if plan.lasts:
+        cell._plan.set(cell, plan)
     return plan.run(given)
 
 

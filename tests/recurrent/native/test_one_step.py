@@ -156,6 +156,9 @@ def test_weights_that_are_given_for_one_call(cell, x, state):
         answers.append([h, *tensors(new)])
     assert worst(*answers) <= 1e-10
     assert worst(same_as_reference(cell, x, state), before) == 0
+    kept = weakref.ref(others.pop("weight_h" if "weight_h" in others else "main.weight_h"))
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_pruned_weight(x):

@@ -102,12 +102,12 @@ class Plan:
         self._call = kernel.fill({name: value for name, value in fields.items() if name not in given})
         self._room = self._function(ctypes.byref(self._call))
         self._idle: list[tuple[Any, Tensor]] = []
-        # a copy is good for once
-        self._lasts = all(weight.is_contiguous() for weight in (*weights, *given.values()))
+        self.lasts = all(weight.is_contiguous() and isinstance(weight, nn.Parameter) for weight in weights)
+        """Whether it may hold again: a copy of a weight, or a weight that was made for one call, is good for once."""
 
     def fits(self, given: Sequence[Tensor]) -> bool:
         """Whether the modules have the weights that the plan was made for, and x and the state are of its kind."""
-        if not self._lasts or self._threads != torch.get_num_threads() or not self._reading.holds():
+        if not self.lasts or self._threads != torch.get_num_threads() or not self._reading.holds():
             return False
         return self._guard.holds((*self._weights, *given))
 
