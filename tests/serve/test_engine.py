@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from hypernetworks.inspect import scales_of, weight_change
+from hypernetworks.recurrent.cell import FEW_ROWS
+from hypernetworks.recurrent.native.build import library
 from hypernetworks.serve.batch import Batch, Row
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import NETWORKS
+from hypernetworks.text.model import NETWORKS, Network
 from hypernetworks.training.errors import UsageError
 
 from .clients import Client, make_batch, running
@@ -40,6 +42,39 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
         engine.submit(client.job)
         assert client.wait().text == generated(batch, "né", length=80, temperature=3.0)
         assert len(client.text) < 80
+
+
+@pytest.mark.skipif(library() is None, reason="needs the native kernels")
+@pytest.mark.parametrize("network", ["lstm", "layer-norm-lstm", "rhn", "hyper-lstm"])
+def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rows than one step takes, coming and going; the logits have the same bits."""
+    batch, seen = make_batch(network, layers=2), {}
+    draw = Row.draw
+
+    def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
+        seen.setdefault(row.job.sampling.seed, []).append(logits.clone())
+        draw(row, logits, change)
+
+    monkeypatch.setattr(Row, "draw", keep)
+    monkeypatch.setenv("HYPERNETWORKS_BACKEND", "native")
+    clients = [Client(prompt="ab", length=5 + seed % 7, seed=seed, temperature=2.0) for seed in range(FEW_ROWS + 9)]
+    for turn, client in enumerate(clients):
+        batch.admit(client.job)
+        if turn > FEW_ROWS - 5:
+            batch.step()
+    while batch.rows:
+        batch.step()
+    together, seen = seen, {}
+    for client in clients:
+        settings = client.job.sampling
+        batch.admit(Client(prompt="ab", length=settings.length, seed=settings.seed, temperature=2.0).job)
+        while batch.rows:
+            batch.step()
+        assert client.wait().text == generated(batch, "ab", length=settings.length, seed=settings.seed, temperature=2.0)
+    assert seen.keys() == together.keys()
+    assert all(torch.equal(torch.stack(seen[seed]), torch.stack(together[seed])) for seed in seen)
 
 
 @pytest.mark.parametrize("network", ["lstm", "rhn", "hyper-lstm", "hyper-gru"])
@@ -109,7 +144,7 @@ def test_networks_of_fixed_weights_have_no_changes() -> None:
 def test_texts_share_steps() -> None:
     """Text k of twenty comes in at turn k, one prompt a turn, and takes part in 29 steps: 48 in all, not 580."""
     batch, shapes = make_batch(), []
-    batch.model.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
+    batch.model.embedding.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
     clients = [Client(prompt="abc", length=30, seed=seed) for seed in range(20)]
     engine = Engine({"run": batch}, 20, 0)
     for client in clients:
@@ -206,14 +241,14 @@ def test_to_stop_is_told_to_all() -> None:
 def test_nobody_waits_for_a_model_that_fails(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a prompt is read, and while texts are made."""
     batch, clients = make_batch(), [Client(length=10**8) for _ in range(3)]
-    forward, calls = batch.model.forward, iter(range(characters - 1))
+    read, calls = batch.model.read, iter(range(characters - 1))
 
     def fail(*given: Any) -> Any:
         if next(calls, None) is None:
             raise RuntimeError("no room")
-        return forward(*given)
+        return read(*given)
 
-    monkeypatch.setattr(batch.model, "forward", fail)
+    monkeypatch.setattr(batch.model, "read", fail)
     engine = Engine({"run": batch}, 2, 8)
     for client in clients:
         engine.submit(client.job)

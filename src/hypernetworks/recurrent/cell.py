@@ -19,8 +19,8 @@ from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp, Tensors
 from .native.plan import PlanOf, Reading, can_plan
 
-FEW_ROWS = 16
-"""So many rows of a single step are computed without packing the weights first."""
+FEW_ROWS = 32
+"""So many rows of a single step are computed without packing the weights first, each to the same bits as if it stood alone."""
 
 
 def detach(state):

@@ -1,7 +1,9 @@
 """The texts that one model makes side by side: each step of the model, (1, B), gives every one of them a character.
 
-A text that stands alone comes out as `text generate` makes it. Beside others its logits are the same to rounding: the products
-are summed up in another order. Each text draws by a generator of its own, so that none depends on what the others draw.
+Each text comes out as `text generate` makes it, whatever others there are: it draws by a generator of its own, and its logits
+have the bits that they have alone. The native path gives each of up to FEW_ROWS rows of a step these, so a step takes so many
+at once; the head takes one. Where a network or a device has no native path, logits are the same to rounding, and a draw may
+fall the other way.
 
 B texts, L layers.
 """
@@ -12,6 +14,7 @@ from time import monotonic
 import torch
 from torch import Tensor
 
+from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.serve.changes import Changes
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
@@ -97,14 +100,24 @@ class Batch:
     @torch.inference_mode()
     def step(self) -> None:
         """Draw one more character for every text; those that have all leave."""
-        cell = self.model.network.cell(0)
         ids = torch.tensor([[row.drawn for row in self.rows]], device=self.model.head.weight.device)
-        logits, state = self.model(ids, cell.named_state(self._state))
-        before, self._state = self._state, list(cell.state_tensors(state))
+        h, state = self._read(ids)
+        before, self._state = self._state, state
         changes = self.changes(before, self._state)
-        for row, row_logits, change in zip(self.rows, logits[0].cpu(), changes, strict=True):
-            row.draw(row_logits, change)
+        for row, own_h, change in zip(self.rows, h.split(1, dim=1), changes, strict=True):
+            # in memory of its own: where a vector begins may decide how it is summed up
+            row.draw(self.model.head(own_h.clone()).view(-1), change)
         self._drop_complete()
+
+    def _read(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """h (1, B, H) and the state after the characters ids (1, B), some rows at a time."""
+        cell = self.model.network.cell(0)
+        parts = []
+        for ids_of_some, *state in zip(*(tensor.split(FEW_ROWS, dim=1) for tensor in (ids, *self._state)), strict=True):
+            h, new = self.model.read(ids_of_some, cell.named_state(state))
+            parts.append((h, *cell.state_tensors(new)))
+        h, *state = (torch.cat(same, dim=1) for same in zip(*parts, strict=True))
+        return h, state
 
     @torch.inference_mode()
     def drop_those_over(self) -> None:

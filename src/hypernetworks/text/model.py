@@ -133,10 +133,13 @@ class CharacterModel(nn.Module):
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Ids (T, B), int64, and the network's state -> logits of the next character (T, B, V), the state after them."""
-        dropout = self.config.dropout
-        x = F.dropout(self.embedding(ids), dropout, self.training)
-        h, state = self.network(x, state)
-        return self.head(F.dropout(h, dropout, self.training)), state
+        h, state = self.read(ids, state)
+        return self.head(F.dropout(h, self.config.dropout, self.training)), state
+
+    def read(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The same up to the head: h (T, B, H), and the state."""
+        x = F.dropout(self.embedding(ids), self.config.dropout, self.training)
+        return self.network(x, state)
 
 
 def count_parameters(config: ModelConfig, symbols: int) -> int:

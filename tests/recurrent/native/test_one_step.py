@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize, prune
 
 import hypernetworks as hn
+from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.recurrent.native import plan
 
 from ..families import tensors
@@ -48,6 +49,21 @@ def test_generation_step_by_step(family, dtype, size, batch, spy):
         assert worst(ours, theirs) <= TOLERANCE[dtype]
     assert spy.steps == 12
     assert spy.layers == 0
+
+
+@native_families
+@both_dtypes
+def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
+    network = network_of(family, 35, 67, dtype, num_layers=2)
+    rows = torch.randn(1, FEW_ROWS, 35, dtype=dtype)
+    state = state_of(network, FEW_ROWS, dtype)
+    with torch.no_grad(), hn.use_backend("native"):
+        output, final = network(rows, given(network, state))
+        together = [output, *tensors(final)]
+        for some in (slice(0, 1), slice(5, 6), slice(2, 5), slice(7, 14), slice(15, 32)):
+            output, final = network(rows[:, some], given(network, [tensor[:, some] for tensor in state]))
+            for a, b in zip([output, *tensors(final)], together, strict=True):
+                assert torch.equal(a, b[:, some])
 
 
 @pytest.fixture(params=["HyperLSTM", "LSTM-norm", "RHN"])

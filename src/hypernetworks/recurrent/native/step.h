@@ -14,7 +14,8 @@ namespace hn {
 template <class T, int R>
 [[gnu::noinline]] void dots(Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y, long y_stride,
                             bool anew) {
-  constexpr int M = R == 1 ? 4 : 2;  // rows of W at once: enough sums to keep the multipliers busy
+  // rows of W at once: enough sums to keep the multipliers busy, as many as the registers hold. No bit of a sum hangs on it.
+  constexpr int M = R == 1 || HN_VECTOR_BYTES == 64 ? 4 : 2;
   for (long first = own.begin; first < own.end; first += LANES<T>) {
     const long count = std::min(LANES<T>, own.end - first);
     // a vector for each number of y, whose lanes are summed at the end
