@@ -193,8 +193,7 @@ template <class T> struct Backward : Layer<T> {
       const long row = step.first + first + r;
       const T* dz = grads + r * width() + from_z();
       lanes<T>(8 * Z, [&](long j, auto part) { add(own.dp + j, load(dz + j, part), part); });
-      const T* c_before = first + r < step.continued ? in(call.saved_hyper_c) + (step.before + first + r) * K
-                                                      : in(call.hyper_c0) + (first + r) * K;
+      const T* c_before = step.before_row(first + r, in(call.saved_hyper_c), in(call.hyper_c0), K);
       lstm_row_backward<T>(K, this->hyper_norm, in(call.saved_pre) + row * pre_width() + 4 * H,
                            in(call.saved_hyper_stats) + row * STATS, nullptr, c_before, in(call.saved_hyper_c) + row * K,
                            own.dhyper_h + r * K, dhyper_c + (first + r) * K, grads + r * width() + 4 * H, own.hyper, own.row);
@@ -238,8 +237,7 @@ template <class T> struct Backward : Layer<T> {
     auto before = [&](const T* all, const T* initial, long n) {
       return [this, &piece, all, initial, n](long i) {
         const Step& step = time.step_of(piece.first + i);
-        const long r = piece.first + i - step.first;
-        return r < step.continued ? all + (step.before + r) * n : initial + r * n;
+        return step.before_row(piece.first + i - step.first, all, initial, n);
       };
     };
     const T *x = this->x + piece.first * I, *hyper_h = in(call.saved_hyper_h) + piece.first * K;

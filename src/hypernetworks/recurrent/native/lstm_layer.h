@@ -51,7 +51,7 @@ template <class T> struct Layer {
   const T* mask_row(long row) const { return mask ? mask + row * H : nullptr; }
   // c_{t-1} of row r of a step, of those that are kept.
   const T* c_before(const Step& step, long r) const {
-    return r < step.continued ? in(call.saved_c) + (step.before + r) * H : in(call.c0) + r * H;
+    return step.before_row(r, in(call.saved_c), in(call.c0), H);
   }
 };
 

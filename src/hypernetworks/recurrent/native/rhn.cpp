@@ -200,7 +200,7 @@ template <class T> struct Backward : Highway<T> {
   }
 
   const T* state_before(const Step& step, long r) const {
-    return r < step.continued ? in(call.output) + (step.before + r) * H : in(call.s0) + r * H;
+    return step.before_row(r, in(call.output), in(call.s0), H);
   }
 
   void inputs(const Team& team, const Piece& piece) const {

@@ -9,7 +9,14 @@ namespace hn {
 
 // One step: its rows are first … first + rows. The first `continued` of them have a row in the step run before this one,
 // which begins at `before`; the others start from the initial state.
-struct Step { long first, rows, before, continued; };
+struct Step {
+  long first, rows, before, continued;
+
+  // What row r of this step starts from, n wide: its row in the step run before this one, of `all` rows, or in the initial state.
+  template <class T> const T* before_row(long r, const T* all, const T* initial, long n) const {
+    return r < continued ? all + (before + r) * n : initial + r * n;
+  }
+};
 
 // Steps that are run one after another, [begin, end), and their rows, which lie together: what can be done for many rows at
 // once is done for these.
