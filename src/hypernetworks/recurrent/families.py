@@ -25,7 +25,7 @@ class Family:
     """As on the command line: lower case, words separated by hyphens."""
     title: str
     """As in tables and plots."""
-    network: type[RecurrentNetwork]
+    network: type[Any]
     """The class."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The arguments that the name fixes, such as layer_norm=True."""
@@ -43,7 +43,7 @@ class Family:
         Raises:
             TypeError: for an argument that the class does not have or that the name already fixes.
         """
-        return self.network(input_size, hidden_size, num_layers, **self.settings, **settings)  # pyright: ignore[reportCallIssue]
+        return self.network(input_size, hidden_size, num_layers, **self.settings, **settings)
 
 
 _HYPER = ("hyper_size", "hyper_embedding_size")

@@ -53,7 +53,8 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
     Subclasses make the cells; `cells[layer * directions + direction]` is the cell of a layer and direction.
     """
 
-    cell_type: ClassVar[type[RecurrentCell]]
+    cell_type: ClassVar[type[Any]]
+    """The class of its cells."""
 
     def __init__(
         self,
