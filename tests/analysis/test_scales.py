@@ -1,10 +1,10 @@
-"""Scales and weight changes beside the matrices of the equations, made in full."""
+"""GeneratedScales and weight changes beside the matrices of the equations, made in full."""
 
 import pytest
 import torch
 
 import hypernetworks as hn
-from hypernetworks.inspect import scales_of, weight_change
+from hypernetworks.analysis import scales_of, weight_change
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, K, close, hyper_families
 
