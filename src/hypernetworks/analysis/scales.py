@@ -72,7 +72,7 @@ def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> GeneratedScales:
 def change_metric(cell: HyperRecurrentCell) -> Tensor:
     """Compute the part of `weight_change` that depends on the weights alone: the norms of the rows of W_h, (gates, H).
 
-    If whole matrices are generated, this is the R, (Z, Z), of a QR decomposition of W_hz with each of its Z matrices as a column.
+    If whole matrices are generated, this is the R, (Z, Z), of a QR decomposition of W_hz with its Z matrices as columns.
 
     Args:
         cell: a cell of HyperLSTM, HyperGRU, HyperRNN or HyperRHN.
