@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hypernetworks.recurrent.backend import backend
-from hypernetworks.training.processes import count
+from hypernetworks.processes import count
 
 __all__ = ["other_surroundings", "processor", "surroundings"]
 
