@@ -26,7 +26,7 @@ def test_the_pages_as_built(tmp_path):
     _fetch_nothing_from_outside(tmp_path)
     _draw_equations_by_the_browser_itself(tmp_path)
     _draw_an_index_beside_a_letter_with_an_accent(tmp_path)
-    _tell_their_language(tmp_path)
+    _state_their_language(tmp_path)
 
 
 class Fetched(HTMLParser):
@@ -89,7 +89,7 @@ def _draw_an_index_beside_a_letter_with_an_accent(built):
     assert "<munderover><mi>" not in flat
 
 
-def _tell_their_language(built):
+def _state_their_language(built):
     assert re.search(r'<html [^>]*lang="zh-CN"', _html(built, "zh/start.md"))
     assert re.search(r'<html [^>]*lang="en"', _html(built, "start.md"))
 
