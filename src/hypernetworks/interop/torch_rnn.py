@@ -4,7 +4,7 @@ torch has two biases, which act as their sum; the networks here have one. The ex
 bias on the side of h is multiplied by the reset gate: it is hn.GRU's bias_h. The order of the gates is the same.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -128,7 +128,9 @@ def _give(name: str, ours: LSTM | GRU | RNN, kind: type, torchs: type[Theirs]) -
             raise ValueError(f"{name} has layer_norm=True, and {full_name} has no layer norm")
         if ours.cell(k).recurrent_dropout:
             raise ValueError(f"{name} has recurrent_dropout={ours.cell(k).recurrent_dropout}, and {full_name} has none")
-    settings = {name: getattr(ours, name) for name in ("bias", "batch_first", "dropout", "bidirectional")}
+    settings: dict[str, Any] = {
+        name: getattr(ours, name) for name in ("bias", "batch_first", "dropout", "bidirectional")
+    }
     weight = ours.cell(0).weight_x
     theirs = torchs(
         ours.input_size, ours.hidden_size, ours.num_layers, **settings, device=weight.device, dtype=weight.dtype
@@ -169,7 +171,7 @@ def _settings(theirs: nn.RNNBase) -> tuple[int, int, int, bool, bool, float, boo
     )
 
 
-def _made(theirs: nn.RNNBase) -> dict:
+def _made(theirs: nn.RNNBase) -> dict[str, Any]:
     weight = theirs.get_parameter("weight_ih_l0")
     return {"device": weight.device, "dtype": weight.dtype}
 
