@@ -4,6 +4,7 @@ torch has two biases, which act as their sum; the networks here have one. The ex
 bias on the side of h is multiplied by the reset gate: it is hn.GRU's bias_h. The order of the gates is the same.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -118,11 +119,11 @@ def _take(theirs: nn.RNNBase, ours: Ours) -> Ours:
 
 
 @torch.no_grad()
-def _give(name: str, ours: LSTM | GRU | RNN, kind: type, torchs: type[Theirs]) -> Theirs:
+def _give(name: str, ours: LSTM | GRU | RNN, kind: type, torchs: Callable[..., Theirs]) -> Theirs:
     """Make a network of torch with the weights of ours."""
     if not isinstance(ours, kind):
         raise TypeError(f"{name} should be a hypernetworks.{kind.__name__}, got {type(ours).__name__}")
-    full_name = f"torch.nn.{torchs.__name__}"
+    full_name = f"torch.nn.{kind.__name__}"
     for k in range(len(ours.cells)):
         if ours.cell(k).norm is not None:
             raise ValueError(f"{name} has layer_norm=True, and {full_name} has no layer norm")
