@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from hypernetworks.runs.checkpoint import load_model, load_trainer
 from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer
 from hypernetworks.runs.run import Run
 
 from .runs import CONFIG, names, same, trainer, weights

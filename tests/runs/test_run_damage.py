@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hypernetworks.runs.checkpoint import load_model, load_trainer, save_model, save_trainer
 from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer, save_model, save_trainer
 from hypernetworks.runs.run import Run
 
 from .runs import CONFIG, names, same, trainer, weights

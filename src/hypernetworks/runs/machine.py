@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from hypernetworks.recurrent.backend import backend
 from hypernetworks.processes import count
+from hypernetworks.recurrent.backend import backend
 
 __all__ = ["changed_environment", "environment", "processor"]
 

@@ -27,9 +27,9 @@ from typing import Any
 
 from torch import Tensor
 
-from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.files import json_object, make_folder, read_whole, remove_stale, write_whole
+from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.runs.lock import LOCK
 from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hypernetworks.recurrent.native.pages import LARGE, on_huge_pages
+from hypernetworks.recurrent.native.huge_pages import LARGE, on_huge_pages
 
 
 def is_advised(address: int) -> bool:

@@ -1,4 +1,4 @@
-// The threads that run one call together: who is who, equal shares of the work, and a barrier.
+// The threads that run one call together: the index of each, equal shares of the work, and a barrier.
 #pragma once
 
 #include <algorithm>
@@ -42,30 +42,31 @@ class Barrier {
   alignas(64) std::atomic<int> turn_{0};
 };
 
-class Team {
+// One of the threads of a call.
+class Thread {
  public:
-  Team(int index, int size, Barrier& barrier) : index(index), size(size), barrier_(barrier) {}
-  const int index, size;
+  Thread(int index, int count, Barrier& barrier) : index(index), count(count), barrier_(barrier) {}
+  const int index, count;
 
-  // Wait until all threads have come here: what each wrote before, all may read after.
-  void wait() const { barrier_.wait(size); }
+  // Wait until all threads have called this: what each wrote before, all may read afterwards.
+  void wait() const { barrier_.wait(count); }
 
   // This thread's part of n things.
-  Range share(long n) const { return {n * index / size, n * (index + 1) / size}; }
+  Range share(long n) const { return {n * index / count, n * (index + 1) / count}; }
 
  private:
   Barrier& barrier_;
 };
 
-// Run work(team) on up to `threads` threads at once; the number that came is the same for the same call on the same machine.
-template <class Work> void with_team(int threads, Work work) {
+// Run work(thread) on up to `threads` threads at once; how many these are is the same for the same call on the same machine.
+template <class Work> void run_threads(int threads, Work work) {
   Barrier barrier;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(std::max(threads, 1))
-  work(Team(omp_get_thread_num(), omp_get_num_threads(), barrier));
+  work(Thread(omp_get_thread_num(), omp_get_num_threads(), barrier));
 #else
   (void)threads;
-  work(Team(0, 1, barrier));
+  work(Thread(0, 1, barrier));
 #endif
 }
 

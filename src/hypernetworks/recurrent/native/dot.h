@@ -4,7 +4,7 @@
 // from their other end finds it there; one that begins where the last began finds nothing.
 #pragma once
 
-#include "team.h"
+#include "threads.h"
 #include "vector.h"
 
 namespace hn {
@@ -65,7 +65,7 @@ template <class T>
 
 constexpr long TURN = 64;  // rows of a matrix that are read in their order, whichever end is the first
 
-// f(rows) for all of `own`, some at a time, from the first or, where `turned`, from the last.
+// f(rows) for all of `own`, some at a sequence, from the first or, where `turned`, from the last.
 template <class F> void some_at_a_time(Range own, bool turned, F f) {
   const long count = (own.end - own.begin + TURN - 1) / TURN;
   for (long i = 0; i < count; i++) {

@@ -5,9 +5,9 @@
 
 namespace hn {
 
-template <class T> class Space {
+template <class T> class Workspace {
  public:
-  explicit Space(T* base) : base_(base) {}
+  explicit Workspace(T* base) : base_(base) {}
 
   // n numbers at a multiple of 64 bytes, and room behind them to read a whole vector beyond their end.
   T* take(long n) {

@@ -22,10 +22,10 @@ struct Step {
 // once is done for these.
 struct Piece { long begin, end, first, rows; };
 
-class Time {
+class Sequence {
  public:
   // B_t rows at step t, never growing with t; run from the last t to the first where `reverse`.
-  Time(const int64_t* batch_sizes, long steps, bool reverse) {
+  Sequence(const int64_t* batch_sizes, long steps, bool reverse) {
     std::vector<long> first(steps + 1, 0);
     for (long t = 0; t < steps; t++) first[t + 1] = first[t] + batch_sizes[t];
     for (long s = 0; s < steps; s++) {
