@@ -1,7 +1,7 @@
 """The command line: `hypernetworks text train`, `hypernetworks data list`, …
 
-A user error prints one line and exits with code 2, a fault of the environment prints one line and exits with code 1. Neither prints
-a traceback.
+A user error prints one line and exits with code 2. A fault of the environment prints one line and exits with code 1. Neither
+prints a traceback.
 """
 
 import contextlib

@@ -215,7 +215,7 @@ NONSENSE = {
     "--sizes tiny": "tiny",
     "--sizes": "sizes should be one or more, all different, got none|--sizes",
     "--networks lstm lstm": "networks should be one or more, all different, got lstm lstm",
-    "--networks gru": "gru",
+    "--networks elman": "got 'elman'",
     "--quantities speed": "speed",
     "--repeats 0": "repeats should be at least 1, got 0",
     "--repeats many": "many",

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
-from hypernetworks.text.evaluate import Score, evaluate
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 SYMBOLS = 9
 
 
 def small(network: str = "hyper-lstm") -> CharacterModel:
-    config = ModelConfig(
+    config = CharacterModelConfig(
         network, 8, embedding_size=5, hyper_size=4, hyper_embedding_size=2, dropout=0.5, recurrent_dropout=0.5
     )
     return CharacterModel(config, SYMBOLS)
@@ -99,4 +99,4 @@ def test_a_text_with_nothing_to_predict_is_refused(length: int) -> None:
 
 
 def test_bits_are_nats_over_ln_2() -> None:
-    assert Score(1, math.log(8)).bpc == pytest.approx(3)
+    assert TextScore(1, math.log(8)).bpc == pytest.approx(3)

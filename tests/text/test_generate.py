@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 from hypernetworks.text.generate import Sampling, generate, generate_ids, probabilities
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 LOGITS = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12, unique=True).map(
     lambda values: torch.tensor(values, dtype=torch.float64) / 50  # no two so near that their probabilities are equal
@@ -23,7 +23,9 @@ ALPHABET = tuple("\nabcdefg")
 
 def model(network: str = "hyper-lstm", symbols: int = len(ALPHABET)) -> CharacterModel:
     """Weights large enough that what comes depends on what came."""
-    made = CharacterModel(ModelConfig(network, 8, embedding_size=6, hyper_size=4, hyper_embedding_size=2), symbols)
+    made = CharacterModel(
+        CharacterModelConfig(network, 8, embedding_size=6, hyper_size=4, hyper_embedding_size=2), symbols
+    )
     with torch.no_grad():
         made.head.weight.mul_(8)
     return made.eval()

@@ -12,11 +12,12 @@ from hypernetworks.errors import UsageError
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
+from hypernetworks.text.experiment import TEXT, sample
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.report import load, page
-from hypernetworks.text.train import sample, train
 
 CPU = torch.device("cpu")
+train = TEXT.train
 SHORT = Sampling(length=40, seed=3)
 HOSTILE = "<script>alert(1)</script> & \"'</div>\n$x^2$ {{ 7 * 7 }}"
 VOID = ("meta", "input", "br", "path", "use", "rect")

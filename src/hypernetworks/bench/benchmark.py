@@ -12,7 +12,7 @@ from hypernetworks.bench.memory import peak_memory
 from hypernetworks.bench.parity import Verdict, check
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.bench.timing import occupied_core, time_in_turn
-from hypernetworks.text.model import Network
+from hypernetworks.text.model import NetworkName
 
 Values = dict[str, list[float]]
 
@@ -23,8 +23,8 @@ class NetworkBenchmark:
     repeats: rounds; busy: as many again while a core is occupied; with_compiled: the compiled path, too.
     """
 
-    def __init__(self, network: Network, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
-        self.network: Network = network
+    def __init__(self, network: NetworkName, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
+        self.network: NetworkName = network
         self.size = size
         self.repeats, self.busy, self.with_compiled = repeats, busy, with_compiled
         self._made: dict[str, Implementation] = {}

@@ -26,7 +26,7 @@ from hypernetworks.errors import FaultError, UsageError, check_count
 from hypernetworks.files import write_whole
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.runs.machine import processor
-from hypernetworks.text.model import Network
+from hypernetworks.text.model import NetworkName, check_network
 
 BUSY = 0.5
 """The load average from which on the machine is not this command's alone."""
@@ -43,7 +43,7 @@ class Bench:
 
     sizes: tuple[Literal["small", "labml", "ptb"], ...] = ("small", "labml", "ptb")
     """T, B, I, H, K, Z: small 128, 32, 256, 256, 64, 16; labml 512, 2, 512, 512, 16, 16; ptb 100, 128, 128, 1000, 128, 16."""
-    networks: tuple[Network, ...] = (
+    networks: tuple[NetworkName, ...] = (
         "lstm",
         "layer-norm-lstm",
         "rhn",
@@ -95,6 +95,8 @@ class Bench:
             given = getattr(self, name)
             if not given or len(set(given)) != len(given):
                 raise UsageError(f"{name} should be one or more, all different, got {' '.join(given) or 'none'}")
+        for network in self.networks:
+            check_network(network)
         check_count("repeats", self.repeats)
         if self.threads is not None:
             check_count("threads", self.threads)

@@ -13,7 +13,7 @@ from torch import Tensor
 import hypernetworks as hn
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.text.model import ModelConfig, Network, make_network
+from hypernetworks.text.model import CharacterModelConfig, NetworkName, make_network
 
 SEED = 0
 DEPTH = 5
@@ -30,7 +30,7 @@ NamedTensors = dict[str, Tensor]
 class Case(NamedTuple):
     """A network of this package with its default initialisation, an input (T, B, I) and a cotangent (T, B, H)."""
 
-    network: Network
+    network: NetworkName
     size: Size
     module: RecurrentNetwork
     x: Tensor
@@ -44,15 +44,15 @@ class Case(NamedTuple):
         return self._replace(module=module, x=x, cotangent=self.cotangent.double())
 
 
-def make(network: Network, size: Size) -> RecurrentNetwork:
+def make(network: NetworkName, size: Size) -> RecurrentNetwork:
     """A network of this size, in float32."""
-    config = ModelConfig(
+    config = CharacterModelConfig(
         network=network, hidden_size=size.H, hyper_size=size.K, hyper_embedding_size=size.Z, depth=DEPTH
     )
     return make_network(config, size.I)
 
 
-def make_case(network: Network, size: Size) -> Case:
+def make_case(network: NetworkName, size: Size) -> Case:
     """A case; the same numbers at every call."""
     torch.manual_seed(SEED)
     module = make(network, size)

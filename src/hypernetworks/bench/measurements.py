@@ -7,7 +7,7 @@ from typing import Any
 
 from hypernetworks.bench.implementations import baseline_name, is_ours
 from hypernetworks.bench.sizes import Quantity, Size
-from hypernetworks.text.model import Network
+from hypernetworks.text.model import NetworkName
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Measurement:
 
     quantity: Quantity
     size: Size
-    network: Network
+    network: NetworkName
     implementation: str
     values: tuple[float, ...] = ()
     busy: tuple[float, ...] = ()

@@ -14,14 +14,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from hypernetworks.bench.implementation import make_case
 from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.sizes import Size
-from hypernetworks.text.model import Network
+from hypernetworks.text.model import NetworkName
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 WARM = Size("warm", T=2, B=1, I=8, H=8, K=4, Z=2)
@@ -33,7 +32,7 @@ def is_measurable() -> bool:
     return CLEAR.exists() and "VmHWM:" in STATUS.read_text()
 
 
-def peak_memory(network: Network, implementation: str, size: Size) -> int:
+def peak_memory(network: NetworkName, implementation: str, size: Size) -> int:
     """Bytes that a training step takes; RuntimeError where the process that measures fails."""
     numbers = [str(n) for n in size[1:7]]
     command = [sys.executable, "-m", __name__, network, implementation, str(torch.get_num_threads()), *numbers]
@@ -46,7 +45,7 @@ def peak_memory(network: Network, implementation: str, size: Size) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, in this process, and print the bytes."""
-    network, name = cast(Network, arguments[0]), arguments[1]
+    network, name = arguments[0], arguments[1]
     threads, T, B, I, H, K, Z = map(int, arguments[2:])
     torch.set_num_threads(threads)
     MAKERS[name](make_case(network, WARM)).run("memory")

@@ -23,7 +23,7 @@ from hypernetworks.files import json_object, read_whole
 from hypernetworks.processes import first_before_others, is_first, print_once, process_group
 from hypernetworks.runs.machine import changed_environment
 from hypernetworks.runs.open import should_resume
-from hypernetworks.runs.run import CONFIG_LIMIT, Run
+from hypernetworks.runs.run import CONFIG_LIMIT
 from hypernetworks.training.device import find_device
 
 __all__ = ["CompareCommand", "EvaluateCommand", "TrainCommand", "preset_help"]
@@ -63,7 +63,7 @@ class TrainCommand:
                 f"the settings come from one of --preset, --config and --resume, got --{' and --'.join(given)}"
             )
         if flags.config:
-            settings = experiment.read_config(_read_config(flags.config), str(flags.config)).config
+            settings = experiment.read_config(read_config_file(flags.config), str(flags.config)).config
         elif flags.resume:
             settings = experiment.recorded(flags.out or cls.out).config
         else:
@@ -208,7 +208,8 @@ def _preset(experiment: Experiment[Any, Any, Any], flags: argparse.Namespace, de
     return experiment.preset(flags.preset or default, **given)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The content of a config.json; UsageError if it is not a JSON object."""
     return json_object(read_whole(path, CONFIG_LIMIT), str(path))
 
 
@@ -219,7 +220,7 @@ def _check_same_settings(experiment: Experiment[Any, Any, Any], run: Path, given
 
 def _check_repeated(experiment: Experiment[Any, Any, Any], path: Path, settings: Any, data: Any) -> None:
     """UsageError if the data have changed since; a line on standard error if versions or machine differ."""
-    config = _read_config(path)
+    config = read_config_file(path)
     recorded, record = experiment.read_config(config, str(path))
     if experiment.data_name(settings) == experiment.data_name(recorded):  # else a flag asked for other data
         check_same_data(path, record, data)

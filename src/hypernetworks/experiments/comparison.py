@@ -154,9 +154,7 @@ def table(experiment: Experiment[Any, Any, Any], rows: Sequence[ComparisonRow]) 
     return shown
 
 
-def plot(
-    experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[ComparisonRow], title: str
-) -> list[Path]:
+def plot(experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[ComparisonRow], title: str) -> list[Path]:
     """Write `compare.svg`, the validation curves averaged over seeds, and the experiment's own pictures.
 
     Training curves are drawn behind, where the experiment says how the training loss compares with the score.

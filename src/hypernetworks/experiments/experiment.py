@@ -301,9 +301,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
             raise FaultError(f"not enough memory for a model of {count:,} parameters: {reason}") from error
         return self.task_type(model, config, data)
 
-    def _train(
-        self, run: Run, config: Config, task: Task[Model], label: str, state: Mapping[str, Any] | None
-    ) -> Run:
+    def _train(self, run: Run, config: Config, task: Task[Model], label: str, state: Mapping[str, Any] | None) -> Run:
         Trainer(task, config.schedule, run, state).train(label)
         if is_first():
             with suppress(ImportError):  # without matplotlib a run has no picture
@@ -325,4 +323,3 @@ def check_same_data(place: Path, record: Mapping[str, Any], data: DataSet) -> No
         raise UsageError(
             f"{place}: the run was trained on other data than {data.name} has now (sha256 was {record['sha256'][:12]}…)"
         )
-

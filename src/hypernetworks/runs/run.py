@@ -9,12 +9,12 @@
     run.lock            names the process that writes the run; removed when it ends
 
 Every file except `metrics.jsonl` is replaced atomically. A commit syncs the metrics to disk, replaces `trainer.pt`, which
-includes the metrics so far, and then `model.safetensors` if the best model changed. If the process is killed before the rename
-of `trainer.pt`, the last commit holds and later metrics are cut off on restore. If it is killed after the rename, the new commit
-holds and the model is written again from it. No other case exists.
+includes the metrics so far, and then `model.safetensors` if the best model changed. If the process is killed before the
+rename of `trainer.pt`, the last commit holds and later metrics are cut off on restore. If it is killed after the rename, the
+new commit holds and the model is written again from it. No other case exists.
 
-Files can also be damaged on disk. Metrics and model are restored from `trainer.pt`. If that is damaged, the run resumes from the
-previous commit and reports it.
+Files can also be damaged on disk. Metrics and model are restored from `trainer.pt`. If that is damaged, the run resumes from
+the previous commit and reports it.
 """
 
 import hashlib
@@ -156,9 +156,7 @@ class Run:
         remove_stale(self.folder, _NAMES)
         if not self._was_committed():
             if os.path.lexists(self.folder / _MODEL):
-                raise UsageError(
-                    f"{self.folder / _TRAINER}: missing, although {_MODEL} exists: start a new run"
-                )
+                raise UsageError(f"{self.folder / _TRAINER}: missing, although {_MODEL} exists: start a new run")
             self._metrics = Metrics.start(self.folder / _METRICS)
             return None
         trainer, name = self._load_trainer()
@@ -202,9 +200,9 @@ class Run:
     def best_model(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return the weights of the best model, on the CPU, and its metadata: step, score, config_sha256.
 
-        They come from `model.safetensors`, or from `trainer.pt` if that is missing or damaged. Nothing is written, since the run
-        may be training. If a run was killed between the two files, this returns the best model of the previous commit until the
-        run is restored.
+        They come from `model.safetensors`, or from `trainer.pt` if that is missing or damaged. Nothing is written, since the
+        run may be training. If a run was killed between the two files, this returns the best model of the previous commit
+        until the run is restored.
 
         Raises:
             UsageError: neither file can be read, no model was committed yet, or the model belongs to another config.

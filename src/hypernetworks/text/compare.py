@@ -10,9 +10,7 @@ from hypernetworks.text.model import match_parameters
 __all__ = ["match_networks"]
 
 
-def match_networks(
-    config: TextConfig, networks: Sequence[str], parameters: int, symbols: int
-) -> dict[str, TextConfig]:
+def match_networks(config: TextConfig, networks: Sequence[str], parameters: int, symbols: int) -> dict[str, TextConfig]:
     """A configuration for each network, with the hidden_size that gives its model this number of parameters within 1 %.
 
     Args:

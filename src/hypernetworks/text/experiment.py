@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     presets = PRESETS
     score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
     variant = "network"
-    headings = {
+    headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "flops_per_character": "FLOPs/char",
         "characters_per_second": "chars/s",

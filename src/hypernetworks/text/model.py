@@ -24,6 +24,7 @@ __all__ = [
     "CharacterModel",
     "CharacterModelConfig",
     "NetworkName",
+    "check_network",
     "count_parameters",
     "flops_per_character",
     "make_network",
@@ -32,6 +33,12 @@ __all__ = [
 
 NetworkName = Annotated[str, arg(metavar="{" + ",".join(FAMILIES) + "}")]
 """A name of the registry of recurrent networks."""
+
+
+def check_network(name: str) -> None:
+    """UsageError unless this is the name of a recurrent network."""
+    if name not in FAMILIES:
+        raise UsageError(f"network should be one of {', '.join(FAMILIES)}, got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,7 @@ class CharacterModelConfig:
     """Highway layers within a time step (rhn, hyper-rhn)."""
 
     def __post_init__(self) -> None:
-        if self.network not in FAMILIES:
-            raise UsageError(f"network should be one of {', '.join(FAMILIES)}, got {self.network!r}")
+        check_network(self.network)
         for name in ("hidden_size", "num_layers", "hyper_size", "hyper_embedding_size", "depth"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
@@ -124,7 +130,9 @@ class CharacterModel(nn.Module):
         self.head = nn.Linear(config.hidden_size, symbols)
         nn.init.zeros_(self.head.bias)
         if isinstance(self.embedding, nn.Embedding):
-            nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)  # |x_t| near 1, as for one-hot vectors
+            nn.init.normal_(
+                self.embedding.weight, std=config.embedding_size**-0.5
+            )  # |x_t| near 1, as for one-hot vectors
             if config.tie_weights:
                 self.head.weight = self.embedding.weight
 

@@ -16,9 +16,9 @@ from hypernetworks.runs.curve import curve_of, draw, run_curve
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, gates_of
 from hypernetworks.text.config import Symbols, TextConfig
+from hypernetworks.text.experiment import TEXT, symbols_of
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.text.experiment import TEXT, symbols_of
 
 STRONGEST = 0.98
 """Changes from this quantile up get the full colour; scaling by the maximum would leave most letters pale."""

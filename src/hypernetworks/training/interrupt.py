@@ -8,7 +8,6 @@ from types import FrameType, TracebackType
 from hypernetworks.errors import Terminated
 from hypernetworks.processes import is_first
 
-
 _KINDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from hypernetworks import processes
 from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.runs.run import Run
-from hypernetworks.training.random import seed_of
 from hypernetworks.training.interrupt import Interrupt
 from hypernetworks.training.progress import Progress
+from hypernetworks.training.random import seed_of
 from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -239,7 +239,9 @@ def load_best(model: Model, run: Run) -> Model:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UsageError(f"{run.folder}: model.safetensors does not fit the model that config.json describes") from error
+        raise UsageError(
+            f"{run.folder}: model.safetensors does not fit the model that config.json describes"
+        ) from error
     return model.eval()
 
 

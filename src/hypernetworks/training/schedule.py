@@ -54,8 +54,8 @@ class Schedule:
     clip: float = 1.0
     """Clip the norm of the gradient of all parameters to this value; 0: no clipping."""
     accumulate: int = 1
-    """Compute a batch, or the share of each process, in N equal parts and add up their gradients: the same step with N times less
-    memory. BatchNorm normalises over each part."""
+    """Compute a batch, or the share of each process, in N equal parts and add up their gradients: the same step with N times
+    less memory. BatchNorm normalises over each part."""
     precision: Precision = "float32"
     """bf16: matrix products and convolutions of the training steps in bfloat16, by autocast. Weights, loss, optimiser and
     validation stay in float32."""
@@ -99,7 +99,8 @@ class Schedule:
             )
         if not at or len(at) != len(rates):
             raise UsageError(
-                f"decay steps requires decay_steps and decay_rates of equal length, at least one, got {_listed(at)}, {_listed(rates)}"
+                "decay steps requires decay_steps and decay_rates of equal length, at least one, "
+                f"got {_listed(at)}, {_listed(rates)}"
             )
         if list(at) != sorted({step for step in at if step > self.warmup}):
             raise UsageError(f"decay_steps should increase and be greater than warmup {self.warmup}, got {_listed(at)}")

@@ -37,8 +37,8 @@ class Evaluate(EvaluateCommand):
 class Compare(CompareCommand):
     """Train plain and generated kernels on the same images, and compare what each reaches and costs.
 
-    A flag that differs from the preset's setting for plain kernels changes both. The comparison chooses --kernels and --seed for
-    each model: give --seeds.
+    A flag that differs from the preset's setting for plain kernels changes both. The comparison chooses --kernels and --seed
+    for each model: give --seeds.
     """
 
     experiment = VISION

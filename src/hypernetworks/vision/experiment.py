@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from torch import nn
 
@@ -34,7 +34,7 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
     preset_flags = ("kernels",)
     score = Score("validation_error", "validation error, %", digits=2, loss_scale=None)
     variant = "kernels"
-    headings = {
+    headings: ClassVar[Mapping[str, str]] = {
         "images_per_second": "images/s",
         "validation_error": "validation error %",
         "test_error": "test error %",
