@@ -1,30 +1,35 @@
-"""Start of the command `hypernetworks`.
+"""The entry point of the command `hypernetworks`.
 
-Importing torch takes a second or more. This module catches Ctrl-C during that time, which no module inside the package can: the
-package itself imports torch.
+Importing the package takes seconds, most of them in torch. Ctrl-C and SIGTERM during that time end the command with one
+line, as they do later. Only a module outside the package can do this.
 """
 
 import signal
 import sys
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
 def main() -> int:
-    """Import the command line and run it; return the exit code."""
+    """Import the command line, run it, and return the exit code."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminate)
         from hypernetworks.cli import main as run
+
+        signal.signal(signal.SIGTERM, before)
+    except _Terminated:
+        return _end("terminated", 143)
     except KeyboardInterrupt:
-        return _stopped("interrupted", 130)
-    except SystemExit:
-        return _stopped("terminated", 143)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return _end("interrupted", 130)
     return run()
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise SystemExit
+    raise _Terminated
 
 
-def _stopped(how: str, code: int) -> int:
-    print(f"hypernetworks: {how}", file=sys.stderr)
+def _end(how: str, code: int) -> int:
+    print(f"hypernetworks: {how} while starting", file=sys.stderr)
     return code

@@ -35,7 +35,7 @@ class TestCreateAndOpen:
 
     def test_nothing_of_the_users_is_overwritten(self, tmp_path: Path, run: Run) -> None:
         before = {path: path.read_bytes() for path in run.folder.iterdir()}
-        with pytest.raises(UsageError, match="already holds a run: give --resume to go on with it, or another --out"):
+        with pytest.raises(UsageError, match="already holds a run: give --resume to continue it, or another --out"):
             Run.create(run.folder, CONFIG)
         assert before == {path: path.read_bytes() for path in run.folder.iterdir()}
         (tmp_path / "thesis.tex").touch()
@@ -194,7 +194,7 @@ class TestMetrics:
         again = Run.open(run.folder)
         assert same(again.restore(), trainer(4, best=2))
         assert path.read_bytes() == data[: data.index(b'{"step": 5')]
-        assert capsys.readouterr().err == f"{path}: damaged, changed or missing: made again as of the last commit\n"
+        assert capsys.readouterr().err == f"{path}: damaged, changed or missing: restored from the last commit\n"
         again.record({"step": 6})
         assert [row["step"] for row in again.metrics()] == [1, 2, 3, 4, 6]
 

@@ -162,8 +162,8 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
         ({"temperature": float("inf")}, "temperature should be a finite"),
         ({"temperature": float("nan")}, "temperature should be a finite"),
         ({"top_k": -1}, r"top_k should be at least 0 \(0: all\), got -1"),
-        ({"top_p": 0.0}, r"top_p should lie in \(0, 1\], got 0.0"),
-        ({"top_p": 1.5}, r"top_p should lie in \(0, 1\], got 1.5"),
+        ({"top_p": 0.0}, r"top_p should be in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, r"top_p should be in \(0, 1\], got 1.5"),
         ({"seed": 2**64}, "seed should fit into 64 bits, got 18446744073709551616"),
     ],
 )

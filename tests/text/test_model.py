@@ -189,8 +189,8 @@ def test_dropout_acts_on_what_network_and_head_read_while_training_alone() -> No
         ({"num_layers": -1}, "num_layers should be at least 1, got -1"),
         ({"depth": 0}, "depth should be at least 1, got 0"),
         ({"embedding_size": -1}, r"embedding_size should be at least 0 \(0: one-hot\), got -1"),
-        ({"dropout": 1.0}, r"dropout should lie in \[0, 1\), got 1.0"),
-        ({"recurrent_dropout": float("nan")}, r"recurrent_dropout should lie in \[0, 1\), got nan"),
+        ({"dropout": 1.0}, r"dropout should be in \[0, 1\), got 1.0"),
+        ({"recurrent_dropout": float("nan")}, r"recurrent_dropout should be in \[0, 1\), got nan"),
     ],
 )
 def test_impossible_settings_are_named(changes: dict[str, object], message: str) -> None:

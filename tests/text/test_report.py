@@ -98,7 +98,7 @@ def test_the_page_has_the_runs_numbers(made):
     assert ["sampling.seed", "3"] in rows
     assert f"(step {metadata['step']})" in shown.source
     names = [row[:2] for row in rows if row[0] in map(str, made)]
-    order = sorted(loaded, key=lambda one: one.row.validation_bpc)
+    order = sorted(loaded, key=lambda one: one.bpc)
     assert names == [[one.name, one.config.model.network] for one in order]
     assert len(shown.all("figure")) == 2
 

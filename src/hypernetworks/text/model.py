@@ -211,7 +211,7 @@ def match_parameters(
     count = count_parameters(best, symbols)
     if abs(count - parameters) > tolerance * parameters:
         raise UsageError(
-            f"no {config.network} is within {tolerance:.0%} of {parameters:,} parameters: "
+            f"no {config.network} has within {tolerance:.0%} of {parameters:,} parameters: "
             f"the nearest, with hidden_size {best.hidden_size}, has {count:,}"
         )
     return best
