@@ -104,7 +104,7 @@ class TestDamage:
         (run.folder / "trainer.before.pt").unlink()
         for change in ({"run": 5}, {"run": {"metrics": 1}}, {"best": 5}, {"model": [1]}, {"step": None}):
             save_trainer(run.folder / "trainer.pt", {**state, **change})
-            with pytest.raises(UsageError, match="not the state of a run's trainer"):
+            with pytest.raises(UsageError, match="not the state of a trainer"):
                 Run.open(run.folder).restore()
 
     def test_a_config_that_changed(self, run: Run) -> None:
