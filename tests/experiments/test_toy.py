@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,12 @@ OWN_FILES = {"config.json", "metrics.jsonl", "model.safetensors", "trainer.befor
 
 
 @pytest.fixture(autouse=True)
-def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def command(monkeypatch: pytest.MonkeyPatch) -> None:
     """`hypernetworks line …` is a command, and runs have no picture, which would cost the most."""
     monkeypatch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
     monkeypatch.setitem(sys.modules, "toy_experiment", toy)
     for word in ("train", "evaluate", "compare"):
         monkeypatch.setitem(cli.COMMANDS, f"line {word}", ("toy_experiment", word.capitalize()))
-    yield
 
 
 def state(run: Path) -> dict[str, object]:

@@ -158,7 +158,7 @@ class TestCommitAndRestore:
         run.write_text("samples.txt", "Ω\n")
         assert (run.folder / "samples.txt").read_bytes() == "Ω\n".encode()
         for name in ("trainer.pt", "../samples.txt"):
-            with pytest.raises(ValueError, match="name should be one of curve.svg, samples.txt"):
+            with pytest.raises(ValueError, match=r"name should be one of curve\.svg, samples\.txt"):
                 run.write_text(name, "")
 
 

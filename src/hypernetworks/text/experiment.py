@@ -117,6 +117,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
 
 
 TEXT: Final = TextExperiment()
+"""The experiment: `TEXT.train`, `TEXT.resume` and `TEXT.load` are what the commands call."""
 
 
 def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:

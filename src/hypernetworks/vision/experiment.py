@@ -105,6 +105,7 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
 
 
 VISION: Final = VisionExperiment()
+"""The experiment: `VISION.train`, `VISION.resume` and `VISION.load` are what the commands call."""
 
 
 def load_run(folder: Path) -> tuple[nn.Module, VisionConfig]:
