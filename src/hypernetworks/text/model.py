@@ -8,13 +8,12 @@ T time, B batch, V symbols, E embedding, H hidden.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from tyro.conf import arg
 
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
@@ -24,21 +23,16 @@ __all__ = [
     "CharacterModel",
     "CharacterModelConfig",
     "NetworkName",
-    "check_network",
     "count_parameters",
     "flops_per_character",
     "make_network",
     "match_parameters",
 ]
 
-NetworkName = Annotated[str, arg(metavar="{" + ",".join(FAMILIES) + "}")]
-"""A name of the registry of recurrent networks."""
-
-
-def check_network(name: str) -> None:
-    """UsageError unless this is the name of a recurrent network."""
-    if name not in FAMILIES:
-        raise UsageError(f"network should be one of {', '.join(FAMILIES)}, got {name!r}")
+if TYPE_CHECKING:
+    NetworkName = str
+else:
+    NetworkName = Literal[tuple(FAMILIES)]  # the command line lists these choices
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,8 @@ class CharacterModelConfig:
     """Highway layers within a time step (rhn, hyper-rhn)."""
 
     def __post_init__(self) -> None:
-        check_network(self.network)
+        if self.network not in FAMILIES:
+            raise UsageError(f"network should be one of {', '.join(FAMILIES)}, got {self.network!r}")
         for name in ("hidden_size", "num_layers", "hyper_size", "hyper_embedding_size", "depth"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
