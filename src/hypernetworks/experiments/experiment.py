@@ -1,7 +1,7 @@
 """An experiment: the configuration, presets, data, model, task and score that train, evaluate and compare are built from.
 
 A subclass says what is particular to one experiment. Run folders, resuming, checks of the data and comparisons are written
-here once. docs/recipes/add-an-experiment.md lists the files and edits that a new experiment needs.
+here once. docs/recipes/experiment.md lists the files and edits that a new experiment needs.
 """
 
 from abc import ABC, abstractmethod
