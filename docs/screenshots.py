@@ -1,4 +1,4 @@
-"""Screenshots of the page and of the report for the documentation: `make screenshots`, or python docs/screenshots.py RUN [RUN2].
+"""Screenshots of the page and the report for the documentation: `make screenshots`, or python docs/screenshots.py RUN [RUN2].
 
 Chromium is the system's (apt-get install chromium), driven by Playwright.
 """
