@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, gates_first
+from .cell import NativeParameters, PlainCell, Read, gates_first
 from .checks import check_floating
 from .init import orthogonal_blocks_
+from .native.gru import gru as native_gru
+from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 
@@ -66,6 +68,7 @@ class GRUCell(PlainCell):
 
     state_type = None
     state_names = ("h",)
+    native = native_gru
 
     def __init__(
         self,
@@ -118,6 +121,14 @@ class GRUCell(PlainCell):
             gain, shift, eps = self.norm.weights()
             gate_norm, candidate_norm = Norm(gain[:2], shift[:2], eps), Norm(gain[2], shift[2], eps)
         return GRUWeights(self.weight_x, self.weight_h, self.bias, self.bias_h, gate_norm, candidate_norm)
+
+    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+        """The parameters as hypernetworks::gru names them, and the ε of the norm."""
+        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias", "bias_h")}
+        norm = read(self, "norm")
+        if norm is None:
+            return weights, (0.0,)
+        return weights | {name: read(norm, name) for name in ("gain", "shift")}, (read(norm, "eps"),)
 
     def project(self, x: Tensor, weights: GRUWeights) -> tuple[Tensor]:
         """W x + b for all rows at once, (3, N, H)."""

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, RecurrentCell, gates_first
+from .cell import NativeParameters, PlainCell, Read, RecurrentCell, gates_first
 from .checks import check_choice, check_floating, check_known, check_sizes
 from .init import embedding_, scale_
 from .layer import RecurrentNetwork
@@ -234,6 +234,19 @@ class HyperRecurrentCell(RecurrentCell):
         """Draw all parameters anew."""
         self.main.reset_parameters()
         self.hyper.reset_parameters()
+
+    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+        """The main network's parameters, the hyper cell's with `hyper_` before, and the ε of all norms, which is 0 without."""
+        generator = read(self, "hyper")
+        main = read(self, "main").native_parameters(read)
+        hyper = read(generator, "lstm").native_parameters(read)
+        if main is None or hyper is None:
+            return None
+        (weights, (eps,)), (of_lstm, (hyper_eps,)) = main, hyper
+        if eps and hyper_eps and eps != hyper_eps:
+            return None
+        of_hyper = {f"hyper_{name}": tensor for name, tensor in of_lstm.items()}
+        return weights | of_hyper | {name: read(generator, name) for name in ("P", "p", "D")}, (eps or hyper_eps,)
 
     def weights(self) -> HyperWeights:
         """The parameters, put together once per call."""

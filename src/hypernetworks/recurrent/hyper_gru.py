@@ -26,6 +26,7 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
+from .native.gru import gru as native_gru
 
 
 class HyperGRUState(NamedTuple):
@@ -67,6 +68,7 @@ class HyperGRUCell(HyperRecurrentCell):
     main: GRUCell
     state_type = HyperGRUState
     state_names = HyperGRUState._fields
+    native = native_gru
 
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[GRUCell, Blocks]:
         """A GRU; each of its three gates is scaled."""

@@ -25,6 +25,7 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
+from .native.rhn import rhn as native_rhn
 from .rhn import RHNCell, rhn_step
 
 
@@ -67,6 +68,7 @@ class HyperRHNCell(HyperRecurrentCell):
     main: RHNCell
     state_type = HyperRHNState
     state_names = HyperRHNState._fields
+    native = native_rhn
     own_settings = ("depth", "transform_bias")
 
     def __init__(

@@ -32,6 +32,7 @@ from .hyper import (
     products_on_h,
     row_scales,
 )
+from .native.rnn import rnn as native_rnn
 from .rnn import RNNCell, rnn_step
 from .scales import scaled_sum
 
@@ -98,6 +99,7 @@ class HyperRNNCell(HyperRecurrentCell):
     main: RNNCell
     state_type = HyperRNNState
     state_names = HyperRNNState._fields
+    native = native_rnn
     own_settings = ("generation",)
 
     def __init__(self, input_size: int, hidden_size: int, *, generation: str = "scale", **settings: Any) -> None:

@@ -132,7 +132,7 @@ class RHNCell(PlainCell):
 
     def native_parameters(self, read: Read = getattr) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
-        return {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}, ()
+        return {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}, (0.0,)
 
     def project(self, x: Tensor, weights: RHNWeights) -> tuple[Tensor]:
         """W x + b^1 for all rows at once, (2, N, H)."""

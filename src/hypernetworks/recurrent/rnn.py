@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, gates_first
+from .cell import NativeParameters, PlainCell, Read, gates_first
 from .checks import check_floating
 from .init import orthogonal_blocks_
+from .native.op import Tensors
+from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import scaled_sum
 
@@ -43,6 +45,7 @@ class RNNCell(PlainCell):
 
     state_type = None
     state_names = ("h",)
+    native = native_rnn
 
     def __init__(
         self,
@@ -93,6 +96,16 @@ class RNNCell(PlainCell):
         """The parameters, put together once per call."""
         norm = None if self.norm is None else self.norm.weights()
         return RNNWeights(self.weight_x, self.weight_h, self.bias, norm)
+
+    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+        """The parameters as hypernetworks::rnn names them, and the ε of the norm."""
+        if self.matrices_mixed > 1:
+            return None
+        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}
+        norm = read(self, "norm")
+        if norm is None:
+            return weights, (0.0,)
+        return weights | {name: read(norm, name) for name in ("gain", "shift")}, (read(norm, "eps"),)
 
     def project(self, x: Tensor, weights: RNNWeights) -> tuple[Tensor]:
         """W_x x + b for all rows at once, (1, N, H)."""

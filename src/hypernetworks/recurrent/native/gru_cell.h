@@ -11,7 +11,7 @@ namespace hn {
 
 template <class T> struct GRUCell {
   static constexpr long blocks = 3, apart = 1, stats = 6;
-  static constexpr bool adds_h = true;
+  static constexpr bool has_c = false, adds_h = true;
 
   long H;
   RowWeights<T> weights;
