@@ -1,4 +1,4 @@
-"""Pictures of traces: what is drawn are the trace's numbers."""
+"""Plots of traces: they show the numbers of the trace."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""GeneratedScales and weight changes beside the matrices of the equations, made in full."""
+"""Scales and weight changes compared with full matrices built from the equations."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ T, B = 4, 3
 
 
 def generated(family, cell, hyper_h):
-    """What ĥ (K,) makes: the matrix that meets h at each gate and depth, and d_x and d_b or their like, one by one."""
+    """What ĥ (K,) generates: the matrix applied to h at each gate and depth, all z, d_x and d_b, one by one."""
     made = cell.hyper
     z = [P @ hyper_h + (made.p[k] if k < len(made.p) else 0) for k, P in enumerate(made.P)]
     if family.name == "hyper-rnn-full":
@@ -71,7 +71,7 @@ def test_any_leading_dimensions(family):
 
 @pytest.mark.parametrize("name", [name for name in HYPER_FAMILIES if name != "hyper-rnn-full"])
 def test_what_is_scaled_is_what_the_step_does(name):
-    """With the scales of the new ĥ written into a plain cell's weights, the plain cell makes the same h."""
+    """A plain cell whose weights are multiplied by the scales of the new ĥ computes the same h."""
     family = HYPER_FAMILIES[name]
     cell, x, state = family.cell(), torch.randn(1, I, dtype=torch.float64), family.state(1)
     h, new = cell(x, state)
@@ -96,9 +96,9 @@ def test_gates_are_named_as_in_the_equations():
 
 @pytest.mark.parametrize("cell", [hn.LSTMCell(I, H), hn.HyperLSTM(I, H), None], ids=["plain", "network", "none"])
 def test_other_cells_are_refused(cell):
-    with pytest.raises(TypeError, match="cell should be that of a hyper network such as HyperLSTM, got"):
+    with pytest.raises(TypeError, match="cell should be the cell of a hyper network such as HyperLSTM, got"):
         scales_of(cell, torch.zeros(K))
-    with pytest.raises(TypeError, match="cell should be that of a hyper network"):
+    with pytest.raises(TypeError, match="cell should be the cell of a hyper network"):
         weight_change(cell, None, None)
 
 

@@ -1,4 +1,4 @@
-"""Traces: the network's own numbers, states that follow from gates, and the laws of sequences."""
+"""Traces: equal to the network's own numbers, states that follow from the gates, and the laws of sequences."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def random(*shape):
 
 
 def over_time(layer):
-    """All tensors of a layer's trace that have a time, one after another."""
+    """All tensors over time of a layer's trace."""
     series = (*layer.state, layer.gates, layer.z, layer.d_h, layer.d_x, layer.d_b, layer.change)
     return tuple(values for values in series if values is not None)
 
@@ -82,7 +82,7 @@ def test_states_follow_from_the_gates(family):
 
 
 def test_gates_follow_from_the_scaled_weights():
-    """HyperLSTM without norm: σ and tanh of diag(d_h) W_h h + diag(d_x) W_x x + d_b + b, the matrices made in full."""
+    """HyperLSTM without norm: σ and tanh of diag(d_h) W_h h + diag(d_x) W_x x + d_b + b, with full matrices."""
     network, x = HYPER_FAMILIES["hyper-lstm-without-norm"].network(), random(T, B, I)
     (layer,), main = hn.trace(network, x).layers, network.cells[0].main
     h = torch.cat([torch.zeros(1, B, H, dtype=torch.float64), layer.state.h[:-1]])
@@ -96,7 +96,7 @@ def test_gates_follow_from_the_scaled_weights():
 
 @hyper_families
 def test_change_is_that_of_one_step_to_the_next(family):
-    """Of a matrix made of what the trace tells: diag(d_h) W_h, or Σ_k z_h[k] W_hz[k]."""
+    """Of the full matrix: diag(d_h) W_h, or Σ_k z_h[k] W_hz[k]."""
     network, x = family.network(bidirectional=True), random(T, B, I)
     for layer in hn.trace(network, x).layers:
         W = network.cells[layer.direction].main.weight_h.reshape(-1, H, H)
