@@ -15,6 +15,7 @@ gru = LayerOp(
         "gain": (3, s.H),
         "shift": (3, s.H),
     },
+    optional=("bias", "bias_h"),
     norm=("gain", "shift"),
     saved=lambda s: {"saved_stats": (s.N, 6)},
 )

@@ -13,6 +13,7 @@ rnn = LayerOp(
         "gain": (s.H,),
         "shift": (s.H,),
     },
+    optional=("bias",),
     norm=("gain", "shift"),
     saved=lambda s: {"saved_stats": (s.N, 2)},
 )
