@@ -29,7 +29,8 @@ class HyperNetwork(nn.Module):
     normalises over all samples together and updates its running statistics once; dropout draws a mask per sample.
 
     torch.compile compiles it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample requires
-    options={"layout_optimization": False}: with that optimisation, the gradients of the kernels are wrong (docs/log.md).
+    options={"layout_optimization": False}: with that optimisation, the gradients of the kernels are wrong
+    (docs/development/log.md).
 
     Args:
         target: the module f. It is held, not copied, as `net.target`. Its generated parameters stay in it with their values
