@@ -173,7 +173,7 @@ class GeneratorSplit(Generator):
             chosen = selector(key)
             mine = [weight for weight in left if chosen(weight)]
             if not mine:
-                raise ValueError(f"{key!r} selects none of the remaining generated parameters: {_named(left)}")
+                raise ValueError(f"{key!r} selects none of the generated parameters that are left: {_named(left)}")
             generator.bind(mine)
             left = [weight for weight in left if not chosen(weight)]
         if left:
