@@ -125,9 +125,7 @@ class TiledKernelGenerator(Generator):
     def _check(self, weight: TargetWeight) -> None:
         if not isinstance(weight.module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or weight.kind != "weight":
             owner = type(weight.module).__name__
-            raise ValueError(
-                f"the tiled generator makes convolution kernels only, and {weight.name} is a {owner}'s"
-            )
+            raise ValueError(f"the tiled generator makes convolution kernels only, and {weight.name} is a {owner}'s")
         n_out, n_in = weight.shape[:2]
         if n_out % self.tile or n_in % self.tile:
             expected = f"multiples of the tile, {self.tile}"
