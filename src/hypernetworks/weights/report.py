@@ -29,8 +29,8 @@ class WeightReport(NamedTuple):
 
     Example:
         >>> net = hn.HyperNetwork(torch.nn.Linear(30, 20), hn.ChunkedGenerator(2, chunk_size=64, hidden=()))
-        >>> net.weight_report().generated
-        620
+        >>> net.weight_report().weights[0].shape
+        (20, 30)
     """
 
     weights: tuple[GeneratedWeight, ...]
