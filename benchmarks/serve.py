@@ -29,9 +29,10 @@ import httpx
 import torch
 
 from hypernetworks.runs.run import Run
-from hypernetworks.text.config import TextConfig, run_config
+from hypernetworks.text import TEXT
+from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import load_corpus
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-&$3"
 
@@ -39,11 +40,11 @@ LETTERS = "\n abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-&$3"
 def make_run(folder: Path, hidden: int) -> Path:
     """A run of an untrained HyperLSTM over 65 symbols."""
     (folder / "letters.txt").write_text(LETTERS * 20)
-    config = TextConfig(corpus=str(folder / "letters.txt"), model=ModelConfig(hidden_size=hidden))
+    config = TextConfig(corpus=str(folder / "letters.txt"), model=CharacterModelConfig(hidden_size=hidden))
     corpus = load_corpus(config.corpus)
     torch.manual_seed(0)
     model = CharacterModel(config.model, len(corpus.alphabet)).state_dict()
-    run = Run.create(folder / "run", run_config(config, corpus))
+    run = Run.create(folder / "run", TEXT.run_config(config, corpus))
     run.commit({"step": 0, "model": model, "best": {"step": 0, "score": 1.0, "model": model}})
     return run.folder
 

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from hypernetworks.bench.memory import growth, is_measurable
 from hypernetworks.bench.timing import time_in_turn
 from hypernetworks.doctor import processor
-from hypernetworks.vision.models import ModelConfig, count_parameters, make_model
+from hypernetworks.vision.models import ImageModelConfig, count_parameters, make_model
 from hypernetworks.weights import HyperNetwork
 
 KERNELS = ("plain", "generated")
 
 
-def config(kernels: str, depth: int, width: int) -> ModelConfig:
-    return ModelConfig("wrn", "plain" if kernels == "plain" else "generated", depth, width, embedding_size=64)
+def config(kernels: str, depth: int, width: int) -> ImageModelConfig:
+    return ImageModelConfig("plain" if kernels == "plain" else "generated", depth, width, embedding_size=64)
 
 
 def training_step(model: torch.nn.Module, batch: int) -> Callable[[], None]:
@@ -61,11 +61,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        step = training_step(make_model(config(options.memory_of, options.depth, options.width)), options.batch)
+        step = training_step(make_model("wrn", config(options.memory_of, options.depth, options.width)), options.batch)
         step()
         print(growth(step))
         return
-    models = {kernels: make_model(config(kernels, options.depth, options.width)) for kernels in KERNELS}
+    models = {kernels: make_model("wrn", config(kernels, options.depth, options.width)) for kernels in KERNELS}
     runs = {kernels: training_step(model, options.batch) for kernels, model in models.items()}
     generated = models["generated"]
     assert isinstance(generated, HyperNetwork)
@@ -77,7 +77,7 @@ def main() -> None:
     for name, time in seconds.items():
         parts = [f"{name:<18}{1000 * time:>9.1f} ms  {time / seconds['plain']:>6.3f} of plain"]
         if name in KERNELS:
-            parts.append(f"{count_parameters(config(name, options.depth, options.width)):>10,} parameters")
+            parts.append(f"{count_parameters('wrn', config(name, options.depth, options.width)):>10,} parameters")
             parts.append(f"{memory(name, options) / 2**20:>7.1f} MiB" if is_measurable() else "memory not measurable")
         print("  ".join(parts))
 

@@ -18,14 +18,14 @@ from hypernetworks.serve.server import listen, make_server, names
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 SYMBOLS = Symbols(tuple("\n abcdefg"), "character")
 
 
 def make_batch(network: str = "hyper-lstm", hidden: int = 8, symbols: Symbols = SYMBOLS, layers: int = 1) -> Batch:
     """A batch whose weights are large enough that every character depends on those before."""
-    config = ModelConfig(network, hidden, layers, embedding_size=6, hyper_size=4, hyper_embedding_size=2)
+    config = CharacterModelConfig(network, hidden, layers, embedding_size=6, hyper_size=4, hyper_embedding_size=2)
     torch.manual_seed(0)
     model = CharacterModel(config, len(symbols.alphabet))
     with torch.no_grad():

@@ -9,13 +9,13 @@ import torch
 
 from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.errors import UsageError
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import NETWORKS, Network
 
 from .clients import Client, make_batch, running
 
@@ -24,7 +24,7 @@ def generated(batch: Batch, prompt: str, **settings: Any) -> str:
     return "".join(generate(batch.model, batch.symbols.alphabet, batch.symbols.unit, prompt, Sampling(**settings)))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", tuple(FAMILIES))
 def test_a_text_alone_is_that_of_text_generate(network: str) -> None:
     batch = make_batch(network, layers=2)
     for prompt, settings in (("ab", {"seed": 3, "length": 40}), ("", {"top_k": 3, "temperature": 1.5, "length": 1})):
@@ -47,7 +47,7 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
 @pytest.mark.skipif(library() is None, reason="needs the native kernels")
 @pytest.mark.parametrize("network", ["lstm", "layer-norm-lstm", "rhn", "hyper-lstm"])
 def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More rows than one step reads, starting and ending at different times; the logits have the same bits."""
     batch, seen = make_batch(network, layers=2), {}

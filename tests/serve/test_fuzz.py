@@ -46,7 +46,7 @@ def test_answers_are_the_documented_ones(address: str, path: str, method: str, m
             assert 400 <= answer.status_code < 500
         elif answer.status_code != 200:
             assert answer.status_code == 422
-            assert "characters that the alphabet has not" in answer.json()["detail"]
+            assert "characters that the alphabet lacks" in answer.json()["detail"]
 
     check()
 

@@ -10,11 +10,11 @@ import torch
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.experiments.config import find_device
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
-from hypernetworks.text.train import load_run
+from hypernetworks.text.experiment import load_run
+from hypernetworks.training.device import find_device
 
 TOKEN = "HYPERNETWORKS_TOKEN"
 
