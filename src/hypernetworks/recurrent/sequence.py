@@ -64,6 +64,10 @@ def run_layer(
     weights, settings = served
     inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
     output, *final = cell.native(inputs, mask, steps.sizes, steps.reverse, *settings)
+    if output.dtype == torch.float64 and output.requires_grad:
+        # the backward pass reads the operator's output. As with torch.nn.LSTM, the output may be changed in place in float64;
+        # in float32 both raise an error, and the copy is saved
+        output = output.clone()
     return output, final[: len(state)]
 
 
