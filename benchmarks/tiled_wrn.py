@@ -1,9 +1,9 @@
-"""What making the kernels costs: a training step of WRN-40-k with generated kernels beside the plain one, and the making alone.
+"""The cost of generating kernels: a training step of WRN-40-k with generated and with plain kernels, and generation alone.
 
     python benchmarks/tiled_wrn.py [--depth 40] [--width 1] [--batch 128] [--repeats 5] [--threads 2]
 
-Forward and backward, float32, in turn in one process, minimum of the repeats; memory is the growth of the resident set in a
-process of its own for each network, after a first step (Linux alone).
+Forward and backward, float32, in turn in one process, minimum of the repeats. Memory is the growth of the resident set after
+a first step, in a separate process for each network (Linux only).
 """
 
 import argparse
@@ -38,16 +38,16 @@ def training_step(model: torch.nn.Module, batch: int) -> Callable[[], None]:
     return step
 
 
-def making(model: HyperNetwork) -> Callable[[], None]:
-    def make() -> None:
+def generation(model: HyperNetwork) -> Callable[[], None]:
+    def generate() -> None:
         model.zero_grad(set_to_none=True)
         torch.stack([kernel.sum() for kernel in model.generate().values()]).sum().backward()
 
-    return make
+    return generate
 
 
 def memory(kernels: str, options: argparse.Namespace) -> int:
-    """Measured by this script in a process of its own."""
+    """Measured by this script in a separate process."""
     given = [f"--{name}={getattr(options, name)}" for name in ("depth", "width", "batch", "threads")]
     command = [sys.executable, str(Path(__file__)), *given, "--memory-of", kernels]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -69,7 +69,7 @@ def main() -> None:
     runs = {kernels: training_step(model, options.batch) for kernels, model in models.items()}
     generated = models["generated"]
     assert isinstance(generated, HyperNetwork)
-    runs["the making alone"] = making(generated)
+    runs["generation alone"] = generation(generated)
     for run in runs.values():
         run()
     seconds = {name: min(times) for name, times in time_in_turn(runs, options.repeats).items()}
