@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .accelerator import dispatch as accelerator
 from .backend import backend, compiled, native_serves, native_wanted, undisturbed
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp, Tensors
@@ -198,6 +199,10 @@ def run_layer(
         if new is not None:
             return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
+    if accelerator.wanted(x):
+        accelerated = _accelerated(cell, x, steps, state, reverse, mask)
+        if accelerated is not None:
+            return accelerated
     served = _served(cell, x, steps, state)
     if served is None or cell.native is None:
         return run_steps(cell, x, steps, state, reverse, mask)
@@ -205,6 +210,19 @@ def run_layer(
     inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
     output, *final = cell.native(inputs, mask, steps.sizes, reverse, *settings)
     return output, final[: len(state)]
+
+
+def _accelerated(
+    cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool, mask: Tensor | None
+) -> tuple[Tensor, Sequence[Tensor]] | None:
+    """What `run_layer` returns, from the Triton kernels; None where these do not serve the cell."""
+    parameters = cell.native_parameters() if cell.native is not None else None
+    if cell.native is None or parameters is None:
+        return None
+    weights, settings = parameters
+    inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+    answer = accelerator.run(cell.native.name, inputs, mask, steps.sizes, reverse, *settings)
+    return None if answer is None else (answer[0], answer[1:])
 
 
 def _served(cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor]) -> NativeParameters | None:

@@ -1,0 +1,362 @@
+"""The hyper cell and what it does to the main cell's gates, forward and backward.
+
+    ĥ_t, ĉ_t = LSTM(hyper_pre, ĉ_{t-1});  z_a^y = P_a^y ĥ_t + p_a^y;  d_a^y = D_a^y z_a^y
+    pre^y    = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
+
+P (12, Z, K), p (8, Z), D (12, H, Z): blocks in the order h, x, b, and in each the gates i, f, g, o.
+"""
+
+import triton
+import triton.language as tl
+
+from .cells import cell_gradients, follow, load, load_gates, store, tanh
+
+
+@triton.jit
+def _normalise_rows(a, ok, stats, n, writes, gain, shift, AT: tl.constexpr, K: tl.constexpr, eps):
+    """LN of several rows (rows, K); mean and 1/σ go to stats."""
+    mean = tl.sum(a, 1) / K
+    centred = tl.where(ok, a - mean[:, None], 0.0)
+    inverse = tl.rsqrt(tl.sum(centred * centred, 1) / K + eps)
+    if stats is not None:
+        tl.store(stats + n * 10 + AT, mean, mask=writes)
+        tl.store(stats + n * 10 + AT + 1, inverse, mask=writes)
+    return centred * inverse[:, None] * gain[None, :] + shift[None, :]
+
+
+@triton.jit
+def _hyper_step(
+    pre,
+    hyper_h,
+    hyper_c,
+    hyper_c0,
+    saved_h,
+    saved_c,
+    stats,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    n,
+    before,
+    r,
+    r_ok,
+    before_rows,
+    writes,
+    eps,
+    K: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+):
+    """ĥ_t (rows, K). Several programs compute it; the one that `writes` stores it."""
+    k = tl.arange(0, BLOCK_Q)
+    k_ok = k < K
+    ok = r_ok[:, None] & k_ok[None, :]
+    there = r[:, None] * K + k[None, :]
+    earlier = (r < before_rows)[:, None]
+    i, f, g, o = load_gates(pre + n[:, None] * (4 * K), k[None, :], ok, K)
+    c = load(saved_c, before[:, None] * K + k[None, :], ok & earlier) + load(hyper_c0, there, ok & (earlier == 0))
+    if gain is not None:
+        gain_i, gain_f, gain_g, gain_o = load_gates(gain, k, k_ok, K)
+        shift_i, shift_f, shift_g, shift_o = load_gates(shift, k, k_ok, K)
+        gain_c, shift_c = load(cell_gain, k, k_ok), load(cell_shift, k, k_ok)
+        i = _normalise_rows(i, ok, stats, n, r_ok & writes, gain_i, shift_i, 0, K, eps)
+        f = _normalise_rows(f, ok, stats, n, r_ok & writes, gain_f, shift_f, 2, K, eps)
+        g = _normalise_rows(g, ok, stats, n, r_ok & writes, gain_g, shift_g, 4, K, eps)
+        o = _normalise_rows(o, ok, stats, n, r_ok & writes, gain_o, shift_o, 6, K, eps)
+    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g), 0.0)
+    normed = c
+    if gain is not None:
+        normed = _normalise_rows(c, ok, stats, n, r_ok & writes, gain_c, shift_c, 8, K, eps)
+    h = tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0)
+    store(hyper_h, there, h, ok & writes)
+    store(hyper_c, there, c, ok & writes)
+    store(saved_c, n[:, None] * K + k[None, :], c, ok & writes)
+    if saved_h is not None:
+        store(saved_h, n[:, None] * K + k[None, :], h, ok & writes)
+    return h
+
+
+@triton.jit
+def _matrix_p(P, block, K: tl.constexpr, Z: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """P of one block, (Z, K)."""
+    k = tl.arange(0, BLOCK_Q)
+    e = tl.arange(0, BLOCK_Z)
+    return load(P, (block * Z + e)[:, None] * K + k[None, :], (e < Z)[:, None] & (k < K)[None, :])
+
+
+@triton.jit
+def _matrix_d(D, block, j, j_ok, H: tl.constexpr, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """Rows j of D of one block, (columns, Z)."""
+    e = tl.arange(0, BLOCK_Z)
+    return load(D, (block * H + j)[:, None] * Z + e[None, :], j_ok[:, None] & (e < Z)[None, :])
+
+
+@triton.jit
+def _store_z(saved_z, z, n, ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """Keep z of one block for the backward pass."""
+    if saved_z is not None:
+        e = tl.arange(0, BLOCK_Z)
+        store(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], z, ok[:, None] & (e < Z)[None, :])
+
+
+@triton.jit(do_not_specialize=["x_row", "row", "rows", "before_row", "before_rows"])
+def scales_forward(
+    hyper_pre,
+    hyper_h,
+    hyper_c,
+    hyper_c0,
+    saved_hyper_h,
+    saved_hyper_c,
+    hyper_stats,
+    hyper_gain,
+    hyper_shift,
+    hyper_cell_gain,
+    hyper_cell_shift,
+    P,
+    p,
+    D,
+    bias,
+    wx,
+    wh,
+    pre,
+    saved_z,
+    x_row,
+    row,
+    rows,
+    before_row,
+    before_rows,
+    eps,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    Z: tl.constexpr,
+    WX_STRIDE: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_Z: tl.constexpr,
+    PRECISION: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """pre^y of some rows and columns of one gate. Each program computes the hyper cell of its rows; the first stores it."""
+    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
+    gate = tl.program_id(1)
+    chunk = tl.program_id(2)
+    r_ok = r < rows
+    n = (row + r).to(tl.int64)
+    before = (before_row + r).to(tl.int64)
+    e = tl.arange(0, BLOCK_Z)
+    j = chunk * BLOCK_C + tl.arange(0, BLOCK_C)
+    j_ok = j < H
+    ok = r_ok[:, None] & j_ok[None, :]
+    column = (gate * H + j)[None, :]
+    # the parameters are there already while the kernel before still runs
+    p_h = load(p, gate * Z + e, e < Z)[None, :]
+    p_x = load(p, (4 + gate) * Z + e, e < Z)[None, :]
+    D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
+    D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
+    D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
+    b = load(bias, gate * H + j, j_ok)[None, :]
+    follow(PDL)
+    h = _hyper_step(
+        hyper_pre,
+        hyper_h,
+        hyper_c,
+        hyper_c0,
+        saved_hyper_h,
+        saved_hyper_c,
+        hyper_stats,
+        hyper_gain,
+        hyper_shift,
+        hyper_cell_gain,
+        hyper_cell_shift,
+        n,
+        before,
+        r,
+        r_ok,
+        before_rows,
+        (gate == 0) & (chunk == 0),
+        eps,
+        K,
+        BLOCK_Q,
+    )
+    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    # z_a^y = P_a^y ĥ_t + p_a^y
+    z_h = tl.dot(h, tl.trans(P_h), input_precision=PRECISION) + p_h
+    z_x = tl.dot(h, tl.trans(P_x), input_precision=PRECISION) + p_x
+    z_b = tl.dot(h, tl.trans(P_b), input_precision=PRECISION)
+    first = r_ok & (chunk == 0)
+    _store_z(saved_z, z_h, n, first, gate, Z, BLOCK_Z)
+    _store_z(saved_z, z_x, n, first, 4 + gate, Z, BLOCK_Z)
+    _store_z(saved_z, z_b, n, first, 8 + gate, Z, BLOCK_Z)
+    main_wh = load(wh, n[:, None] * (4 * H) + column, ok)
+    main_wx = load(wx, (x_row + r).to(tl.int64)[:, None] * WX_STRIDE + column, ok)
+    # d_a^y = D_a^y z_a^y
+    d_h = tl.dot(z_h, tl.trans(D_h), input_precision=PRECISION)
+    d_x = tl.dot(z_x, tl.trans(D_x), input_precision=PRECISION)
+    d_b = tl.dot(z_b, tl.trans(D_b), input_precision=PRECISION)
+    # pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
+    store(pre, n[:, None] * (4 * H) + column, d_h * main_wh + d_x * main_wx + d_b + b, ok)
+
+
+@triton.jit
+def _load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """z of one block, (rows, Z)."""
+    e = tl.arange(0, BLOCK_Z)
+    return load(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], r_ok[:, None] & (e < Z)[None, :])
+
+
+@triton.jit
+def _store_part(partial_z, part, r, r_ok, first, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """Store one chunk's part of the gradient of z."""
+    e = tl.arange(0, BLOCK_Z)
+    to = partial_z + (first + r)[:, None] * (12 * Z) + (block * Z + e)[None, :]
+    tl.store(to, part, mask=r_ok[:, None] & (e < Z)[None, :])
+
+
+@triton.jit(do_not_specialize=["row", "rows", "batch"])
+def scales_backward(
+    grad_pre,
+    wx,
+    wh,
+    saved_z,
+    D,
+    grad_wx,
+    grad_wh,
+    partial_z,
+    row,
+    rows,
+    batch,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    Z: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_Z: tl.constexpr,
+    PRECISION: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """The gradients of W_x x and W_h h, and each chunk's part of that of z."""
+    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
+    gate = tl.program_id(1)
+    chunk = tl.program_id(2)
+    r_ok = r < rows
+    n = (row + r).to(tl.int64)
+    j = chunk * BLOCK_C + tl.arange(0, BLOCK_C)
+    j_ok = j < H
+    ok = r_ok[:, None] & j_ok[None, :]
+    narrow = n[:, None] * (4 * H) + (gate * H + j)[None, :]
+    wide = n[:, None] * (4 * H + 4 * K) + (gate * H + j)[None, :]
+    # all of this comes from the forward pass, so it is there while the kernel before still runs
+    D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
+    D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
+    D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
+    d_h = tl.dot(_load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z), tl.trans(D_h), input_precision=PRECISION)
+    d_x = tl.dot(_load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z), tl.trans(D_x), input_precision=PRECISION)
+    main_wh = load(wh, narrow, ok)
+    main_wx = load(wx, wide, ok)
+    follow(PDL)
+    grad = load(grad_pre, narrow, ok)
+    store(grad_wh, wide, d_h * grad, ok)
+    store(grad_wx, wide, d_x * grad, ok)
+    # d_a = D_a z_a
+    part_h = tl.dot(grad * main_wh, D_h, input_precision=PRECISION)
+    part_x = tl.dot(grad * main_wx, D_x, input_precision=PRECISION)
+    part_b = tl.dot(grad, D_b, input_precision=PRECISION)
+    first = chunk * batch
+    _store_part(partial_z, part_h, r, r_ok, first, gate, Z, BLOCK_Z)
+    _store_part(partial_z, part_x, r, r_ok, first, 4 + gate, Z, BLOCK_Z)
+    _store_part(partial_z, part_b, r, r_ok, first, 8 + gate, Z, BLOCK_Z)
+
+
+@triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
+def hyper_backward(
+    partial_z,
+    P,
+    recurrent,
+    grad_hyper_h,
+    grad_hyper_c,
+    hyper_pre,
+    hyper_stats,
+    saved_hyper_c,
+    hyper_c0,
+    hyper_gain,
+    hyper_shift,
+    hyper_cell_gain,
+    hyper_cell_shift,
+    grad_z,
+    grad_wx,
+    grad_wh,
+    grad_normed,
+    grad_cell_normed,
+    row,
+    before_row,
+    before_rows,
+    after_rows,
+    batch,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    Z: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """The gradients of z and of the hyper cell's pre-activations, a program for each row."""
+    follow(PDL)
+    b = tl.program_id(0)
+    n = (row + b).to(tl.int64)
+    k = tl.arange(0, BLOCK_Q)
+    ok = k < K
+    here = b * K + k
+    i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
+    acc = tl.zeros((BLOCK_J, BLOCK_Q), tl.float32)
+    for start in range(0, 12 * Z, BLOCK_J):
+        e = start + tl.arange(0, BLOCK_J)
+        e_ok = e < 12 * Z
+        dz = tl.zeros((BLOCK_J,), tl.float32)
+        for chunk in tl.static_range(CHUNKS):
+            dz += load(partial_z, (chunk * batch + b) * (12 * Z) + e, e_ok)
+        store(grad_z, n * (12 * Z) + e, dz, e_ok)
+        acc += dz[:, None] * load(P, e[:, None] * K + k[None, :], e_ok[:, None] & ok[None, :])
+    # z_a^y = P_a^y ĥ_t + p_a^y
+    dh = tl.sum(acc, 0)
+    dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
+    before = (before_row + b).to(tl.int64)
+    c_before = load(saved_hyper_c, before * K + k, ok & (b < before_rows))
+    c_before += load(hyper_c0, here, ok & (b >= before_rows))
+    if hyper_gain is not None:
+        hyper_stats += n * 10
+        grad_normed += n * (4 * K)
+        grad_cell_normed += n * K
+    grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
+        dh,
+        load(grad_hyper_c, here, ok),
+        load(saved_hyper_c, n * K + k, ok),
+        c_before,
+        1.0,
+        i,
+        f,
+        g,
+        o,
+        hyper_stats,
+        hyper_gain,
+        hyper_shift,
+        hyper_cell_gain,
+        hyper_cell_shift,
+        grad_normed,
+        grad_cell_normed,
+        k,
+        ok,
+        K,
+    )
+    store(grad_hyper_c, here, dc, ok)
+    # W_x x and W_h h are kept apart for the main cell alone: both buffers hold the hyper cell's gradients
+    to = n * (4 * H + 4 * K) + 4 * H + k
+    for buffer in tl.static_range(2):
+        grads = grad_wx if buffer == 0 else grad_wh
+        store(grads, to, grad_i, ok)
+        store(grads, to + K, grad_f, ok)
+        store(grads, to + 2 * K, grad_g, ok)
+        store(grads, to + 3 * K, grad_o, ok)
