@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -48,6 +49,8 @@ SIZES = {
     "ptb": Size(100, 128, 128, 1000, 128, 16),
     "long": Size(1024, 16, 768, 768, 128, 16),
 }
+PRESET = {"preset": Size(128, 32, 64, 320, 64, 16)}
+"""The preset tiny-shakespeare."""
 ODD = {
     "odd 1": Size(1, 1, 1, 1, 1, 1),
     "odd 7": Size(5, 3, 7, 7, 7, 3),
@@ -158,7 +161,9 @@ def draw(make: Make, case: Case, how: Arithmetic, device: str) -> tuple[nn.Modul
     return ours, truth, x, state
 
 
-def results(network: nn.Module, x: Tensor, state: Any, case: Case, cotangents: list[Tensor] | None) -> tuple[list, list, list]:
+def results(
+    network: nn.Module, x: Tensor, state: Any, case: Case, cotangents: list[Tensor] | None
+) -> tuple[list, list, list]:
     """Outputs with final state, gradients of everything, and the names of both."""
     x = x.detach().requires_grad_()
     state = None if state is None else [tensor.detach().requires_grad_() for tensor in state]
@@ -235,18 +240,29 @@ def cases(sizes: dict[str, Size], odd: dict[str, Size]) -> Iterator[tuple[str, C
         yield f"{name}, {min(size.T, 4)} steps", Case(size._replace(T=min(size.T, 4)))
 
 
-def odd_sizes(name: str, odd: dict[str, Size]) -> dict[str, Size]:
-    """All odd sizes in float32; one in the others, since each size is compiled for itself."""
-    return odd if name == "float32" or len(odd) == 1 else {"odd 33": odd["odd 33"]}
+def odd_sizes(network: str, name: str, odd: dict[str, Size]) -> dict[str, Size]:
+    """All odd sizes in float32, and fewer elsewhere: each is compiled for itself."""
+    if len(odd) <= 1:
+        return odd
+    chosen = {("float32", True): list(odd), ("float32", False): ["odd 7", "odd 33"], ("bfloat16", False): ["odd 33"]}
+    kept = chosen.get((name, network in TIMED), ["odd 33"] if network in TIMED and name != "tf32" else [])
+    return {label: odd[label] for label in kept}
+
+
+def timed_sizes(name: str, sizes: dict[str, Size]) -> dict[str, Size]:
+    """The sizes at which the kernels are timed in an arithmetic: float16 at two of them, to save compilation."""
+    return {label: size for label, size in sizes.items() if name != "float16" or label not in ("ptb", "long")}
 
 
 def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], names: list[str]) -> None:
-    report.say("\nParity with the reference in float64 on the CPU: the largest ‖a − b‖ / ‖b‖ of all outputs and gradients")
+    report.say(
+        "\nParity with the reference in float64 on the CPU: the largest ‖a − b‖ / ‖b‖ of all outputs and gradients"
+    )
     rows = []
     for network in NETWORKS:
         for name in names:
             worst, place, count = 0.0, "", 0
-            for title, case in cases(sizes, odd_sizes(name, odd)):
+            for title, case in cases(timed_sizes(name, sizes), odd_sizes(network, name, odd)):
                 if title.endswith("steps") and network not in TIMED:
                     continue
                 try:
@@ -257,6 +273,8 @@ def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], n
                 count += 1
                 if errors[key] > worst:
                     worst, place = errors[key], f"{title}: {key}"
+            if count == 0:
+                continue
             passed = worst <= ARITHMETIC[name].tolerance
             if not passed:
                 report.failed.add((network, name))
@@ -264,7 +282,9 @@ def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], n
                 f"  {network:24} {name:9} {count:3} cases  {worst:.1e} of {ARITHMETIC[name].tolerance:.0e} "
                 f"{'ok' if passed else 'FAILED'}  ({place})"
             )
-            rows.append({"network": network, "arithmetic": name, "cases": count, "worst": worst, "at": place, "passed": passed})
+            rows.append(
+                {"network": network, "arithmetic": name, "cases": count, "worst": worst, "at": place, "passed": passed}
+            )
     report.data["parity"] = rows
 
 
@@ -275,6 +295,8 @@ def check_determinism(report: Report, sizes: dict[str, Size], names: list[str]) 
     for label, size in sizes.items():
         for network in TIMED:
             for name in names:
+                if name not in ("float32", "bfloat16") or label not in ("tiny", "small", "middle"):
+                    continue
                 with arithmetic(name) as how, hn.use_backend("triton"):
                     case = Case(size)
                     ours, _, x, state = draw(NETWORKS[network], case, how, report.device)
@@ -293,6 +315,50 @@ def check_determinism(report: Report, sizes: dict[str, Size], names: list[str]) 
     report.data["determinism"] = rows
 
 
+def check_graphs(report: Report) -> None:
+    """Captured layers give what launched ones give, in every order in which autograd may use them."""
+    size, device = ODD["odd 33"] if report.device == "cuda" else TINY["tiny"], report.device
+    torch.manual_seed(4)
+    ours = hn.LSTM(size.I, size.H, 2, layer_norm=True, bidirectional=True, device=device)
+    parameters = list(ours.parameters())
+    xs = [torch.randn(size.T, size.B, size.I, device=device) for _ in range(4)]
+    layer = importlib.import_module("hypernetworks.recurrent.accelerator.layer")
+    pool = layer.pool
+
+    def grads(output: Tensor, retain: bool = False) -> list[Tensor]:
+        return list(torch.autograd.grad(output.square().sum(), parameters, retain_graph=retain))
+
+    with arithmetic("float32"), hn.use_backend("triton"):
+        pool._works = False
+        launched = [(output := ours(x)[0], grads(output)) for x in xs]
+        pool._works = True
+        outcome = {}
+        captured = [(output := ours(x)[0], grads(output)) for x in xs]
+        outcome["one after another"] = (captured, launched)
+        outputs = [ours(x)[0] for x in xs]
+        together = [grads(output) for output in reversed(outputs)][::-1]
+        outcome["four forwards, then four backwards"] = (list(zip(outputs, together, strict=True)), launched)
+        first = ours(xs[0])[0]
+        with torch.no_grad():
+            ours(xs[1])
+        once = grads(first, retain=True)
+        ours(xs[2])
+        outcome["backward twice, forwards between"] = ([(first, once), (first, grads(first))], [launched[0]] * 2)
+    rows = []
+    for what, (got, wanted) in outcome.items():
+        same = all(
+            torch.equal(a, b)
+            for (x, gx), (y, gy) in zip(got, wanted, strict=True)
+            for a, b in zip([x, *gx], [y, *gy], strict=True)
+        )
+        rows.append({"what": what, "same": same})
+        report.say(f"  captured layers, {what}: {'same bits' if same else 'DIFFERENT'}")
+        if not same:
+            report.failed.update((network, name) for network in TIMED for name in ARITHMETIC)
+    report.data["graphs"] = rows
+    forget_graphs()
+
+
 def forget_graphs() -> None:
     importlib.import_module("hypernetworks.recurrent.accelerator.layer").pool.clear()
     if torch.cuda.is_available():
@@ -307,12 +373,14 @@ def check_sanitizer(report: Report) -> None:
         return
     command = [tool, "--tool", "memcheck", "--error-exitcode", "9", sys.executable, __file__, "--one-parity"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
-        report.skip("compute-sanitizer", "took longer than 100 s")
+        report.skip("compute-sanitizer", "took longer than 60 s")
         return
     summary = [line for line in done.stdout.splitlines() if "ERROR SUMMARY" in line or "parity" in line]
-    report.say(f"\ncompute-sanitizer, memcheck, exit code {done.returncode}: {'; '.join(summary) or done.stderr[-300:]}")
+    report.say(
+        f"\ncompute-sanitizer, memcheck, exit code {done.returncode}: {'; '.join(summary) or done.stderr[-300:]}"
+    )
     report.data["sanitizer"] = {"exit_code": done.returncode, "summary": summary}
 
 
@@ -346,6 +414,16 @@ def contestant(name: str, how: str, network: nn.Module, x: Tensor, backend: str,
             torch.autograd.grad(output, [x, *parameters], grad)
 
     return Contestant(name, how, forward, training, repeats)
+
+
+def flatten(network: nn.LSTM) -> None:
+    """Lay its weights out as cuDNN wants them; torch does not do it by itself in bfloat16, and copies them in every call."""
+    acceptable = torch.backends.cudnn.is_acceptable
+    torch.backends.cudnn.is_acceptable = lambda tensor: True
+    try:
+        network.flatten_parameters()
+    finally:
+        torch.backends.cudnn.is_acceptable = acceptable
 
 
 def graphed(name: str, how: str, network: nn.Module, x: Tensor, backend: str, repeats: int) -> Contestant:
@@ -383,7 +461,7 @@ def milliseconds(run: Callable[[], Any], repeats: int, device: str) -> float:
     return begin.elapsed_time(end) / repeats
 
 
-def contestants(report: Report, label: str, size: Size, names: list[str], eager: bool, compiled: bool) -> list[Contestant]:
+def contestants(report: Report, label: str, size: Size, names: list[str], eager: bool) -> list[Contestant]:
     made = []
     cuda = report.device == "cuda"
     for name in names:
@@ -391,7 +469,19 @@ def contestants(report: Report, label: str, size: Size, names: list[str], eager:
         options: dict[str, Any] = {"device": report.device, "dtype": how.dtype}
         torch.manual_seed(0)
         x = torch.randn(size.T, size.B, size.I, **options).requires_grad_()
-        made.append(contestant("nn.LSTM", name, nn.LSTM(size.I, size.H, **options), x, "reference", 5 if cuda else 1))
+        theirs = nn.LSTM(size.I, size.H, **options)
+        if cuda:
+            flatten(theirs)
+        made.append(contestant("nn.LSTM", name, theirs, x, "reference", 5 if cuda else 1))
+        if cuda:
+            try:
+                made.append(graphed("nn.LSTM in a CUDA graph", name, theirs, x, "reference", 5))
+            except Exception as failure:  # noqa: BLE001  whatever it is, the others are timed
+                report.skip(
+                    f"nn.LSTM in a CUDA graph, {name}, {label}", f"{type(failure).__name__}: {str(failure)[:200]}"
+                )
+        if label not in timed_sizes(name, {label: size}):
+            continue
         for network in TIMED:
             if (network, name) in report.failed:
                 report.skip(f"timing of {network}, {name}, {label}", "its parity or determinism failed")
@@ -400,29 +490,22 @@ def contestants(report: Report, label: str, size: Size, names: list[str], eager:
             made.append(contestant(network, name, ours, x, "triton", 5 if cuda else 1))
             if eager and name == "float32":
                 made.append(contestant(f"{network}, reference path", name, ours, x, "reference", 1))
-            if compiled and name == "float32" and cuda:
-                try:
-                    title = f"{network}, compiled step in a graph"
-                    made.append(graphed(title, name, ours, x, "compiled", 3))
-                except Exception as failure:  # noqa: BLE001  whatever it is, the others are timed
-                    report.skip(f"{title}, {label}", f"{type(failure).__name__}: {str(failure)[:200]}")
     return made
 
 
-def time_size(report: Report, label: str, size: Size, names: list[str], rounds: int, eager: bool, compiled: bool) -> None:
-    made = contestants(report, label, size, names, eager, compiled)
+def time_size(report: Report, label: str, size: Size, names: list[str], rounds: int, eager: bool) -> None:
+    made = contestants(report, label, size, names, eager)
     cuda = report.device == "cuda"
     for one in made:
-        for run in (one.forward, one.training):
+        before = torch.cuda.memory_allocated() if cuda else 0
+        for run in (one.training, one.forward):
             for _ in range(1 if "reference" in one.name else 3):
                 run()
-        if cuda:
-            synchronize(report.device)
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            one.training()
-            synchronize(report.device)
-            one.peak = torch.cuda.max_memory_allocated() - before
+            if cuda and run is one.training:
+                # with what the captured layers keep, without the memory of a graph that was captured before
+                torch.cuda.reset_peak_memory_stats()
+                run()
+                one.peak = torch.cuda.max_memory_allocated() - before
     for k in range(rounds):
         for one in made:
             if "reference" in one.name and k >= 3:
@@ -430,9 +513,11 @@ def time_size(report: Report, label: str, size: Size, names: list[str], rounds: 
             for what in ("forward", "training"):
                 one.times[what].append(milliseconds(getattr(one, what), one.repeats, report.device))
     base = {one.arithmetic: one for one in made if one.name == "nn.LSTM"}
-    report.say(f"\n{label} (T {size.T}, B {size.B}, I {size.I}, H {size.H}, K {size.K}, Z {size.Z}): microseconds a time step")
-    report.say(f"  {'':44} {'forward':>17} {'forward+backward':>17} {'x nn.LSTM':>9}  {'MiB beyond':>10}")
-    report.say(f"  {'':44} {'min     median':>17} {'min     median':>17} {'training':>9}  {'what was there':>10}")
+    report.say(
+        f"\n{label} (T {size.T}, B {size.B}, I {size.I}, H {size.H}, K {size.K}, Z {size.Z}): microseconds a time step"
+    )
+    report.say(f"  {'':44} {'forward':>17} {'forward+backward':>17} {'x nn.LSTM':>9}  {'MiB, a':>10}")
+    report.say(f"  {'':44} {'min     median':>17} {'min     median':>17} {'training':>9}  {'training step':>13}")
     rows = report.data.setdefault("timings", [])
     for one in sorted(made, key=lambda one: (names.index(one.arithmetic), made.index(one))):
         figures = {}
@@ -441,7 +526,16 @@ def time_size(report: Report, label: str, size: Size, names: list[str], rounds: 
         ratio = min(one.times["training"]) / min(base[one.arithmetic].times["training"])
         shown = " ".join(f"{figures[w]['min']:8.2f} {figures[w]['median']:8.2f}" for w in ("forward", "training"))
         report.say(f"  {one.name + ', ' + one.arithmetic:44} {shown} {ratio:9.2f}  {one.peak / 2**20:10.0f}")
-        rows.append({"size": label, "name": one.name, "arithmetic": one.arithmetic, "us": figures, "ratio": ratio, "peak": one.peak})
+        rows.append(
+            {
+                "size": label,
+                "name": one.name,
+                "arithmetic": one.arithmetic,
+                "us": figures,
+                "ratio": ratio,
+                "peak": one.peak,
+            }
+        )
 
 
 def time_all(report: Report, sizes: dict[str, Size], names: list[str], arguments: argparse.Namespace) -> None:
@@ -449,9 +543,34 @@ def time_all(report: Report, sizes: dict[str, Size], names: list[str], arguments
         if time.monotonic() > arguments.deadline:
             report.skip(f"timings of {label}", "no time left")
             continue
-        time_size(report, label, size, names, arguments.rounds, label in ("small", "tiny"), label in arguments.compiled)
+        time_size(report, label, size, names, arguments.rounds, label in ("small", "tiny"))
         forget_graphs()
         report.write(arguments.out)
+
+
+def time_compiled(report: Report, sizes: dict[str, Size]) -> None:
+    """The reference's step compiled by torch, all steps in one CUDA graph: what serves where there are no kernels."""
+    if report.device != "cuda" or "small" not in sizes:
+        report.skip("the compiled step in a CUDA graph", "no CUDA device, or size small was not asked for")
+        return
+    size = sizes["small"]
+    x = torch.randn(size.T, size.B, size.I, device="cuda").requires_grad_()
+    ours = NETWORKS["HyperLSTM"](size, device="cuda")
+    start = time.monotonic()
+    try:
+        one = graphed("HyperLSTM, compiled step in a CUDA graph", "float32", ours, x, "compiled", 5)
+    except Exception as failure:  # noqa: BLE001  it is a comparison only
+        report.skip("the compiled step in a CUDA graph", f"{type(failure).__name__}: {str(failure)[:300]}")
+        return
+    figures = {
+        what: min(milliseconds(run, 5, "cuda") for _ in range(5)) / size.T * 1e3
+        for what, run in (("forward", one.forward), ("training", one.training))
+    }
+    report.data["compiled"] = figures
+    report.say(
+        f"\nsmall, {one.name}, float32: {figures['forward']:.2f} us a step forward, {figures['training']:.2f} forward+backward "
+        f"(compiled and captured in {time.monotonic() - start:.0f} s)"
+    )
 
 
 def profile(report: Report, sizes: dict[str, Size], names: list[str]) -> None:
@@ -527,7 +646,7 @@ def train(report: Report, text: Path | None, steps: int, deadline: float) -> Non
     optimizer = torch.optim.AdamW(groups, lr=4e-3, fused=device == "cuda")
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda n: min((n + 1) / 100, 0.1 + 0.45 * (1 + torch.cos(torch.tensor(torch.pi * max(0, n - 100) / steps)).item())),
+        lambda n: (n + 1) / 100 if n < 100 else 0.1 + 0.45 * (1 + math.cos(math.pi * (n - 99) / max(1, steps - 100))),
     )
     places = torch.arange(T + 1, device=device).unsqueeze(1) + torch.arange(B, device=device) * (cut // B)
     state, drop = None, 0.2
@@ -536,7 +655,8 @@ def train(report: Report, text: Path | None, steps: int, deadline: float) -> Non
         for step in range(steps):
             batch = read[(places + step * T) % cut]
             h, state = rnn(nn.functional.dropout(embedding(batch[:-1]), drop), state)
-            state = state.detach()
+            begins = torch.rand(B, 1, device=device) < 0.01  # some streams begin again from the zero state
+            state = [tensor.masked_fill(begins, 0) for tensor in state.detach()]
             logits = head(nn.functional.dropout(h, drop))
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch[1:].flatten())
             optimizer.zero_grad()
@@ -561,7 +681,12 @@ def train(report: Report, text: Path | None, steps: int, deadline: float) -> Non
                 part = held_out[at : min(at + 1024, limit) + 1].unsqueeze(1)
                 h, state = rnn(embedding(part[:-1]), state)
                 nats += nn.functional.cross_entropy(head(h).squeeze(1).double(), part[1:, 0], reduction="sum").item()
-    figures = {"steps": step + 1, "characters_per_second": done * T * B / seconds, "nats": nats / limit, "predicted": limit}
+    figures = {
+        "steps": step + 1,
+        "characters_per_second": done * T * B / seconds,
+        "nats": nats / limit,
+        "predicted": limit,
+    }
     report.data["training"] = figures
     report.say(
         f"\ntraining, HyperLSTM {H} on Tiny Shakespeare in float32, dropout 0.2, recurrent dropout 0.1: {step + 1} steps, "
@@ -594,11 +719,11 @@ def strict() -> None:
 def compile_one(job: tuple[str, str, str]) -> str:
     """Run a network once at two steps, so that its kernels are in Triton's cache on disk; what went wrong, or nothing."""
     network, label, name = job
-    size = (SIZES | ODD)[label]
+    size = (SIZES | ODD | PRESET)[label]
     try:
         strict()
         with arithmetic(name) as how, hn.use_backend("triton"):
-            for dropout in (0.0, 0.1) if label in ODD else (0.0,):
+            for dropout in (0.1,) if label in PRESET else (0.0, 0.1) if label in ODD else (0.0,):
                 case = Case(size._replace(T=2), dropout=dropout)
                 ours, _, x, state = draw(NETWORKS[network], case, how, "cuda")
                 results(ours, x.to("cuda"), [t.to("cuda") for t in state], case, None)
@@ -615,8 +740,12 @@ def compile_all(report: Report, sizes: dict[str, Size], names: list[str]) -> Non
     if report.device != "cuda":
         return
     start = time.monotonic()
-    jobs = [(network, label, name) for label in sizes for name in names for network in reversed(TIMED)]
-    jobs += [(network, label, name) for name in names for label in odd_sizes(name, ODD) for network in NETWORKS]
+    order = sorted(names, key=list(ARITHMETIC).index)
+    order = [name for name in order if name != "tf32"] + [name for name in order if name == "tf32"]
+    jobs = [("HyperLSTM", "preset", "float32")] if "float32" in names else []
+    for name in order:  # tf32 last: it shares most of its kernels with float32
+        jobs += [(network, label, name) for network in reversed(TIMED) for label in timed_sizes(name, sizes)]
+        jobs += [(network, label, name) for network in NETWORKS for label in odd_sizes(network, name, ODD)]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "hypernetworks.recurrent.accelerator.layer"])
     with context.Pool(min(len(jobs), os.cpu_count() or 2)) as workers:
@@ -630,7 +759,10 @@ def describe(report: Report) -> None:
     data = {"torch": torch.__version__, "triton": triton.__version__, "python": platform.python_version()}
     data["device"] = torch.cuda.get_device_name() if report.device == "cuda" else "Triton's interpreter on the CPU"
     if report.device == "cuda":
-        data |= {"capability": "{}.{}".format(*torch.cuda.get_device_capability()), "cudnn": torch.backends.cudnn.version()}
+        data |= {
+            "capability": "{}.{}".format(*torch.cuda.get_device_capability()),
+            "cudnn": torch.backends.cudnn.version(),
+        }
     report.data["machine"] = data
     report.say(", ".join(f"{key} {value}" for key, value in data.items()))
     report.say(
@@ -642,10 +774,13 @@ def describe(report: Report) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("accelerator-results"), help="folder of the results")
-    parser.add_argument("--parts", default="parity,determinism,sanitizer,timings,profile,training", help="what to do, in this order")
+    parser.add_argument(
+        "--parts",
+        default="parity,determinism,timings,training,profile,sanitizer,compiled",
+        help="what to do, in this order",
+    )
     parser.add_argument("--sizes", default=",".join(SIZES), help="sizes to time")
     parser.add_argument("--arithmetic", default=",".join(ARITHMETIC), help="dtypes and precisions")
-    parser.add_argument("--compiled", default="small", help="sizes at which the compiled step is timed as well; none: ''")
     parser.add_argument("--text", type=Path, help="the file of Tiny Shakespeare")
     parser.add_argument("--steps", type=int, default=2400, help="training steps")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of timing")
@@ -655,7 +790,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--one-parity", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.deadline = time.monotonic() + arguments.seconds
-    arguments.compiled = arguments.compiled.split(",")
     return arguments
 
 
@@ -682,11 +816,12 @@ def main() -> int:
         compile_all(report, sizes, names)
     todo: dict[str, Callable[[], None]] = {
         "parity": lambda: check_parity(report, sizes, TINY if arguments.interpret else ODD, names),
-        "determinism": lambda: check_determinism(report, sizes, names),
-        "sanitizer": lambda: check_sanitizer(report),
+        "determinism": lambda: (check_determinism(report, sizes, names), check_graphs(report)),
         "timings": lambda: time_all(report, sizes, names, arguments),
-        "profile": lambda: profile(report, sizes, [name for name in names if name in ("float32", "bfloat16")]),
         "training": lambda: train(report, arguments.text, arguments.steps, arguments.deadline),
+        "profile": lambda: profile(report, sizes, [name for name in names if name in ("float32", "bfloat16")]),
+        "sanitizer": lambda: check_sanitizer(report),
+        "compiled": lambda: time_compiled(report, sizes),
     }
     for part, run in todo.items():
         if part not in parts:

@@ -53,14 +53,14 @@ def load_gates(tensor, j, ok, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _normalise(a, ok, stats, AT: tl.constexpr, SIZE: tl.constexpr, eps):
-    """(a − mean)/σ of a row; mean and 1/σ go to stats."""
-    mean = tl.sum(a, 0) / SIZE
+def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
+    """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
+    mean = tl.sum(a, 0) * (1.0 / SIZE)
     centred = tl.where(ok, a - mean, 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred, 0) / SIZE + eps)
+    inverse = tl.rsqrt(tl.sum(centred * centred, 0) * (1.0 / SIZE) + eps)
     if stats is not None:
-        tl.store(stats + AT, mean)
-        tl.store(stats + AT + 1, inverse)
+        tl.store(stats + AT, mean, mask=writes)
+        tl.store(stats + AT + 1, inverse, mask=writes)
     return centred * inverse
 
 
@@ -108,10 +108,10 @@ def cell_forward(
     if gain is not None:
         gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
         # pre^y = LN_y(pre^y)
-        i = _normalise(i, ok, stats, 0, H, eps) * gain_i + shift_i
-        f = _normalise(f, ok, stats, 2, H, eps) * gain_f + shift_f
-        g = _normalise(g, ok, stats, 4, H, eps) * gain_g + shift_g
-        o = _normalise(o, ok, stats, 6, H, eps) * gain_o + shift_o
+        i = normalise(i, ok, stats, True, 0, H, eps) * gain_i + shift_i
+        f = normalise(f, ok, stats, True, 2, H, eps) * gain_f + shift_f
+        g = normalise(g, ok, stats, True, 4, H, eps) * gain_g + shift_g
+        o = normalise(o, ok, stats, True, 6, H, eps) * gain_o + shift_o
     g = tanh(g)
     if mask is not None:
         g *= load(mask, x_n * H + j, ok)
@@ -122,7 +122,7 @@ def cell_forward(
         store(saved_c, n * H + j, c_t, ok)
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
     if gain is not None:
-        c_t = _normalise(c_t, ok, stats, 8, H, eps) * gain_c + shift_c
+        c_t = normalise(c_t, ok, stats, True, 8, H, eps) * gain_c + shift_c
     h_t = tl.sigmoid(o) * tanh(c_t)
     store(h, b * H + j, h_t, ok)
     store(output, x_n * H + j, h_t, ok)
@@ -132,7 +132,7 @@ def cell_forward(
 def _norm_backward(grad, normed, inverse, gain, SIZE: tl.constexpr):
     """The gradient of a from that of LN(a)."""
     grad *= gain
-    return inverse * (grad - tl.sum(grad, 0) / SIZE - normed * (tl.sum(grad * normed, 0) / SIZE))
+    return inverse * (grad - tl.sum(grad, 0) * (1.0 / SIZE) - normed * (tl.sum(grad * normed, 0) * (1.0 / SIZE)))
 
 
 @triton.jit

@@ -1,6 +1,6 @@
 """A layer of LSTM or HyperLSTM on an accelerator, forward and backward: which kernels run, in which order, on which tensors.
 
-Forward, for every step:   product_forward, scales_forward (with a hyper cell), cell_forward
+Forward, for every step:   product_forward, hyper_forward and scales_forward (with a hyper cell), cell_forward
 Backward, for every step:  cell_backward, scales_backward and hyper_backward (with a hyper cell), product_backward
 
 The product on x of all steps comes before the loop, every gradient of a parameter after it. Within the loop nothing is allocated and
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from .cells import cell_backward, cell_forward
-from .launch import Launch, blocks
+from .launch import Launch, blocks, power_of_two
 from .products import product_backward, product_forward
-from .scales import hyper_backward, scales_backward, scales_forward
+from .scales import hyper_backward, hyper_forward, scales_backward, scales_forward
 from .shape import LayerShape, Step
 from .sums import norm_gradients, scale_gradients
 
@@ -61,9 +61,9 @@ class LSTMLoop:
             room["stats"] = ((N, 10), full)
         if K:
             room |= {"wh": ((N, 4 * H), own), "hyper_pre": ((N, 4 * K), own), "saved_hyper_c": ((N, K), full)}
-            room |= {"hyper_h": ((B, K), own), "hyper_c": ((B, K), full)}
+            room |= {"hyper_h": ((B, K), own), "hyper_c": ((B, K), full), "saved_z": ((N, 12 * Z), full)}
         if K and s.save:
-            room |= {"saved_hyper_h": ((N, K), own), "saved_z": ((N, 12 * Z), own)}
+            room["saved_hyper_h"] = ((N, K), own)
         if K and s.save and s.norm:
             room["hyper_stats"] = ((N, 10), full)
         return room
@@ -79,7 +79,8 @@ class LSTMLoop:
         if K:
             chunks = blocks(H, s.tiles.scale_columns)
             room |= {"grad_pre": ((N, 4 * H), own), "grad_wx": ((N, s.width), own), "grad_z": ((N, 12 * Z), own)}
-            room |= {"partial_z": ((chunks, B, 12 * Z), full), "recurrent": ((B, K), full)}
+            room |= {"partial_z": ((chunks, B, 12 * Z), full), "partial_hyper_h": ((4 * chunks, B, K), full)}
+            room["recurrent"] = ((B, K), full)
             room |= {"grad_hyper_h": ((B, K), full), "grad_hyper_c": ((B, K), full)}
         if K and s.norm:
             room |= {"grad_hyper_normed": ((N, 4 * K), own), "grad_hyper_cell_normed": ((N, K), own)}
@@ -124,17 +125,24 @@ class LSTMLoop:
         )
         if K:
             self._launch(
-                scales_forward,
-                (blocks(step.rows, tiles.scale_rows), 4, blocks(H, tiles.scale_columns)),
+                hyper_forward,
+                (step.rows, 4),
                 {
                     **{name: t.get(name) for name in ("hyper_pre", "hyper_h", "hyper_c", "hyper_c0", "saved_hyper_h")},
                     **{name: t.get(name) for name in ("saved_hyper_c", "hyper_stats", *(f"hyper_{n}" for n in NORM))},
-                    **{name: t.get(name) for name in ("P", "p", "D", "bias", "wx", "wh", "pre", "saved_z")},
+                    **{name: t[name] for name in ("P", "p", "saved_z")},
+                    **{"row": row, "before_row": before_row, "before_rows": step.before_rows, "eps": s.eps},
+                    **{"K": K, "Z": Z, "BLOCK_Q": tiles.hyper_block, "BLOCK_Z": tiles.embedding_block},
+                },
+                num_warps=tiles.hyper_warps,
+            )
+            self._launch(
+                scales_forward,
+                (blocks(step.rows, tiles.scale_rows), 4, blocks(H, tiles.scale_columns)),
+                {
+                    **{name: t[name] for name in ("saved_z", "D", "bias", "wx", "wh", "pre")},
                     **{"x_row": step.row, "row": row, "rows": step.rows},
-                    **{"before_row": before_row, "before_rows": step.before_rows, "eps": s.eps},
-                    **{"H": H, "K": K, "Z": Z, "WX_STRIDE": s.width, "BLOCK_Q": tiles.hyper_block},
-                    **tiles.scale_blocks,
-                    "PRECISION": s.short_precision,
+                    **{"H": H, "Z": Z, "WX_STRIDE": s.width, **tiles.scale_blocks, "PRECISION": s.short_precision},
                 },
                 num_warps=tiles.scale_warps,
             )
@@ -167,13 +175,15 @@ class LSTMLoop:
             num_warps=tiles.row_warps,
         )
         if K:
+            chunks = blocks(H, tiles.scale_columns)
             self._launch(
                 scales_backward,
                 (blocks(step.rows, tiles.scale_rows), 4, blocks(H, tiles.scale_columns)),
                 {
                     **{name: t[name] for name in ("grad_pre", "wx", "wh", "saved_z", "D", "grad_wx", "grad_wh")},
-                    **{"partial_z": t["partial_z"], "row": step.row, "rows": step.rows, "batch": s.batch},
-                    **{"H": H, "K": K, "Z": Z, **tiles.scale_blocks, "PRECISION": s.short_precision},
+                    **{name: t[name] for name in ("P", "partial_z", "partial_hyper_h")},
+                    **{"row": step.row, "rows": step.rows, "batch": s.batch, "H": H, "K": K, "Z": Z},
+                    **{**tiles.scale_blocks, "BLOCK_Q": tiles.hyper_block, "PRECISION": s.short_precision},
                 },
                 num_warps=tiles.scale_backward_warps,
             )
@@ -181,14 +191,15 @@ class LSTMLoop:
                 hyper_backward,
                 (step.rows,),
                 {
-                    **{name: t[name] for name in ("partial_z", "P", "recurrent", "grad_hyper_h", "grad_hyper_c")},
+                    **{name: t[name] for name in ("partial_z", "partial_hyper_h", "recurrent", "grad_hyper_h")},
+                    **{"grad_hyper_c": t["grad_hyper_c"]},
                     **{name: t.get(name) for name in ("hyper_pre", "hyper_stats", "saved_hyper_c", "hyper_c0")},
                     **{f"hyper_{name}": t.get(f"hyper_{name}") for name in NORM},
                     **{name: t[name] for name in ("grad_z", "grad_wx", "grad_wh")},
                     **{f"grad_{n}normed": t.get(f"grad_hyper_{n}normed") for n in ("", "cell_")},
                     **place,
-                    **{"H": H, "K": K, "Z": Z, "CHUNKS": blocks(H, tiles.scale_columns)},
-                    **{"BLOCK_J": 16, "BLOCK_Q": tiles.hyper_block},
+                    **{"H": H, "K": K, "Z": Z, "CHUNKS": chunks, "BLOCK_E": power_of_two(12 * Z)},
+                    **{"BLOCK_P": power_of_two(4 * chunks), "BLOCK_Q": tiles.hyper_block},
                 },
                 num_warps=tiles.hyper_warps,
             )
@@ -197,7 +208,10 @@ class LSTMLoop:
             product_backward,
             ((5 if K else 4) * tiles_of_h + tiles_of_k, blocks(step.rows, tiles.product["BLOCK_M"])),
             {
-                **{name: t.get(name) for name in ("grad_wh", "weight_h", "hyper_weight_h", "hyper_weight_hh", "partial_h")},
+                **{
+                    name: t.get(name)
+                    for name in ("grad_wh", "weight_h", "hyper_weight_h", "hyper_weight_hh", "partial_h")
+                },
                 "grad_hyper_h": t.get("recurrent"),
                 **{"row": step.row, "rows": step.rows, "batch": s.batch, "H": H, "K": K},
                 **tiles.product,
@@ -229,7 +243,9 @@ class LSTMLoop:
             return weight_x
         return torch.cat((weight_x, hyper_weight_x[:, : self.shape.input]))
 
-    def gradients(self, t: Mapping[str, Tensor], x: Tensor, weight_x: Tensor, need_x: bool, need_weights: bool) -> Tensors:
+    def gradients(
+        self, t: Mapping[str, Tensor], x: Tensor, weight_x: Tensor, need_x: bool, need_weights: bool
+    ) -> Tensors:
         """The gradients of the inputs of the operator by their names, after the backward loop."""
         s = self.shape
         H, K, own = s.hidden, s.hyper, s.dtype
@@ -267,7 +283,10 @@ class LSTMLoop:
             return torch.cat((of_rows[s.batch :], initial) if s.reverse else (initial, of_rows[: -s.batch]))
         parts = []
         for step in sorted(s.steps):
-            parts += [of_rows[step.before_row : step.before_row + step.before_rows], initial[step.before_rows : step.rows]]
+            parts += [
+                of_rows[step.before_row : step.before_row + step.before_rows],
+                initial[step.before_rows : step.rows],
+            ]
         return torch.cat(parts)
 
     def _splits(self) -> tuple[int, int]:

@@ -9,71 +9,7 @@ P (12, Z, K), p (8, Z), D (12, H, Z): blocks in the order h, x, b, and in each t
 import triton
 import triton.language as tl
 
-from .cells import cell_gradients, follow, load, load_gates, store, tanh
-
-
-@triton.jit
-def _normalise_rows(a, ok, stats, n, writes, gain, shift, AT: tl.constexpr, K: tl.constexpr, eps):
-    """LN of several rows (rows, K); mean and 1/σ go to stats."""
-    mean = tl.sum(a, 1) / K
-    centred = tl.where(ok, a - mean[:, None], 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred, 1) / K + eps)
-    if stats is not None:
-        tl.store(stats + n * 10 + AT, mean, mask=writes)
-        tl.store(stats + n * 10 + AT + 1, inverse, mask=writes)
-    return centred * inverse[:, None] * gain[None, :] + shift[None, :]
-
-
-@triton.jit
-def _hyper_step(
-    pre,
-    hyper_h,
-    hyper_c,
-    hyper_c0,
-    saved_h,
-    saved_c,
-    stats,
-    gain,
-    shift,
-    cell_gain,
-    cell_shift,
-    n,
-    before,
-    r,
-    r_ok,
-    before_rows,
-    writes,
-    eps,
-    K: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-):
-    """ĥ_t (rows, K). Several programs compute it; the one that `writes` stores it."""
-    k = tl.arange(0, BLOCK_Q)
-    k_ok = k < K
-    ok = r_ok[:, None] & k_ok[None, :]
-    there = r[:, None] * K + k[None, :]
-    earlier = (r < before_rows)[:, None]
-    i, f, g, o = load_gates(pre + n[:, None] * (4 * K), k[None, :], ok, K)
-    c = load(saved_c, before[:, None] * K + k[None, :], ok & earlier) + load(hyper_c0, there, ok & (earlier == 0))
-    if gain is not None:
-        gain_i, gain_f, gain_g, gain_o = load_gates(gain, k, k_ok, K)
-        shift_i, shift_f, shift_g, shift_o = load_gates(shift, k, k_ok, K)
-        gain_c, shift_c = load(cell_gain, k, k_ok), load(cell_shift, k, k_ok)
-        i = _normalise_rows(i, ok, stats, n, r_ok & writes, gain_i, shift_i, 0, K, eps)
-        f = _normalise_rows(f, ok, stats, n, r_ok & writes, gain_f, shift_f, 2, K, eps)
-        g = _normalise_rows(g, ok, stats, n, r_ok & writes, gain_g, shift_g, 4, K, eps)
-        o = _normalise_rows(o, ok, stats, n, r_ok & writes, gain_o, shift_o, 6, K, eps)
-    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g), 0.0)
-    normed = c
-    if gain is not None:
-        normed = _normalise_rows(c, ok, stats, n, r_ok & writes, gain_c, shift_c, 8, K, eps)
-    h = tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0)
-    store(hyper_h, there, h, ok & writes)
-    store(hyper_c, there, c, ok & writes)
-    store(saved_c, n[:, None] * K + k[None, :], c, ok & writes)
-    if saved_h is not None:
-        store(saved_h, n[:, None] * K + k[None, :], h, ok & writes)
-    return h
+from .cells import cell_gradients, follow, load, load_gates, normalise, store, tanh
 
 
 @triton.jit
@@ -92,15 +28,14 @@ def _matrix_d(D, block, j, j_ok, H: tl.constexpr, Z: tl.constexpr, BLOCK_Z: tl.c
 
 
 @triton.jit
-def _store_z(saved_z, z, n, ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
-    """Keep z of one block for the backward pass."""
-    if saved_z is not None:
-        e = tl.arange(0, BLOCK_Z)
-        store(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], z, ok[:, None] & (e < Z)[None, :])
+def _load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+    """z of one block, (rows, Z)."""
+    e = tl.arange(0, BLOCK_Z)
+    return load(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], r_ok[:, None] & (e < Z)[None, :])
 
 
-@triton.jit(do_not_specialize=["x_row", "row", "rows", "before_row", "before_rows"])
-def scales_forward(
+@triton.jit(do_not_specialize=["row", "before_row", "before_rows"])
+def hyper_forward(
     hyper_pre,
     hyper_h,
     hyper_c,
@@ -114,97 +49,109 @@ def scales_forward(
     hyper_cell_shift,
     P,
     p,
+    saved_z,
+    row,
+    before_row,
+    before_rows,
+    eps,
+    K: tl.constexpr,
+    Z: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_Z: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """ĥ_t, ĉ_t and z: a program for each row and gate. All four compute the cell; the first stores it."""
+    b = tl.program_id(0)
+    gate = tl.program_id(1)
+    k = tl.arange(0, BLOCK_Q)
+    ok = k < K
+    e = tl.arange(0, BLOCK_Z)
+    # the parameters are there already while the kernel before still runs
+    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    p_h = load(p, gate * Z + e, e < Z)
+    p_x = load(p, (4 + gate) * Z + e, e < Z)
+    gain_i, gain_f, gain_g, gain_o = load_gates(hyper_gain, k, ok, K)
+    shift_i, shift_f, shift_g, shift_o = load_gates(hyper_shift, k, ok, K)
+    follow(PDL)
+    n = (row + b).to(tl.int64)
+    before = (before_row + b).to(tl.int64)
+    i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
+    here = b * K + k
+    c = load(saved_hyper_c, before * K + k, ok & (b < before_rows)) + load(hyper_c0, here, ok & (b >= before_rows))
+    writes = gate == 0
+    if hyper_gain is not None:
+        gain_c, shift_c = load(hyper_cell_gain, k, ok), load(hyper_cell_shift, k, ok)
+        if hyper_stats is not None:
+            hyper_stats += n * 10
+        i = normalise(i, ok, hyper_stats, writes, 0, K, eps) * gain_i + shift_i
+        f = normalise(f, ok, hyper_stats, writes, 2, K, eps) * gain_f + shift_f
+        g = normalise(g, ok, hyper_stats, writes, 4, K, eps) * gain_g + shift_g
+        o = normalise(o, ok, hyper_stats, writes, 6, K, eps) * gain_o + shift_o
+    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g), 0.0)
+    normed = c
+    if hyper_gain is not None:
+        normed = normalise(c, ok, hyper_stats, writes, 8, K, eps) * gain_c + shift_c
+    h = tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0)
+    # z_a^y = P_a^y ĥ_t + p_a^y
+    saved_z += n * (12 * Z) + gate * Z + e
+    tl.store(saved_z, tl.sum(P_h * h[None, :], 1) + p_h, mask=e < Z)
+    tl.store(saved_z + 4 * Z, tl.sum(P_x * h[None, :], 1) + p_x, mask=e < Z)
+    tl.store(saved_z + 8 * Z, tl.sum(P_b * h[None, :], 1), mask=e < Z)
+    store(hyper_h, here, h, ok & writes)
+    store(hyper_c, here, c, ok & writes)
+    store(saved_hyper_c, n * K + k, c, ok & writes)
+    if saved_hyper_h is not None:
+        store(saved_hyper_h, n * K + k, h, ok & writes)
+
+
+@triton.jit(do_not_specialize=["x_row", "row", "rows"])
+def scales_forward(
+    saved_z,
     D,
     bias,
     wx,
     wh,
     pre,
-    saved_z,
     x_row,
     row,
     rows,
-    before_row,
-    before_rows,
-    eps,
     H: tl.constexpr,
-    K: tl.constexpr,
     Z: tl.constexpr,
     WX_STRIDE: tl.constexpr,
     BLOCK_R: tl.constexpr,
     BLOCK_C: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
     BLOCK_Z: tl.constexpr,
     PRECISION: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """pre^y of some rows and columns of one gate. Each program computes the hyper cell of its rows; the first stores it."""
+    """pre^y of some rows and columns of one gate."""
     r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
     gate = tl.program_id(1)
-    chunk = tl.program_id(2)
     r_ok = r < rows
     n = (row + r).to(tl.int64)
-    before = (before_row + r).to(tl.int64)
-    e = tl.arange(0, BLOCK_Z)
-    j = chunk * BLOCK_C + tl.arange(0, BLOCK_C)
+    j = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     j_ok = j < H
     ok = r_ok[:, None] & j_ok[None, :]
     column = (gate * H + j)[None, :]
-    # the parameters are there already while the kernel before still runs
-    p_h = load(p, gate * Z + e, e < Z)[None, :]
-    p_x = load(p, (4 + gate) * Z + e, e < Z)[None, :]
+    # parameters and products on x are there already while the kernel before still runs
     D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
     D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
     D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
     b = load(bias, gate * H + j, j_ok)[None, :]
-    follow(PDL)
-    h = _hyper_step(
-        hyper_pre,
-        hyper_h,
-        hyper_c,
-        hyper_c0,
-        saved_hyper_h,
-        saved_hyper_c,
-        hyper_stats,
-        hyper_gain,
-        hyper_shift,
-        hyper_cell_gain,
-        hyper_cell_shift,
-        n,
-        before,
-        r,
-        r_ok,
-        before_rows,
-        (gate == 0) & (chunk == 0),
-        eps,
-        K,
-        BLOCK_Q,
-    )
-    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
-    # z_a^y = P_a^y ĥ_t + p_a^y
-    z_h = tl.dot(h, tl.trans(P_h), input_precision=PRECISION) + p_h
-    z_x = tl.dot(h, tl.trans(P_x), input_precision=PRECISION) + p_x
-    z_b = tl.dot(h, tl.trans(P_b), input_precision=PRECISION)
-    first = r_ok & (chunk == 0)
-    _store_z(saved_z, z_h, n, first, gate, Z, BLOCK_Z)
-    _store_z(saved_z, z_x, n, first, 4 + gate, Z, BLOCK_Z)
-    _store_z(saved_z, z_b, n, first, 8 + gate, Z, BLOCK_Z)
-    main_wh = load(wh, n[:, None] * (4 * H) + column, ok)
     main_wx = load(wx, (x_row + r).to(tl.int64)[:, None] * WX_STRIDE + column, ok)
+    follow(PDL)
+    z_h = _load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z)
+    z_x = _load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z)
+    z_b = _load_z(saved_z, n, r_ok, 8 + gate, Z, BLOCK_Z)
+    main_wh = load(wh, n[:, None] * (4 * H) + column, ok)
     # d_a^y = D_a^y z_a^y
     d_h = tl.dot(z_h, tl.trans(D_h), input_precision=PRECISION)
     d_x = tl.dot(z_x, tl.trans(D_x), input_precision=PRECISION)
     d_b = tl.dot(z_b, tl.trans(D_b), input_precision=PRECISION)
     # pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
     store(pre, n[:, None] * (4 * H) + column, d_h * main_wh + d_x * main_wx + d_b + b, ok)
-
-
-@triton.jit
-def _load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
-    """z of one block, (rows, Z)."""
-    e = tl.arange(0, BLOCK_Z)
-    return load(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], r_ok[:, None] & (e < Z)[None, :])
 
 
 @triton.jit
@@ -224,7 +171,9 @@ def scales_backward(
     D,
     grad_wx,
     grad_wh,
+    P,
     partial_z,
+    partial_hyper_h,
     row,
     rows,
     batch,
@@ -234,10 +183,11 @@ def scales_backward(
     BLOCK_R: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_Z: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
     PRECISION: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """The gradients of W_x x and W_h h, and each chunk's part of that of z."""
+    """The gradients of W_x x and W_h h, and each program's part of those of z and ĥ."""
     r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
     gate = tl.program_id(1)
     chunk = tl.program_id(2)
@@ -254,6 +204,9 @@ def scales_backward(
     D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
     d_h = tl.dot(_load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z), tl.trans(D_h), input_precision=PRECISION)
     d_x = tl.dot(_load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z), tl.trans(D_x), input_precision=PRECISION)
+    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
     main_wh = load(wh, narrow, ok)
     main_wx = load(wx, wide, ok)
     follow(PDL)
@@ -268,12 +221,19 @@ def scales_backward(
     _store_part(partial_z, part_h, r, r_ok, first, gate, Z, BLOCK_Z)
     _store_part(partial_z, part_x, r, r_ok, first, 4 + gate, Z, BLOCK_Z)
     _store_part(partial_z, part_b, r, r_ok, first, 8 + gate, Z, BLOCK_Z)
+    # z_a = P_a ĥ_t + p_a
+    grad_h = tl.dot(part_h, P_h, input_precision=PRECISION)
+    grad_h = tl.dot(part_x, P_x, grad_h, input_precision=PRECISION)
+    grad_h = tl.dot(part_b, P_b, grad_h, input_precision=PRECISION)
+    k = tl.arange(0, BLOCK_Q)
+    place = (gate * tl.num_programs(2) + chunk) * batch + r
+    tl.store(partial_hyper_h + place[:, None] * K + k[None, :], grad_h, mask=r_ok[:, None] & (k < K)[None, :])
 
 
 @triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
 def hyper_backward(
     partial_z,
-    P,
+    partial_hyper_h,
     recurrent,
     grad_hyper_h,
     grad_hyper_c,
@@ -299,7 +259,8 @@ def hyper_backward(
     K: tl.constexpr,
     Z: tl.constexpr,
     CHUNKS: tl.constexpr,
-    BLOCK_J: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    BLOCK_P: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -311,17 +272,14 @@ def hyper_backward(
     ok = k < K
     here = b * K + k
     i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
-    acc = tl.zeros((BLOCK_J, BLOCK_Q), tl.float32)
-    for start in range(0, 12 * Z, BLOCK_J):
-        e = start + tl.arange(0, BLOCK_J)
-        e_ok = e < 12 * Z
-        dz = tl.zeros((BLOCK_J,), tl.float32)
-        for chunk in tl.static_range(CHUNKS):
-            dz += load(partial_z, (chunk * batch + b) * (12 * Z) + e, e_ok)
-        store(grad_z, n * (12 * Z) + e, dz, e_ok)
-        acc += dz[:, None] * load(P, e[:, None] * K + k[None, :], e_ok[:, None] & ok[None, :])
-    # z_a^y = P_a^y ĥ_t + p_a^y
-    dh = tl.sum(acc, 0)
+    e = tl.arange(0, BLOCK_E)
+    chunk = tl.arange(0, BLOCK_P // 4)
+    parts = (chunk[:, None] * batch + b) * (12 * Z) + e[None, :]
+    parts_ok = (chunk < CHUNKS)[:, None] & (e < 12 * Z)[None, :]
+    store(grad_z, n * (12 * Z) + e, tl.sum(load(partial_z, parts, parts_ok), 0), e < 12 * Z)
+    part = tl.arange(0, BLOCK_P)
+    parts = (part[:, None] * batch + b) * K + k[None, :]
+    dh = tl.sum(load(partial_hyper_h, parts, (part < 4 * CHUNKS)[:, None] & ok[None, :]), 0)
     dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
     before = (before_row + b).to(tl.int64)
     c_before = load(saved_hyper_c, before * K + k, ok & (b < before_rows))
