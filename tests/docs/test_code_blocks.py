@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from hypernetworks import cli
+from hypernetworks.experiments import commands as training_commands
 from hypernetworks.serve.command import Serve
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.schema import request_type
 from hypernetworks.text import TextConfig
 from hypernetworks.text import commands as text_commands
-from hypernetworks.training import commands as training_commands
 from hypernetworks.vision import VisionConfig
 from hypernetworks.vision import commands as vision_commands
 
@@ -115,7 +115,7 @@ def test_each_other_command_calls_what_there_is(line):
 
 def test_commands_were_found():
     assert len(OF_OURS) >= 25
-    assert len([line for line in OF_OURS if line in commands(ROOT / "README.md")]) >= 8
+    assert len([line for line in OF_OURS if line in commands(ROOT / "docs/commands.md")]) >= 8
 
 
 @pytest.mark.parametrize("page", ["docs/start.md"])

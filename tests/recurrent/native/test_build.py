@@ -155,7 +155,7 @@ def test_the_key_holds_all_that_matters(monkeypatch, tmp_path):
     shutil.copytree(build.SOURCES, tmp_path / "sources")
     monkeypatch.setattr(build, "SOURCES", tmp_path / "sources")
     assert build._key(compiler) == keys[1]
-    with (tmp_path / "sources" / "gates.h").open("a") as file:
+    with (tmp_path / "sources" / "lstm_cell.h").open("a") as file:
         file.write("// changed\n")
     keys.append(build._key(compiler))
     assert len(set(keys)) == len(keys)

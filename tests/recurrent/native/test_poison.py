@@ -30,7 +30,7 @@ def test_the_room_of_a_kernel_is_poisoned(monkeypatch):
     monkeypatch.setattr(Kernel, "fill", watched)
     with hn.use_backend("native"):
         hn.LSTM(3, 5)(torch.randn(4, 2, 3))
-    assert "space" not in seen[0]  # it is torch.empty's, made where the kernel is run
+    assert "workspace" not in seen[0]  # it is torch.empty's, made where the kernel is run
 
 
 @native_families

@@ -49,8 +49,8 @@ class Kernel:
     def __call__(self, function: str, dtype: torch.dtype, fields: Mapping[str, Any]) -> None:
         """Run the function on the fields of the structure; those left out are 0 or null."""
         run, call = self.bind(function, dtype), self.fill(fields)
-        space = torch.empty(run(ctypes.byref(call)), dtype=dtype, device="cpu")
-        call.space = space.data_ptr()
+        workspace = torch.empty(run(ctypes.byref(call)), dtype=dtype, device="cpu")
+        call.workspace = workspace.data_ptr()
         run(ctypes.byref(call))
 
     def fill(self, fields: Mapping[str, Any]) -> Any:

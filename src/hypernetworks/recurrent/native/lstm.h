@@ -12,7 +12,7 @@ struct LSTMCall {
   int64_t threads, steps, batch, rows, input, hidden, hyper, embedding, reverse, turned, save, need_input, need_weights;
   double eps;
   const int64_t* batch_sizes;  // B_t, never growing
-  void* space;                 // null: tell how much is needed
+  void* workspace;                 // null: tell how much is needed
   // x (N, I), mask (N, H), states (B, ·)
   const void *x, *mask, *h0, *c0, *hyper_h0, *hyper_c0;
   // (4H, I), (4H, H), (4H), and the norm's (4H), (4H), (H), (H)

@@ -13,11 +13,11 @@ namespace {
 constexpr long PENDING = 24;  // rows whose share of D's gradient is summed at once
 
 // Σ over threads of n numbers that lie `stride` apart, into to[i], each thread some of them.
-template <class T, class To> void gather(const Team& team, const T* parts, long stride, long n, To to) {
-  const Range own = team.share(n);
+template <class T, class To> void gather(const Thread& thread, const T* parts, long stride, long n, To to) {
+  const Range own = thread.share(n);
   for (long i = own.begin; i < own.end; i++) {
     T total = 0;
-    for (int t = 0; t < team.size; t++) total += parts[t * stride + i];
+    for (int t = 0; t < thread.count; t++) total += parts[t * stride + i];
     *to(i) = total;
   }
 }
@@ -32,45 +32,45 @@ template <class T> struct BackwardRoom {
 };
 
 template <class T> struct Backward : Layer<T> {
-  using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::time;
+  using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::sequence;
   using Layer<T>::out, Layer<T>::in, Layer<T>::pre_width, Layer<T>::state_width, Layer<T>::z_width, Layer<T>::hyper;
 
   Backward(const LSTMCall& call, int threads)
-      : Layer<T>(call), pieces(time.pieces(DEPTH)), space(out(call.space)) {
-    W_h = space.take(packed<T>(pre_width(), H));
-    hyper_W_h = space.take(packed<T>(4 * K, K));
-    W_x = call.need_input ? space.take(packed<T>(pre_width(), I)) : nullptr;
-    P = space.take(packed<T>(z_width(), K));
-    D = space.take(12 * packed<T>(Z, H));
-    grads = space.take(most_rows(pieces) * width());
-    dh = space.take(B * H);
-    dc = space.take(B * H);
-    dhyper_h = space.take(B * K);
-    dhyper_c = space.take(B * K);
-    T* shared = space.take(std::max(packed<T>(DEPTH, I) + packed<T>(DEPTH, H), packed<T>(DEPTH, K)));
-    const long before = space.used();
+      : Layer<T>(call), pieces(sequence.pieces(DEPTH)), workspace(out(call.workspace)) {
+    W_h = workspace.take(packed<T>(pre_width(), H));
+    hyper_W_h = workspace.take(packed<T>(4 * K, K));
+    W_x = call.need_input ? workspace.take(packed<T>(pre_width(), I)) : nullptr;
+    P = workspace.take(packed<T>(z_width(), K));
+    D = workspace.take(12 * packed<T>(Z, H));
+    grads = workspace.take(most_rows(pieces) * width());
+    dh = workspace.take(B * H);
+    dc = workspace.take(B * H);
+    dhyper_h = workspace.take(B * K);
+    dhyper_c = workspace.take(B * K);
+    T* shared = workspace.take(std::max(packed<T>(DEPTH, I) + packed<T>(DEPTH, H), packed<T>(DEPTH, K)));
+    const long before = workspace.used();
     for (int t = 0; t < threads; t++) {
       BackwardRoom<T> r;
-      r.scales = space.take(SOME * 8 * H * hyper());
-      r.pre = space.take(SOME * 4 * H * hyper());
-      r.dpre = space.take(SOME * 4 * H);
-      r.dh = space.take(H);
-      r.dhyper_h = space.take(SOME * K);
-      r.row = space.take(std::max(H, K));
-      r.pending = space.take(PENDING * 12 * H * hyper());
-      r.pending_z = space.take(PENDING * z_width());
-      r.outer = {shared, space.take(outer_block<T>)};
-      r.main = {space.take(4 * H), space.take(4 * H), space.take(4 * H), space.take(H), space.take(H)};
-      r.hyper = {space.take(4 * K), space.take(4 * K), space.take(4 * K), space.take(K), space.take(K)};
-      r.dD = space.take(12 * Z * H);
-      r.dp = space.take(8 * Z);
+      r.scales = workspace.take(SOME * 8 * H * hyper());
+      r.pre = workspace.take(SOME * 4 * H * hyper());
+      r.dpre = workspace.take(SOME * 4 * H);
+      r.dh = workspace.take(H);
+      r.dhyper_h = workspace.take(SOME * K);
+      r.row = workspace.take(std::max(H, K));
+      r.pending = workspace.take(PENDING * 12 * H * hyper());
+      r.pending_z = workspace.take(PENDING * z_width());
+      r.outer = {shared, workspace.take(outer_block<T>)};
+      r.main = {workspace.take(4 * H), nullptr, workspace.take(4 * H), workspace.take(4 * H), workspace.take(H), workspace.take(H)};
+      r.hyper = {workspace.take(4 * K), nullptr, workspace.take(4 * K), workspace.take(4 * K), workspace.take(K), workspace.take(K)};
+      r.dD = workspace.take(12 * Z * H);
+      r.dp = workspace.take(8 * Z);
       room.push_back(r);
-      stride = (space.used() - before) / (t + 1);
+      stride = (workspace.used() - before) / (t + 1);
     }
   }
 
   const std::vector<Piece> pieces;
-  Space<T> space;
+  Workspace<T> workspace;
   T *W_h, *hyper_W_h, *W_x, *P, *D, *grads, *dh, *dc, *dhyper_h, *dhyper_c;
   std::vector<BackwardRoom<T>> room;
   long stride = 0;  // from a thread's room to the next one's
@@ -83,39 +83,39 @@ template <class T> struct Backward : Layer<T> {
   // Row c of [Ŵ_x; W_x], in the order of a row of gradients.
   const T* input_row(long c) const { return Layer<T>::input_row(c < 4 * K ? 4 * H + c : c - 4 * K); }
 
-  void run(const Team& team) {
-    BackwardRoom<T>& own = room[team.index];
-    pack(team);
-    begin(team, own);
+  void run(const Thread& thread) {
+    BackwardRoom<T>& own = room[thread.index];
+    pack(thread);
+    begin(thread, own);
     bool anew = true;
     for (auto piece = pieces.rbegin(); piece != pieces.rend(); piece++, anew = false) {
-      team.wait();
+      thread.wait();
       for (long s = piece->end - 1; s >= piece->begin; s--) {
-        const Step& step = time.order[s];
+        const Step& step = sequence.order[s];
         T* step_grads = grads + (step.first - piece->first) * width();
-        rows(team, own, step, step_grads);
-        team.wait();
-        products(team, step, other_end_each(s), step_grads);
-        team.wait();
+        rows(thread, own, step, step_grads);
+        thread.wait();
+        products(thread, step, other_end_each(s), step_grads);
+        thread.wait();
       }
-      if (call.need_input) inputs(team, *piece);
-      if (call.need_weights) weights(team, own, *piece, anew);
+      if (call.need_input) inputs(thread, *piece);
+      if (call.need_weights) weights(thread, own, *piece, anew);
     }
-    finish(team, own);
+    finish(thread, own);
   }
 
-  void pack(const Team& team) const {
-    pack_rows(team, W_h, pre_width(), H, [&](long c) { return this->recurrent_row(c); });
-    if (W_x) pack_rows(team, W_x, pre_width(), I, [&](long c) { return input_row(c); });
+  void pack(const Thread& thread) const {
+    pack_rows(thread, W_h, pre_width(), H, [&](long c) { return this->recurrent_row(c); });
+    if (W_x) pack_rows(thread, W_x, pre_width(), I, [&](long c) { return input_row(c); });
     if (!hyper()) return;
-    pack_rows(team, hyper_W_h, 4 * K, K, [&](long c) { return Layer<T>::hyper_W_h + c * K; });
-    pack_rows(team, P, z_width(), K, [&](long c) { return Layer<T>::P + c * K; });
+    pack_rows(thread, hyper_W_h, 4 * K, K, [&](long c) { return Layer<T>::hyper_W_h + c * K; });
+    pack_rows(thread, P, z_width(), K, [&](long c) { return Layer<T>::P + c * K; });
     for (long a = 0; a < 12; a++)
-      pack_columns(team, D + a * packed<T>(Z, H), Z, H, [&](long j) { return Layer<T>::D + (a * H + j) * Z; }, 0, Z);
+      pack_columns(thread, D + a * packed<T>(Z, H), Z, H, [&](long j) { return Layer<T>::D + (a * H + j) * Z; }, 0, Z);
   }
 
-  void begin(const Team& team, BackwardRoom<T>& own) const {
-    const Range rows = team.share(B);
+  void begin(const Thread& thread, BackwardRoom<T>& own) const {
+    const Range rows = thread.share(B);
     const long first = rows.begin, count = rows.end - rows.begin;
     // a gradient that did not come is zero
     auto start = [&](const void* came, T* to, long n) {
@@ -135,8 +135,8 @@ template <class T> struct Backward : Layer<T> {
   }
 
   // From dh_t to the gradients of all products of the step.
-  void rows(const Team& team, BackwardRoom<T>& own, const Step& step, T* grads) const {
-    const Range range = team.share(step.rows);
+  void rows(const Thread& thread, BackwardRoom<T>& own, const Step& step, T* grads) const {
+    const Range range = thread.share(step.rows);
     for (long first = range.begin; first < range.end; first += SOME) {
       const long count = std::min(SOME, range.end - first);
       if (hyper()) {
@@ -159,8 +159,11 @@ template <class T> struct Backward : Layer<T> {
     lanes<T>(H, [&](long j, auto part) {
       store(own.dh + j, load(dh + r * H + j, part) + (came ? load(came + j, part) : Vec<T>{}), part);
     });
-    lstm_row_backward<T>(H, this->norm, pre, in(call.saved_stats) + row * STATS, this->mask_row(row), this->c_before(step, r),
-                         in(call.saved_c) + row * H, own.dh, dc + r * H, dpre, own.main, own.row);
+    this->main.backward({.pre = pre, .apart = nullptr, .mask = this->mask_row(row), .h_before = nullptr,
+                         .c_before = this->c_before(step, r), .c = in(call.saved_c) + row * H,
+                         .stats = in(call.saved_stats) + row * STATS, .dh = own.dh, .dc = dc + r * H, .dpre = dpre,
+                         .dapart = nullptr, .dh_before = nullptr, .room = own.row},
+                        own.main);
   }
 
   // From dpre of some rows through the scales to z, ĥ and the hyper cell's pre.
@@ -194,9 +197,12 @@ template <class T> struct Backward : Layer<T> {
       const T* dz = grads + r * width() + from_z();
       lanes<T>(8 * Z, [&](long j, auto part) { add(own.dp + j, load(dz + j, part), part); });
       const T* c_before = step.before_row(first + r, in(call.saved_hyper_c), in(call.hyper_c0), K);
-      lstm_row_backward<T>(K, this->hyper_norm, in(call.saved_pre) + row * pre_width() + 4 * H,
-                           in(call.saved_hyper_stats) + row * STATS, nullptr, c_before, in(call.saved_hyper_c) + row * K,
-                           own.dhyper_h + r * K, dhyper_c + (first + r) * K, grads + r * width() + 4 * H, own.hyper, own.row);
+      this->hyper_lstm.backward({.pre = in(call.saved_pre) + row * pre_width() + 4 * H, .apart = nullptr, .mask = nullptr,
+                                 .h_before = nullptr, .c_before = c_before, .c = in(call.saved_hyper_c) + row * K,
+                                 .stats = in(call.saved_hyper_stats) + row * STATS, .dh = own.dhyper_h + r * K,
+                                 .dc = dhyper_c + (first + r) * K, .dpre = grads + r * width() + 4 * H, .dapart = nullptr,
+                                 .dh_before = nullptr, .room = own.row},
+                                own.hyper);
     }
   }
 
@@ -219,24 +225,24 @@ template <class T> struct Backward : Layer<T> {
   }
 
   // dh_{t-1} = W_hᵀ (dpre ⊙ d_h) + Ŵ_hᵀ dhyper_pre,  dĥ_{t-1} = Ŵ_ĥᵀ dhyper_pre
-  void products(const Team& team, const Step& step, From from, const T* grads) const {
-    product_to(step.rows, grads, width(), W_h, pre_width(), H, team.share(panels<T>(H)), dh, H, true, from);
+  void products(const Thread& thread, const Step& step, From from, const T* grads) const {
+    product_to(step.rows, grads, width(), W_h, pre_width(), H, thread.share(panels<T>(H)), dh, H, true, from);
     if (hyper())
-      product_to(step.rows, grads + 4 * H, width(), hyper_W_h, 4 * K, K, team.share(panels<T>(K)), dhyper_h, K, true);
+      product_to(step.rows, grads + 4 * H, width(), hyper_W_h, 4 * K, K, thread.share(panels<T>(K)), dhyper_h, K, true);
   }
 
   // dx = W_xᵀ (dpre ⊙ d_x) + Ŵ_xᵀ dhyper_pre for all rows of a piece.
-  void inputs(const Team& team, const Piece& piece) const {
-    product_to(piece.rows, grads + from_x(), width(), W_x, pre_width(), I, team.share(panels<T>(I)),
+  void inputs(const Thread& thread, const Piece& piece) const {
+    product_to(piece.rows, grads + from_x(), width(), W_x, pre_width(), I, thread.share(panels<T>(I)),
                out(call.grad_x) + piece.first * I, I, true);
   }
 
   // The matrices' gradients: rows of gradients times what the matrices were multiplied with.
-  void weights(const Team& team, const BackwardRoom<T>& own, const Piece& piece, bool anew) const {
+  void weights(const Thread& thread, const BackwardRoom<T>& own, const Piece& piece, bool anew) const {
     // The state before each row of the piece: that of the row in the step run before, or the initial one.
     auto before = [&](const T* all, const T* initial, long n) {
       return [this, &piece, all, initial, n](long i) {
-        const Step& step = time.step_of(piece.first + i);
+        const Step& step = sequence.step_of(piece.first + i);
         return step.before_row(piece.first + i - step.first, all, initial, n);
       };
     };
@@ -245,7 +251,7 @@ template <class T> struct Backward : Layer<T> {
                       [&](long c) { return c < 4 * H ? out(call.grad_weight_h) + c * H : hyper_grad_row(c - 4 * H) + I; }};
     if (!hyper()) {
       const Factor of_x{I, [&](long i) { return x + i * I; }, [&](long c) { return out(call.grad_weight_x) + c * I; }};
-      add_outer(team, 4 * H, piece.rows, grads, width(), anew, own.outer, of_h, of_x);
+      add_outer(thread, 4 * H, piece.rows, grads, width(), anew, own.outer, of_h, of_x);
       return;
     }
     const Factor of_x{I, [&](long i) { return x + i * I; },
@@ -253,19 +259,19 @@ template <class T> struct Backward : Layer<T> {
     const Factor of_hyper_h{K, before(in(call.saved_hyper_h), in(call.hyper_h0), K),
                             [&](long c) { return out(call.grad_hyper_weight_h) + c * K; }};
     const Factor of_z{K, [&](long i) { return hyper_h + i * K; }, [&](long c) { return out(call.grad_P) + c * K; }};
-    add_outer(team, pre_width(), piece.rows, grads, width(), anew, own.outer, of_h);
-    add_outer(team, pre_width(), piece.rows, grads + from_x(), width(), anew, own.outer, of_x);
-    add_outer(team, 4 * K, piece.rows, grads + 4 * H, width(), anew, own.outer, of_hyper_h);
-    add_outer(team, z_width(), piece.rows, grads + from_z(), width(), anew, own.outer, of_z);
+    add_outer(thread, pre_width(), piece.rows, grads, width(), anew, own.outer, of_h);
+    add_outer(thread, pre_width(), piece.rows, grads + from_x(), width(), anew, own.outer, of_x);
+    add_outer(thread, 4 * K, piece.rows, grads + 4 * H, width(), anew, own.outer, of_hyper_h);
+    add_outer(thread, z_width(), piece.rows, grads + from_z(), width(), anew, own.outer, of_z);
   }
 
   T* hyper_grad_row(long c) const { return out(call.grad_hyper_weight_x) + c * (I + H); }
 
   // The state's gradients, and the vectors', which each thread has summed for its rows.
-  void finish(const Team& team, BackwardRoom<T>& own) const {
+  void finish(const Thread& thread, BackwardRoom<T>& own) const {
     if (own.waiting) sum_pending(own);
-    team.wait();
-    const Range rows = team.share(B);
+    thread.wait();
+    const Range rows = thread.share(B);
     for (long r = rows.begin; r < rows.end; r++) {
       std::copy_n(dh + r * H, H, out(call.grad_h0) + r * H);
       std::copy_n(dc + r * H, H, out(call.grad_c0) + r * H);
@@ -275,7 +281,7 @@ template <class T> struct Backward : Layer<T> {
     }
     const BackwardRoom<T>& first = room[0];
     auto vector = [&](const T* parts, void* to, long n) {
-      if (to) gather(team, parts, stride, n, [&](long i) { return out(to) + i; });
+      if (to) gather(thread, parts, stride, n, [&](long i) { return out(to) + i; });
     };
     vector(first.main.bias, call.grad_bias, 4 * H);
     vector(first.main.gain, call.grad_gain, 4 * H);
@@ -290,7 +296,7 @@ template <class T> struct Backward : Layer<T> {
     vector(first.hyper.cell_shift, call.grad_hyper_cell_shift, K);
     vector(first.dp, call.grad_p, 8 * Z);
     // (12, Z, H) -> (12, H, Z)
-    if (call.grad_D) gather(team, first.dD, stride, 12 * Z * H, [&](long i) {
+    if (call.grad_D) gather(thread, first.dD, stride, 12 * Z * H, [&](long i) {
       return out(call.grad_D) + (i / (Z * H) * H + i % H) * Z + i / H % Z;
     });
   }

@@ -3,39 +3,41 @@
 //     ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})                     the hyper cell
 //     z_a = P_a ĥ_t + p_a,  d_a = D_a z_a                                   for a of h, x, b and each gate
 //     pre = d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b                     (an LSTM: pre = W_h h_{t-1} + W_x x_t + b)
-//     h_t, c_t = gates of pre: gates.h
+//     h_t, c_t = gates of pre: lstm_cell.h
 //
 // Forward in lstm_forward.cpp, backward in lstm_backward.cpp, a single step in lstm_step.cpp.
 #pragma once
 
-#include "gates.h"
+#include "lstm_cell.h"
 #include "lstm.h"
 #include "product.h"
-#include "time.h"
+#include "sequence.h"
 
 namespace hn {
 
+constexpr long STATS = LSTMCell<float>::stats;
 constexpr long SOME = 8;  // rows that are worked on together between two barriers: their scales stay in the second cache
 
 // The call, with its types; symbols are those of the equations.
 template <class T> struct Layer {
   explicit Layer(const LSTMCall& call)
       : call(call), I(call.input), H(call.hidden), K(call.hyper), Z(call.embedding), B(call.batch),
-        time(call.batch_sizes, call.steps, call.reverse), W_x(in(call.weight_x)), W_h(in(call.weight_h)), b(in(call.bias)),
+        sequence(call.batch_sizes, call.steps, call.reverse), W_x(in(call.weight_x)), W_h(in(call.weight_h)), b(in(call.bias)),
         hyper_W_x(in(call.hyper_weight_x)), hyper_W_h(in(call.hyper_weight_h)), hyper_b(in(call.hyper_bias)),
         P(in(call.P)), p(in(call.p)), D(in(call.D)), x(in(call.x)), mask(in(call.mask)), output(out(call.output)),
-        norm{in(call.gain), in(call.shift), in(call.cell_gain), in(call.cell_shift), T(call.eps)},
-        hyper_norm{in(call.hyper_gain), in(call.hyper_shift), in(call.hyper_cell_gain), in(call.hyper_cell_shift), T(call.eps)} {}
+        main{H, {in(call.gain), in(call.shift), in(call.cell_gain), in(call.cell_shift), nullptr, T(call.eps)}},
+        hyper_lstm{K, {in(call.hyper_gain), in(call.hyper_shift), in(call.hyper_cell_gain), in(call.hyper_cell_shift), nullptr,
+                       T(call.eps)}} {}
 
   static const T* in(const void* p) { return static_cast<const T*>(p); }
   static T* out(void* p) { return static_cast<T*>(p); }
 
   const LSTMCall& call;
   const long I, H, K, Z, B;
-  const Time time;
+  const Sequence sequence;
   const T *W_x, *W_h, *b, *hyper_W_x, *hyper_W_h, *hyper_b, *P, *p, *D, *x, *mask;
   T* output;
-  const Norm<T> norm, hyper_norm;
+  const LSTMCell<T> main, hyper_lstm;
 
   bool hyper() const { return K > 0; }
   // Row widths: [W_x x (4H); hyper pre (4K)], the state [h (H); ĥ (K)], z.

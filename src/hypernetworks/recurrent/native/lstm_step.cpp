@@ -3,7 +3,7 @@
 #include "export.h"
 #include "lstm_layer.h"
 #include "run.h"
-#include "step.h"
+#include "dot.h"
 
 namespace hn {
 namespace {
@@ -13,40 +13,41 @@ template <class T> struct OneStep : Layer<T> {
   using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::in, Layer<T>::out,
       Layer<T>::W_x, Layer<T>::W_h, Layer<T>::b, Layer<T>::x, Layer<T>::hyper, Layer<T>::z_width;
 
-  OneStep(const LSTMCall& call, int threads) : Layer<T>(call), space(out(call.space)) {
-    wx = space.take(B * 4 * H);
-    wh = space.take(B * 4 * H);
-    hyper_pre = space.take(B * 4 * K);
-    scales = space.take(B * 12 * H * hyper());
+  OneStep(const LSTMCall& call, int threads) : Layer<T>(call), workspace(out(call.workspace)) {
+    wx = workspace.take(B * 4 * H);
+    wh = workspace.take(B * 4 * H);
+    hyper_pre = workspace.take(B * 4 * K);
+    scales = workspace.take(B * 12 * H * hyper());
     for (int t = 0; t < threads; t++)
-      room.push_back({space.take(B * K), space.take(B * K), space.take(B * z_width()), space.take(std::max(H, K)), space.take(STATS)});
+      room.push_back({workspace.take(B * K), workspace.take(B * K), workspace.take(B * z_width()), workspace.take(std::max(H, K)), workspace.take(STATS)});
   }
 
   struct Room { T *hyper_h, *hyper_c, *z, *gates, *stats; };
-  Space<T> space;
+  Workspace<T> workspace;
   T *wx, *wh, *hyper_pre, *scales;
   std::vector<Room> room;
 
-  void run(const Team& team) const {
-    const Room& own = room[team.index];
-    products(team);
-    team.wait();
+  void run(const Thread& thread) const {
+    const Room& own = room[thread.index];
+    products(thread);
+    thread.wait();
     if (hyper()) {
       // Every thread makes ĥ and z for itself, which is less work than waiting, and scales its own columns.
-      hyper_cell(team, own);
-      scale(team, own);
-      team.wait();
+      hyper_cell(thread, own);
+      scale(thread, own);
+      thread.wait();
     }
-    const Range rows = team.share(B);
+    const Range rows = thread.share(B);
     for (long r = rows.begin; r < rows.end; r++) {
-      lstm_row<T>(H, this->norm, wx + r * 4 * H, this->mask_row(r), in(call.c0) + r * H, out(call.c) + r * H,
-                  out(call.h) + r * H, own.stats, own.gates);
+      this->main.forward({.pre = wx + r * 4 * H, .apart = nullptr, .mask = this->mask_row(r), .h_before = nullptr,
+                          .c_before = in(call.c0) + r * H, .h = out(call.h) + r * H, .c = out(call.c) + r * H,
+                          .stats = own.stats, .room = own.gates});
     }
   }
 
   // W_x x, W_h h and the hyper cell's pre, in this order or, where `turned`, in the other; which it is changes no bit.
-  void products(const Team& team) const {
-    const Range main = team.share(4 * H), of_hyper = team.share(4 * K);
+  void products(const Thread& thread) const {
+    const Range main = thread.share(4 * H), of_hyper = thread.share(4 * K);
     const bool turned = call.turned;
     auto x_products = [&] {
       some_at_a_time(main, turned, [&](Range own) { dots(B, own, W_x, I, I, x, I, wx, 4 * H, true); });
@@ -86,20 +87,21 @@ template <class T> struct OneStep : Layer<T> {
     for (long r = 0; r < B; r++) add_row(own, bias, y + r * stride);
   }
 
-  void hyper_cell(const Team& team, const Room& own) const {
+  void hyper_cell(const Thread& thread, const Room& own) const {
     for (long r = 0; r < B; r++)
-      lstm_row<T>(K, this->hyper_norm, hyper_pre + r * 4 * K, nullptr, in(call.hyper_c0) + r * K, own.hyper_c + r * K,
-                  own.hyper_h + r * K, own.stats, own.gates);
+      this->hyper_lstm.forward({.pre = hyper_pre + r * 4 * K, .apart = nullptr, .mask = nullptr, .h_before = nullptr,
+                                .c_before = in(call.hyper_c0) + r * K, .h = own.hyper_h + r * K, .c = own.hyper_c + r * K,
+                                .stats = own.stats, .room = own.gates});
     dots(B, {0, z_width()}, this->P, K, K, own.hyper_h, K, own.z, z_width(), true);
     add_bias({0, 8 * Z}, this->p, own.z, z_width());
-    if (team.index > 0) return;
+    if (thread.index > 0) return;
     std::copy_n(own.hyper_h, B * K, out(call.hyper_h));
     std::copy_n(own.hyper_c, B * K, out(call.hyper_c));
   }
 
   // d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b, into wx
-  void scale(const Team& team, const Room& own) const {
-    const Range columns = team.share(H);
+  void scale(const Thread& thread, const Room& own) const {
+    const Range columns = thread.share(H);
     for (long a = 0; a < 12; a++)
       dots(B, columns, this->D + a * H * Z, Z, Z, own.z + a * Z, z_width(), scales + a * H, 12 * H, true);
     for (long r = 0; r < B; r++)

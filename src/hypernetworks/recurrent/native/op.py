@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .call import SUFFIX, Kernel
-from .pages import on_huge_pages
+from .huge_pages import on_huge_pages
 from .plan import Plan, Reading
 
 Tensors = dict[str, Tensor | None]

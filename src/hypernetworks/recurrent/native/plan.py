@@ -114,7 +114,7 @@ class Plan:
     def run(self, given: Sequence[Tensor]) -> list[Tensor]:
         """The state after the step, in fresh tensors."""
         # two threads of Python have each a call and memory of their own
-        call, space = self._idle.pop() if self._idle else self._another_call()
+        call, workspace = self._idle.pop() if self._idle else self._another_call()
         for name, tensor in zip(self._given, given, strict=True):
             setattr(call, name, tensor.data_ptr())
         results = [torch.empty_like(tensor) for tensor in given[1:]]
@@ -122,14 +122,14 @@ class Plan:
             setattr(call, name, tensor.data_ptr())
         self._function(ctypes.byref(call))
         call.turned ^= 1  # the next step begins with the weights that this one ends with: step.h
-        self._idle.append((call, space))
+        self._idle.append((call, workspace))
         return results
 
     def _another_call(self) -> tuple[Any, Tensor]:
         call = type(self._call).from_buffer_copy(self._call)
-        space = torch.empty(self._room, dtype=self._weights[0].dtype, device="cpu")
-        call.space = space.data_ptr()
-        return call, space
+        workspace = torch.empty(self._room, dtype=self._weights[0].dtype, device="cpu")
+        call.workspace = workspace.data_ptr()
+        return call, workspace
 
 
 class PlanOf:

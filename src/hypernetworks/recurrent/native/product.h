@@ -9,7 +9,7 @@
 
 #include <utility>
 
-#include "team.h"
+#include "threads.h"
 #include "vector.h"
 
 namespace hn {
@@ -32,8 +32,8 @@ template <class T> constexpr long packed(long k, long n) { return panels<T>(n) *
 // Panels of a matrix (k, n) given by its columns: column(c) points to k numbers. They become the rows first … first + k of
 // panels of depth `depth`; columns beyond n, and those for which column(c) is null, are zeros.
 template <class T, class Column>
-void pack_columns(const Team& team, T* out, long k, long n, Column column, long first, long depth) {
-  Range own = team.share(panels<T>(n));
+void pack_columns(const Thread& thread, T* out, long k, long n, Column column, long first, long depth) {
+  Range own = thread.share(panels<T>(n));
   for (long p = own.begin; p < own.end; p++) {
     T* panel = out + (p * depth + first) * NR<T>;
     for (long c = 0; c < NR<T>; c++) {
@@ -44,8 +44,8 @@ void pack_columns(const Team& team, T* out, long k, long n, Column column, long 
 }
 
 // Panels of a matrix (k, n) given by its rows: row(i) points to n numbers.
-template <class T, class Row> void pack_rows(const Team& team, T* out, long k, long n, Row row) {
-  Range own = team.share(panels<T>(n));
+template <class T, class Row> void pack_rows(const Thread& thread, T* out, long k, long n, Row row) {
+  Range own = thread.share(panels<T>(n));
   for (long p = own.begin; p < own.end; p++) {
     for (long i = 0; i < k; i++) {
       const T* from = row(i) + p * NR<T>;
@@ -245,28 +245,28 @@ template <class Row, class Out> Factor(long, Row, Out) -> Factor<Row, Out>;  // 
 // out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
 // all of them. All threads come in together, each writes its own rows of each out.
 template <class T, class... Factors>
-void add_outer(const Team& team, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> space,
+void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> workspace,
                const Factors&... factors) {
-  const Range own = team.share((m + MR - 1) / MR);
+  const Range own = thread.share((m + MR - 1) / MR);
   alignas(64) T sums[MR * NR<T>];
   // f(factor, its panels)
   auto each = [&](long depth, auto f) {
-    T* of_factor = space.panels;
+    T* of_factor = workspace.panels;
     ((f(factors, of_factor), of_factor += packed<T>(depth, factors.n)), ...);
   };
   for (long first = 0; first < k; first += DEPTH) {
     const long depth = std::min(DEPTH, k - first);
-    team.wait();
+    thread.wait();
     each(depth, [&](const auto& factor, T* of_factor) {
-      pack_rows(team, of_factor, depth, factor.n, [&](long i) { return factor.row(first + i); });
+      pack_rows(thread, of_factor, depth, factor.n, [&](long i) { return factor.row(first + i); });
     });
-    team.wait();
+    thread.wait();
     const bool anew = begin_anew && first == 0;
     for (long t0 = own.begin; t0 < own.end; t0 += BLOCK / MR) {
       const long t1 = std::min(own.end, t0 + BLOCK / MR);
       for (long t = t0; t < t1; t++) {
         const T* from = a + first * stride + t * MR;
-        T* to = space.block + (t - t0) * depth * MR;
+        T* to = workspace.block + (t - t0) * depth * MR;
         const long rows = std::min(MR, m - t * MR);
         if (rows == MR)
           for (long i = 0; i < depth; i++) __builtin_memcpy(to + i * MR, from + i * stride, MR * sizeof(T));  // made in place, not called
@@ -279,7 +279,7 @@ void add_outer(const Team& team, long m, long k, const T* a, long stride, bool b
             const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
             for (long r = 0; r < rows; r++)
               for (long c = 0; c < 2; c++) __builtin_prefetch(factor.out(t * MR + r) + column + c * LANES<T>, 1);
-            tile<T, MR, 1>(space.block + (t - t0) * depth * MR, 1, MR, of_factor + p * depth * NR<T>, NR<T>, 0, depth,
+            tile<T, MR, 1>(workspace.block + (t - t0) * depth * MR, 1, MR, of_factor + p * depth * NR<T>, NR<T>, 0, depth,
                            Ahead<T>(of_factor + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
             for (long r = 0; r < rows; r++)
               for (long c = 0; c < 2; c++)

@@ -11,8 +11,8 @@
 #include "export.h"
 #include "product.h"
 #include "run.h"
-#include "step.h"
-#include "time.h"
+#include "dot.h"
+#include "sequence.h"
 
 namespace hn {
 namespace {
@@ -20,7 +20,7 @@ namespace {
 template <class T> struct Highway {
   explicit Highway(const RHNCall& call)
       : call(call), I(call.input), H(call.hidden), L(call.depth), B(call.batch),
-        time(call.batch_sizes, call.steps, call.reverse), W(in(call.weight_x)), R(in(call.weight_h)), b(in(call.bias)),
+        sequence(call.batch_sizes, call.steps, call.reverse), W(in(call.weight_x)), R(in(call.weight_h)), b(in(call.bias)),
         x(in(call.x)), mask(in(call.mask)) {}
 
   static const T* in(const void* p) { return static_cast<const T*>(p); }
@@ -28,7 +28,7 @@ template <class T> struct Highway {
 
   const RHNCall& call;
   const long I, H, L, B;
-  const Time time;
+  const Sequence sequence;
   const T *W, *R, *b, *x, *mask;
 
   // The dropout mask, or 1, of a row at depth l and column j.
@@ -38,46 +38,46 @@ template <class T> struct Highway {
 };
 
 template <class T> struct Forward : Highway<T> {
-  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::time, Highway<T>::in,
+  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::sequence, Highway<T>::in,
       Highway<T>::out;
 
   // Panels of LANES columns of h and as many of t.
   long both() const { return (H + LANES<T> - 1) / LANES<T>; }
   long width() const { return both() * NR<T>; }
 
-  Forward(const RHNCall& call, int) : Highway<T>(call), pieces(time.pieces(ROWS)), space(out(call.space)) {
-    W = space.take(width() * I);
-    R = space.take(L * width() * H);
-    b = space.take(L * width());
-    wx = space.take(most_rows(pieces) * width());
-    s[0] = space.take(B * H);
-    s[1] = space.take(B * H);
+  Forward(const RHNCall& call, int) : Highway<T>(call), pieces(sequence.pieces(ROWS)), workspace(out(call.workspace)) {
+    W = workspace.take(width() * I);
+    R = workspace.take(L * width() * H);
+    b = workspace.take(L * width());
+    wx = workspace.take(most_rows(pieces) * width());
+    s[0] = workspace.take(B * H);
+    s[1] = workspace.take(B * H);
   }
 
   const std::vector<Piece> pieces;
-  Space<T> space;
+  Workspace<T> workspace;
   T *W, *R, *b, *wx, *s[2];
 
-  void run(const Team& team) const {
-    pack(team);
+  void run(const Thread& thread) const {
+    pack(thread);
     // Both rooms for s start as s_0: a row that has not begun is in neither of them written over.
-    const Range rows = team.share(B * H);
+    const Range rows = thread.share(B * H);
     for (T* to : s) std::copy(in(call.s0) + rows.begin, in(call.s0) + rows.end, to + rows.begin);
     int turn = 0;
     for (const Piece& piece : pieces) {
-      team.wait();
-      inputs(team, piece);
+      thread.wait();
+      inputs(thread, piece);
       for (long k = piece.begin; k < piece.end; k++) {
-        const Step& step = time.order[k];
+        const Step& step = sequence.order[k];
         for (long l = 0; l < L; l++, turn ^= 1) {
-          if (k > piece.begin || l > 0) team.wait();
-          highway(team, step, l, wx + (step.first - piece.first) * width(), s[turn], s[turn ^ 1]);
+          if (k > piece.begin || l > 0) thread.wait();
+          highway(thread, step, l, wx + (step.first - piece.first) * width(), s[turn], s[turn ^ 1]);
         }
       }
     }
   }
 
-  void pack(const Team& team) const {
+  void pack(const Thread& thread) const {
     // Row c of the panels is row j of the block of h or of t.
     auto mixed = [&](const T* rows, long k) {
       return [this, rows, k](long c) -> const T* {
@@ -85,23 +85,23 @@ template <class T> struct Forward : Highway<T> {
         return j < H ? rows + (block * H + j) * k : nullptr;
       };
     };
-    pack_columns(team, W, I, width(), mixed(Highway<T>::W, I), 0, I);
+    pack_columns(thread, W, I, width(), mixed(Highway<T>::W, I), 0, I);
     for (long l = 0; l < L; l++) {
-      pack_columns(team, R + l * width() * H, H, width(), mixed(Highway<T>::R + l * 2 * H * H, H), 0, H);
-      pack_columns(team, b + l * width(), 1, width(), mixed(Highway<T>::b + l * 2 * H, 1), 0, 1);
+      pack_columns(thread, R + l * width() * H, H, width(), mixed(Highway<T>::R + l * 2 * H * H, H), 0, H);
+      pack_columns(thread, b + l * width(), 1, width(), mixed(Highway<T>::b + l * 2 * H, 1), 0, 1);
     }
   }
 
   // W x for all rows of a piece; a thread's own columns are those it needs later.
-  void inputs(const Team& team, const Piece& piece) const {
-    product(piece.rows, this->x + piece.first * I, I, W, I, team.share(both()), [&](long row, long p, Vec<T> u, Vec<T> v) {
+  void inputs(const Thread& thread, const Piece& piece) const {
+    product(piece.rows, this->x + piece.first * I, I, W, I, thread.share(both()), [&](long row, long p, Vec<T> u, Vec<T> v) {
       store(wx + row * width() + p * NR<T>, u);
       store(wx + row * width() + p * NR<T> + LANES<T>, v);
     });
   }
 
-  void highway(const Team& team, const Step& step, long l, const T* wx, const T* before, T* after) const {
-    product(step.rows, before, H, R + l * width() * H, H, team.share(both()), [&](long r, long p, Vec<T> u, Vec<T> v) {
+  void highway(const Thread& thread, const Step& step, long l, const T* wx, const T* before, T* after) const {
+    product(step.rows, before, H, R + l * width() * H, H, thread.share(both()), [&](long r, long p, Vec<T> u, Vec<T> v) {
       const T* bias = b + l * width() + p * NR<T>;
       u += load(bias);
       v += load(bias + LANES<T>);
@@ -129,55 +129,55 @@ template <class T> struct Forward : Highway<T> {
 };
 
 template <class T> struct Backward : Highway<T> {
-  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::time, Highway<T>::in,
+  using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::sequence, Highway<T>::in,
       Highway<T>::out;
 
-  Backward(const RHNCall& call, int threads) : Highway<T>(call), pieces(time.pieces(DEPTH)), space(out(call.space)) {
-    W = call.need_input ? space.take(packed<T>(2 * H, I)) : nullptr;
-    R = space.take(L * packed<T>(2 * H, H));
-    grads = space.take(most_rows(pieces) * width());
-    ds = space.take(B * H);
-    T* shared = space.take(packed<T>(DEPTH, I) + packed<T>(DEPTH, H));
-    for (int t = 0; t < threads; t++) outer.push_back({shared, space.take(outer_block<T>)});
+  Backward(const RHNCall& call, int threads) : Highway<T>(call), pieces(sequence.pieces(DEPTH)), workspace(out(call.workspace)) {
+    W = call.need_input ? workspace.take(packed<T>(2 * H, I)) : nullptr;
+    R = workspace.take(L * packed<T>(2 * H, H));
+    grads = workspace.take(most_rows(pieces) * width());
+    ds = workspace.take(B * H);
+    T* shared = workspace.take(packed<T>(DEPTH, I) + packed<T>(DEPTH, H));
+    for (int t = 0; t < threads; t++) outer.push_back({shared, workspace.take(outer_block<T>)});
   }
 
   const std::vector<Piece> pieces;
-  Space<T> space;
+  Workspace<T> workspace;
   T *W, *R, *grads, *ds;
   std::vector<OuterSpace<T>> outer;
 
   // A row of gradients: of what is under tanh and σ, at each depth.
   long width() const { return L * 2 * H; }
 
-  void run(const Team& team) const {
-    if (W) pack_rows(team, W, 2 * H, I, [&](long i) { return Highway<T>::W + i * I; });
+  void run(const Thread& thread) const {
+    if (W) pack_rows(thread, W, 2 * H, I, [&](long i) { return Highway<T>::W + i * I; });
     for (long l = 0; l < L; l++)
-      pack_rows(team, R + l * packed<T>(2 * H, H), 2 * H, H, [&](long i) { return Highway<T>::R + (l * 2 * H + i) * H; });
-    const Range columns = own_columns(team);
+      pack_rows(thread, R + l * packed<T>(2 * H, H), 2 * H, H, [&](long i) { return Highway<T>::R + (l * 2 * H + i) * H; });
+    const Range columns = own_columns(thread);
     for (long r = 0; r < B; r++)
       for (long j = columns.begin; j < columns.end; j++) ds[r * H + j] = call.grad_s ? in(call.grad_s)[r * H + j] : T(0);
     bool anew = true;
     for (auto piece = pieces.rbegin(); piece != pieces.rend(); piece++, anew = false) {
-      team.wait();
+      thread.wait();
       for (long k = piece->end - 1; k >= piece->begin; k--)
         for (long l = L - 1; l >= 0; l--) {
-          const Step& step = time.order[k];
+          const Step& step = sequence.order[k];
           T* to = grads + (step.first - piece->first) * width() + l * 2 * H;
           gates(columns, step, l, to);
-          team.wait();
+          thread.wait();
           // ds_{l-1} = ds_l ⊙ (1 − t_l) + R^lᵀ [dh; dt]
-          product_to(step.rows, to, width(), R + l * packed<T>(2 * H, H), 2 * H, H, team.share(panels<T>(H)), ds, H, false);
+          product_to(step.rows, to, width(), R + l * packed<T>(2 * H, H), 2 * H, H, thread.share(panels<T>(H)), ds, H, false);
         }
-      team.wait();
-      if (W) inputs(team, *piece);
-      if (call.need_weights) weights(team, *piece, anew);
+      thread.wait();
+      if (W) inputs(thread, *piece);
+      if (call.need_weights) weights(thread, *piece, anew);
     }
     for (long r = 0; r < B; r++)
       std::copy(ds + r * H + columns.begin, ds + r * H + columns.end, out(call.grad_s0) + r * H + columns.begin);
   }
 
-  Range own_columns(const Team& team) const {
-    const Range own = team.share(panels<T>(H));
+  Range own_columns(const Thread& thread) const {
+    const Range own = thread.share(panels<T>(H));
     return {std::min(own.begin * NR<T>, H), std::min(own.end * NR<T>, H)};
   }
 
@@ -203,12 +203,12 @@ template <class T> struct Backward : Highway<T> {
     return step.before_row(r, in(call.output), in(call.s0), H);
   }
 
-  void inputs(const Team& team, const Piece& piece) const {
-    product_to(piece.rows, grads, width(), W, 2 * H, I, team.share(panels<T>(I)), out(call.grad_x) + piece.first * I, I, true);
+  void inputs(const Thread& thread, const Piece& piece) const {
+    product_to(piece.rows, grads, width(), W, 2 * H, I, thread.share(panels<T>(I)), out(call.grad_x) + piece.first * I, I, true);
   }
 
-  void weights(const Team& team, const Piece& piece, bool anew) const {
-    const OuterSpace<T>& own = outer[team.index];
+  void weights(const Thread& thread, const Piece& piece, bool anew) const {
+    const OuterSpace<T>& own = outer[thread.index];
     const T* x = this->x + piece.first * I;
     const Factor of_x{I, [&](long i) { return x + i * I; }, [&](long c) { return out(call.grad_weight_x) + c * I; }};
     for (long l = 0; l < L; l++) {
@@ -216,16 +216,16 @@ template <class T> struct Backward : Highway<T> {
                         [&](long i) {
                           const long row = piece.first + i;
                           if (l > 0) return in(call.saved_s) + (row * L + l - 1) * H;
-                          const Step& step = time.step_of(row);
+                          const Step& step = sequence.step_of(row);
                           return state_before(step, row - step.first);
                         },
                         [&](long c) { return out(call.grad_weight_h) + (l * 2 * H + c) * H; }};
       const T* of_level = grads + l * 2 * H;
-      if (l == 0) add_outer(team, 2 * H, piece.rows, of_level, width(), anew, own, of_x, of_s);
-      else add_outer(team, 2 * H, piece.rows, of_level, width(), anew, own, of_s);
+      if (l == 0) add_outer(thread, 2 * H, piece.rows, of_level, width(), anew, own, of_x, of_s);
+      else add_outer(thread, 2 * H, piece.rows, of_level, width(), anew, own, of_s);
     }
     // db: the sum of all rows
-    const Range columns = team.share(width());
+    const Range columns = thread.share(width());
     T* bias = out(call.grad_bias);
     for (long c = columns.begin; c < columns.end && anew; c++) bias[c] = T(0);
     for (long r = 0; r < piece.rows; r++)
@@ -239,17 +239,17 @@ template <class T> struct Backward : Highway<T> {
 template <class T> struct OneStep : Highway<T> {
   using Highway<T>::call, Highway<T>::I, Highway<T>::H, Highway<T>::L, Highway<T>::B, Highway<T>::in, Highway<T>::out;
 
-  OneStep(const RHNCall& call, int) : Highway<T>(call), space(out(call.space)) {
-    pre = space.take(B * 2 * H);
-    s[0] = space.take(B * H);
-    s[1] = space.take(B * H);
+  OneStep(const RHNCall& call, int) : Highway<T>(call), workspace(out(call.workspace)) {
+    pre = workspace.take(B * 2 * H);
+    s[0] = workspace.take(B * H);
+    s[1] = workspace.take(B * H);
   }
 
-  Space<T> space;
+  Workspace<T> workspace;
   T *pre, *s[2];
 
-  void run(const Team& team) const {
-    const Range own = team.share(H);
+  void run(const Thread& thread) const {
+    const Range own = thread.share(H);
     const T* before = in(call.s0);
     for (long l = 0; l < L; l++) {
       T* after = l == L - 1 ? out(call.s) : s[l % 2];
@@ -269,7 +269,7 @@ template <class T> struct OneStep : Highway<T> {
           store(after + r * H + j, next, part);
         });
       before = after;
-      if (l < L - 1) team.wait();
+      if (l < L - 1) thread.wait();
     }
   }
 };

@@ -9,7 +9,7 @@ namespace hn {
 struct RHNCall {
   int64_t threads, steps, batch, rows, input, hidden, depth, reverse, turned, save, need_input, need_weights;
   const int64_t* batch_sizes;
-  void* space;
+  void* workspace;
   // x (N, I), mask (N, L·H), s0 (B, H); (2H, I), (L, 2H, H), (L, 2H)
   const void *x, *mask, *s0, *weight_x, *weight_h, *bias;
   // The answer: (N, H), and the state after the last step (B, H).

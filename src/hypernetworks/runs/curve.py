@@ -1,0 +1,74 @@
+"""Learning curves as a picture, with matplotlib (the extra `plot`)."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hypernetworks.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[float, float]]
+"""Points (step, score)."""
+
+
+def curve_of(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    """The points of one figure in a run's metrics."""
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None) -> str:
+    """An SVG of the curves, one colour each, the last value beside each name; `faint` ones of the same name behind.
+
+    The axis of the scores reaches from the lowest point to the highest faint one, where there are any: a validation that
+    went astray may leave the picture, and does not flatten it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    literal = str.maketrans({"$": r"\$"})  # a name is no formula
+    for number, (name, curve) in enumerate(curves.items()):
+        colour = f"C{number}"
+        behind = (faint or {}).get(name, ())
+        if behind:
+            axes.plot(*zip(*behind, strict=True), color=colour, alpha=0.25, linewidth=1)
+        if curve:
+            label = f"{name.translate(literal)}  {curve[-1][1]:.3f}"
+            axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
+    lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
+    highs = [y for curve in (faint or {}).values() for _, y in curve]
+    if highs:
+        axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
+    axes.set(xlabel="step", ylabel=ylabel, title=title.translate(literal))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return svg_of(figure)
+
+
+def svg_of(figure: "Figure") -> str:
+    """The SVG of a figure of matplotlib; the same figure makes the same file."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    picture = io.StringIO()
+    with rc_context({"svg.hashsalt": "hypernetworks"}):
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+def run_curve(run: Run) -> str:
+    """A run's training loss and validations as an SVG; ImportError where matplotlib is not installed."""
+    rows = run.metrics()
+    curves = {"validation": curve_of(rows, "validation_loss"), "training": curve_of(rows, "loss")}
+    return draw(curves, "loss (nats)", run.folder.name)
+
+
+def draw_run(run: Run) -> None:
+    """Write a run's `curve.svg`; ImportError where matplotlib is not installed."""
+    run.write_text("curve.svg", run_curve(run))

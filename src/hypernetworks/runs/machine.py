@@ -1,0 +1,54 @@
+"""What the numbers of a run hang on besides its settings: versions, processor, threads, and the path that networks take."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypernetworks.processes import count
+from hypernetworks.recurrent.backend import backend
+
+__all__ = ["other_surroundings", "processor", "surroundings"]
+
+
+def surroundings() -> dict[str, dict[str, Any]]:
+    """Versions and machine as they are here and now, by name. Where all are the same, so are the numbers, bit for bit."""
+    return {
+        "versions": {
+            "hypernetworks": version("hypernetworks"),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
+            "vector width": torch.backends.cpu.get_cpu_capability(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+            "processes": count(),
+            "threads": torch.get_num_threads(),
+            "backend": backend(),
+        },
+    }
+
+
+def other_surroundings(recorded: Mapping[str, Any]) -> str:
+    """What is otherwise here than in a run's config, e.g. "threads 4 (the run has 2)"; empty where nothing is."""
+    found = []
+    for group, here in surroundings().items():
+        there = recorded.get(group)
+        for name, value in here.items():
+            if isinstance(there, Mapping) and there.get(name, value) != value:
+                found.append(f"{name} {value} (the run has {there[name]})")
+    return ", ".join(found)
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,61 @@
+"""Pictures of learning curves: every point and name is in them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hypernetworks.runs.curve import curve_of, draw, draw_run
+from hypernetworks.runs.run import Run
+
+pytest.importorskip("matplotlib")
+
+
+def texts(picture: str) -> list[str]:
+    """What is written in an SVG: matplotlib draws letters as paths and notes each text in a comment."""
+    return re.findall(r"<!-- (.*?) -->", picture)
+
+
+def corners(picture: str) -> list[int]:
+    """How many points each line of a curve has: those that are drawn without a fill in a colour of the cycle."""
+    lines = re.findall(r'<path d="([^"]*)"[^>]*style="fill: none; stroke: #(?!000000|b0b0b0)', picture)
+    return [len(re.findall("[ML]", line)) for line in lines]
+
+
+def test_a_curve_is_the_rows_that_have_the_figure() -> None:
+    rows = [{"step": 1, "loss": 3.0}, {"step": 2, "bpc": 4.0}, {"step": 3, "loss": 2.0}]
+    assert curve_of(rows, "loss") == [(1, 3.0), (3, 2.0)]
+    assert curve_of(rows, "none") == []
+
+
+def test_every_curve_is_drawn_with_its_last_value_and_the_faint_ones_behind() -> None:
+    curves = {"a": [(1, 3.0), (2, 2.0), (5, 1.23456)], "b": [(1, 2.5), (5, 2.0)]}
+    picture = draw(curves, "bits", "title", faint={"a": [(step, 4.0 / step) for step in range(1, 8)]})
+    assert picture.startswith("<?xml")
+    assert {"a  1.235", "b  2.000", "bits", "title", "step"} <= set(texts(picture))
+    assert [count for count in corners(picture) if count in (3, 2, 7)][:3] == [7, 3, 2]
+
+
+def test_the_same_curves_make_a_picture_without_a_date() -> None:
+    picture = draw({"a": [(1, 1.0), (2, 0.5)]}, "y", "t")
+    assert "<dc:date>" not in picture
+
+
+def test_a_run_is_drawn_into_its_folder(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "some-run", {})
+    for step in (1, 2):
+        run.record({"step": step, "loss": 2.0 / step})
+    run.record({"step": 2, "validation_loss": 1.75})
+    draw_run(run)
+    assert {"some-run", "validation  1.750", "training  1.000"} <= set(texts((run.folder / "curve.svg").read_text()))
+
+
+def test_nothing_global_of_matplotlib_is_touched() -> None:
+    """No pyplot: it keeps figures, and looks for a display."""
+    program = (
+        "import sys; from hypernetworks.runs.curve import draw;"
+        "draw({'a': [(1, 1.0), (2, 0.5)]}, 'y', 't'); sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
