@@ -1,7 +1,7 @@
 """Which path a layer takes: reference, compiled or native; every path gives the reference's numbers.
 
 reference   plain torch, any device and dtype: the equations one to one.
-compiled    the same step through torch.compile: the path for accelerators.
+compiled    the same step through torch.compile.
 native      C++ kernels for float32 and float64 on the CPU, a whole layer in one call. What they do not serve (another device or
             dtype, autocast, torch.func transforms, networks without a kernel) takes the reference.
 triton      Triton kernels for float32, bfloat16 and float16 on CUDA devices; what they do not serve takes the reference.

@@ -1,8 +1,8 @@
-"""The LSTM cell after its products, forward and backward: a program for each row of a step.
+"""The LSTM cell after its products, forward and backward. One program computes one row of a step.
 
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g),   h_t = σ(o) ⊙ tanh(LN_c(c_t))     with i, f, g, o = LN_y(pre^y)
 
-A row fits into the registers of a program, so a layer norm needs no other program. Everything is float32 inside.
+A row fits into the registers of one program, so a layer norm needs no other program. All arithmetic is float32.
 
 stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 """
@@ -14,9 +14,9 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit
 def follow(PDL: tl.constexpr):
-    """Wait until the kernel before has ended and its results can be read; let the next kernel come as far as here.
+    """Wait until the previous kernel has ended and its results can be read. Let the next kernel start up to this point.
 
-    With programmatic dependent launch a kernel may start before its predecessor has ended; otherwise this is nothing.
+    With programmatic dependent launch a kernel may start before the previous one has ended. Without it, this does nothing.
     """
     if PDL:
         gdc_wait()
@@ -25,7 +25,7 @@ def follow(PDL: tl.constexpr):
 
 @triton.jit
 def tanh(a):
-    """Triton has none that its interpreter knows."""
+    """tanh a = 2 σ(2a) − 1: Triton's interpreter has no tanh."""
     return 2.0 * tl.sigmoid(2.0 * a) - 1.0
 
 

@@ -1,6 +1,6 @@
-"""Whether a layer runs on the Triton kernels; every reason not to is logged once.
+"""Decide whether a layer runs on the Triton kernels. Each reason not to is logged once.
 
-A layer that they do not serve takes another path, and gives the same numbers.
+A layer that they do not serve takes another path and gives the same numbers.
 """
 
 import functools
@@ -27,7 +27,7 @@ _failed: set[tuple] = set()
 def wanted(x: Tensor) -> bool:
     """Whether a layer with this input may ask for the kernels at all."""
     if not x.is_cuda:
-        return interpreted() and backend() == "triton"
+        return backend() == "triton" and interpreted()
     return backend() in ("auto", "triton") and undisturbed()
 
 
@@ -37,7 +37,7 @@ def interpreted() -> bool:
 
 
 @functools.cache
-def available() -> str | None:
+def unavailable() -> str | None:
     """Why there are no kernels on this machine, None where there are."""
     if not torch.cuda.is_available():
         return "there is no CUDA device"
@@ -80,8 +80,8 @@ def run(
 
 
 def _refusal(name: str, inputs: Inputs, mask: Tensor | None) -> str | None:
-    if not interpreted() and available() is not None:
-        return available()
+    if not interpreted() and unavailable() is not None:
+        return unavailable()
     if name != "lstm":
         return f"there are no Triton kernels of {name}"
     x = inputs["x"]

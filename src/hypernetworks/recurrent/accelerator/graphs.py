@@ -1,9 +1,9 @@
 """Time loops captured in CUDA graphs, and who may use their memory.
 
-A captured graph reads and writes fixed addresses, so each has tensors of its own. A call *leases* a captured layer: it copies its
-inputs in, replays, and copies the answer out. A call that a backward pass will follow holds the lease until autograd has freed what was
-saved for it. Another call of the same shape in the meantime (the next layer, the other direction, a second forward) gets a captured layer of
-its own, up to a limit, and beyond that runs without a graph on fresh memory.
+A captured graph reads and writes fixed addresses, so each captured layer has its own tensors. A call leases a captured layer:
+it copies its inputs in, replays the graph, and copies the answer out. If a backward pass follows, the call holds the lease
+until autograd frees what was saved for it. Meanwhile, another call of the same shape (the next layer, the other direction, a
+second forward) gets a captured layer of its own, up to a limit. Beyond the limit it runs without a graph, on fresh memory.
 """
 
 import logging
@@ -23,17 +23,19 @@ from .shape import LayerShape
 logger = logging.getLogger(__name__)
 
 MAX_CAPTURED = 32
-"""How many captured layers are kept in all; the one that was used least recently goes first."""
+"""How many captured layers are kept. The shape that was used least recently is dropped first."""
 SEEN = 256
-"""How many shapes are remembered that came once: a graph is captured when a shape comes again."""
+"""How many shapes are remembered: a graph is captured when a shape is seen for the second time."""
 
 Run = Callable[[], None]
 
 
 class Recorder(Protocol):
-    """Makes a replay of what `run` launches. Everything that `run` needs has been compiled and run once before."""
+    """Records what `run` launches and returns its replay. `run` was called once before, so its kernels are compiled."""
 
-    def __call__(self, run: Run) -> Run: ...
+    def __call__(self, run: Run) -> Run:
+        """Record `run`."""
+        ...
 
 
 def record_cuda_graph(run: Run) -> Run:
@@ -54,7 +56,7 @@ def record_cuda_graph(run: Run) -> Run:
 
 
 class _Held(bytearray):
-    """Memory of a token: what can be referred to weakly."""
+    """The memory of a token. A bytearray cannot be referred to weakly; a subclass can."""
 
 
 class Memory:
@@ -68,7 +70,7 @@ class Memory:
 
 
 class CapturedMemory(Memory):
-    """The same with captured loops: one for each direction of the computation."""
+    """The same with captured loops, one forward and one backward."""
 
     def __init__(self, shape: LayerShape, launch: Launch, record: Recorder, scratch: Tensors) -> None:
         super().__init__(shape, launch)
@@ -82,7 +84,7 @@ class CapturedMemory(Memory):
             self.backward = self._record(record, lambda: self.loop.backward(everything))
 
     def lease(self) -> Tensor:
-        """A token: while a tensor holds its memory, the lease lasts."""
+        """A token: the lease lasts until the last tensor that shares its memory is freed."""
         self.free = False
         held = _Held(1)
         weakref.finalize(held, self._give_back)
@@ -110,7 +112,7 @@ class GraphPool:
         self._scratch: dict[tuple, Tensors] = {}
 
     def memory(self, shape: LayerShape, stream: int) -> tuple[Memory, Tensor | None]:
-        """Memory to run a layer of this shape on, and a token for as long as it is used; fresh memory needs none."""
+        """Memory to run a layer of this shape, and the token of its lease; None for fresh memory."""
         key = (shape, stream)
         with self.lock:
             if not self._again(key) or not self._works:
@@ -129,14 +131,14 @@ class GraphPool:
             return entry, entry.lease()
 
     def clear(self) -> None:
-        """Forget all captured layers; those on lease live as long as their leases."""
+        """Forget all captured layers. Those on lease live until their leases end."""
         with self.lock:
             self._seen.clear()
             self._captured.clear()
             self._scratch.clear()
 
     def _capture(self, key: tuple) -> CapturedMemory | None:
-        """A captured layer; None, and a warning, where it cannot be captured."""
+        """A captured layer; None, with a warning, if the capture fails."""
         shape = key[0]
         try:
             if shape.save and key not in self._scratch:
@@ -153,7 +155,7 @@ class GraphPool:
         return None
 
     def _again(self, key: tuple) -> bool:
-        """Whether a shape was seen before; it is remembered from now on."""
+        """Whether a shape was seen before. Remembers it."""
         again = key in self._seen
         self._seen[key] = None
         self._seen.move_to_end(key)
@@ -162,7 +164,7 @@ class GraphPool:
         return again
 
     def _make_room(self, key: tuple) -> bool:
-        """Room for one more captured layer of this key, at the cost of the key that was used least recently."""
+        """Make room for one more captured layer by dropping the keys used least recently; False if only this key is left."""
         while sum(map(len, self._captured.values())) >= MAX_CAPTURED:
             oldest = next(iter(self._captured))
             if oldest == key:

@@ -1,4 +1,4 @@
-"""One way to start a kernel, so that a test can compile what would be run."""
+"""Start a kernel. All launches go through here, so that a test can compile what would be run."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,7 @@
-"""A layer of LSTM or HyperLSTM as a differentiable function of torch, on the kernels of this package.
+"""A layer of LSTM or HyperLSTM as a differentiable function of torch, computed by the kernels of this package.
 
-`lstm_layer` takes what hypernetworks::lstm takes: the inputs by its names, the dropout mask, the rows of each step, the direction and ε.
+`lstm_layer` takes what the operator hypernetworks::lstm takes: its inputs by name, the dropout mask, the rows of each step, the
+direction and ε.
 """
 
 from collections.abc import Mapping, Sequence

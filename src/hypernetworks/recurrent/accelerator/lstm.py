@@ -1,10 +1,10 @@
-"""A layer of LSTM or HyperLSTM on an accelerator, forward and backward: which kernels run, in which order, on which tensors.
+"""A layer of LSTM or HyperLSTM on an accelerator: which kernels run, in which order, on which tensors.
 
 Forward, for every step:   product_forward, hyper_forward and scales_forward (with a hyper cell), cell_forward
 Backward, for every step:  cell_backward, scales_backward and hyper_backward (with a hyper cell), product_backward
 
-The product on x of all steps comes before the loop, every gradient of a parameter after it. Within the loop nothing is allocated and
-all addresses stay, so that it can be captured in a graph.
+The product on x of all steps comes before the loop. All gradients of parameters come after it. The loop allocates nothing and
+keeps all addresses, so that it can be captured in a graph.
 """
 
 from collections.abc import Mapping
@@ -32,10 +32,11 @@ class LSTMLoop:
         self.shape = shape
         self.launch = launch
 
-    # what there is room for
-
     def inputs(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape and dtype of the tensors that are copied in before the loop; h0, c0 and weights as in the operator."""
+        """Shape and dtype of what is copied in before the loop.
+
+        Ŵ_h is `hyper_weight_h`, cut from the operator's hyper_weight_x; Ŵ_ĥ is `hyper_weight_hh`.
+        """
         s = self.shape
         B, H, K, Z, own, full = s.batch, s.hidden, s.hyper, s.embedding, s.dtype, torch.float32
         room = {"h0": ((B, H), own), "c0": ((B, H), full), "weight_h": ((4 * H, H), own)}
@@ -50,7 +51,7 @@ class LSTMLoop:
         return room
 
     def made(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape and dtype of what the forward loop makes, wx (made before the loop) with it."""
+        """Shape and dtype of what the forward loop computes, and of wx, which is computed before it."""
         s = self.shape
         B, N, H, K, Z, own, full = s.batch, s.kept_rows, s.hidden, s.hyper, s.embedding, s.dtype, torch.float32
         room = {"wx": ((s.rows, s.width), own), "output": ((s.rows, H), own), "pre": ((N, 4 * H), own)}
@@ -69,7 +70,7 @@ class LSTMLoop:
         return room
 
     def scratch(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape and dtype of what the backward loop reads and makes; nothing of it outlives the pass."""
+        """Shape and dtype of what the backward loop reads and computes. Nothing of it outlives the pass."""
         s = self.shape
         B, N, H, K, Z, own, full = s.batch, s.rows, s.hidden, s.hyper, s.embedding, s.dtype, torch.float32
         room = {"grad_output": ((N, H), own), "grad_h": ((B, H), full), "grad_c": ((B, H), full)}
@@ -85,8 +86,6 @@ class LSTMLoop:
         if K and s.norm:
             room |= {"grad_hyper_normed": ((N, 4 * K), own), "grad_hyper_cell_normed": ((N, K), own)}
         return room
-
-    # the loops
 
     def forward(self, t: Mapping[str, Tensor]) -> None:
         """All steps; h, c, ĥ and ĉ come in as the initial state and go out as the final one."""
@@ -105,7 +104,7 @@ class LSTMLoop:
     def _forward_step(self, t: Mapping[str, Tensor], step: Step, index: int) -> None:
         s, tiles = self.shape, self.shape.tiles
         H, K, Z = s.hidden, s.hyper, s.embedding
-        # without a backward pass the steps take turns on two places
+        # without a backward pass, the steps alternate between two places
         row = step.row if s.save else index % 2 * s.batch
         before_row = step.before_row if s.save else (index + 1) % 2 * s.batch
         columns = 4 * blocks(H, tiles.product["BLOCK_N"]) + 4 * blocks(K, tiles.product["BLOCK_N"])
@@ -116,7 +115,12 @@ class LSTMLoop:
                 **{name: t.get(name) for name in ("h", "weight_h", "wx")},
                 "out": t["wh" if K else "pre"],
                 **{name: t.get(name) for name in ("hyper_h", "hyper_weight_h", "hyper_weight_hh", "hyper_pre")},
-                **{"x_row": step.row, "row": row, "rows": step.rows, "H": H, "K": K, "WX_STRIDE": s.width},
+                "x_row": step.row,
+                "row": row,
+                "rows": step.rows,
+                "H": H,
+                "K": K,
+                "WX_STRIDE": s.width,
                 **tiles.product,
                 "PRECISION": s.precision,
             },
@@ -131,8 +135,14 @@ class LSTMLoop:
                     **{name: t.get(name) for name in ("hyper_pre", "hyper_h", "hyper_c", "hyper_c0", "saved_hyper_h")},
                     **{name: t.get(name) for name in ("saved_hyper_c", "hyper_stats", *(f"hyper_{n}" for n in NORM))},
                     **{name: t[name] for name in ("P", "p", "saved_z")},
-                    **{"row": row, "before_row": before_row, "before_rows": step.before_rows, "eps": s.eps},
-                    **{"K": K, "Z": Z, "BLOCK_Q": tiles.hyper_block, "BLOCK_Z": tiles.embedding_block},
+                    "row": row,
+                    "before_row": before_row,
+                    "before_rows": step.before_rows,
+                    "eps": s.eps,
+                    "K": K,
+                    "Z": Z,
+                    "BLOCK_Q": tiles.hyper_block,
+                    "BLOCK_Z": tiles.embedding_block,
                 },
                 num_warps=tiles.hyper_warps,
             )
@@ -141,8 +151,14 @@ class LSTMLoop:
                 (blocks(step.rows, tiles.scale_rows), 4, blocks(H, tiles.scale_columns)),
                 {
                     **{name: t[name] for name in ("saved_z", "D", "bias", "wx", "wh", "pre")},
-                    **{"x_row": step.row, "row": row, "rows": step.rows},
-                    **{"H": H, "Z": Z, "WX_STRIDE": s.width, **tiles.scale_blocks, "PRECISION": s.short_precision},
+                    "x_row": step.row,
+                    "row": row,
+                    "rows": step.rows,
+                    "H": H,
+                    "Z": Z,
+                    "WX_STRIDE": s.width,
+                    **tiles.scale_blocks,
+                    "PRECISION": s.short_precision,
                 },
                 num_warps=tiles.scale_warps,
             )
@@ -151,7 +167,11 @@ class LSTMLoop:
             (step.rows,),
             {
                 **{name: t.get(name) for name in ("pre", "h", "c", "mask", *NORM, "output", "saved_c", "stats")},
-                **{"x_row": step.row, "row": row, "eps": s.eps, "H": H, "BLOCK_H": tiles.row_block},
+                "x_row": step.row,
+                "row": row,
+                "eps": s.eps,
+                "H": H,
+                "BLOCK_H": tiles.row_block,
             },
             num_warps=tiles.row_warps,
         )
@@ -170,7 +190,10 @@ class LSTMLoop:
                 "grad_pre": t["grad_pre" if K else "grad_wh"],
                 **{name: t.get(name) for name in ("grad_normed", "grad_cell_normed")},
                 **place,
-                **{"H": H, "STRIDE": 4 * H, "PARTS": 5 if K else 4, "BLOCK_H": tiles.row_block},
+                "H": H,
+                "STRIDE": 4 * H,
+                "PARTS": 5 if K else 4,
+                "BLOCK_H": tiles.row_block,
             },
             num_warps=tiles.row_warps,
         )
@@ -182,8 +205,15 @@ class LSTMLoop:
                 {
                     **{name: t[name] for name in ("grad_pre", "wx", "wh", "saved_z", "D", "grad_wx", "grad_wh")},
                     **{name: t[name] for name in ("P", "partial_z", "partial_hyper_h")},
-                    **{"row": step.row, "rows": step.rows, "batch": s.batch, "H": H, "K": K, "Z": Z},
-                    **{**tiles.scale_blocks, "BLOCK_Q": tiles.hyper_block, "PRECISION": s.short_precision},
+                    "row": step.row,
+                    "rows": step.rows,
+                    "batch": s.batch,
+                    "H": H,
+                    "K": K,
+                    "Z": Z,
+                    **tiles.scale_blocks,
+                    "BLOCK_Q": tiles.hyper_block,
+                    "PRECISION": s.short_precision,
                 },
                 num_warps=tiles.scale_backward_warps,
             )
@@ -192,14 +222,19 @@ class LSTMLoop:
                 (step.rows,),
                 {
                     **{name: t[name] for name in ("partial_z", "partial_hyper_h", "recurrent", "grad_hyper_h")},
-                    **{"grad_hyper_c": t["grad_hyper_c"]},
+                    "grad_hyper_c": t["grad_hyper_c"],
                     **{name: t.get(name) for name in ("hyper_pre", "hyper_stats", "saved_hyper_c", "hyper_c0")},
                     **{f"hyper_{name}": t.get(f"hyper_{name}") for name in NORM},
                     **{name: t[name] for name in ("grad_z", "grad_wx", "grad_wh")},
                     **{f"grad_{n}normed": t.get(f"grad_hyper_{n}normed") for n in ("", "cell_")},
                     **place,
-                    **{"H": H, "K": K, "Z": Z, "CHUNKS": chunks, "BLOCK_E": power_of_two(12 * Z)},
-                    **{"BLOCK_P": power_of_two(4 * chunks), "BLOCK_Q": tiles.hyper_block},
+                    "H": H,
+                    "K": K,
+                    "Z": Z,
+                    "CHUNKS": chunks,
+                    "BLOCK_E": power_of_two(12 * Z),
+                    "BLOCK_P": power_of_two(4 * chunks),
+                    "BLOCK_Q": tiles.hyper_block,
                 },
                 num_warps=tiles.hyper_warps,
             )
@@ -213,15 +248,17 @@ class LSTMLoop:
                     for name in ("grad_wh", "weight_h", "hyper_weight_h", "hyper_weight_hh", "partial_h")
                 },
                 "grad_hyper_h": t.get("recurrent"),
-                **{"row": step.row, "rows": step.rows, "batch": s.batch, "H": H, "K": K},
+                "row": step.row,
+                "rows": step.rows,
+                "batch": s.batch,
+                "H": H,
+                "K": K,
                 **tiles.product,
                 "PRECISION": s.precision,
             },
             num_warps=tiles.product_warps,
             num_stages=tiles.product_stages,
         )
-
-    # before and after the loops
 
     def project(self, x: Tensor, inputs: Mapping[str, Tensor | None], wx: Tensor) -> None:
         """[W_x x + b; Ŵ_x x + b̂] for all rows to wx; the main b is added after the scaling where there is a hyper cell."""
@@ -250,9 +287,11 @@ class LSTMLoop:
         s = self.shape
         H, K, own = s.hidden, s.hyper, s.dtype
         grad_wx, grad_wh = t["grad_wx" if K else "grad_wh"], t["grad_wh"]
-        grads = {"h0": t["partial_h"].sum(0).to(own), "c0": t["grad_c"].to(own)}
+        grads = {"h0": t["partial_h"].sum(0).to(own), "c0": t["grad_c"].to(own, copy=True)}
         if K:
-            grads |= {"hyper_h0": t["recurrent"].to(own), "hyper_c0": t["grad_hyper_c"].to(own)}
+            # copies: another backward pass of this shape writes to the same memory
+            grads["hyper_h0"] = t["recurrent"].to(own, copy=True)
+            grads["hyper_c0"] = t["grad_hyper_c"].to(own, copy=True)
         if need_x:
             grads["x"] = grad_wx @ weight_x
         if not need_weights:
@@ -290,7 +329,7 @@ class LSTMLoop:
         return torch.cat(parts)
 
     def _splits(self) -> tuple[int, int]:
-        """Over how many programs the rows are dealt, and how many each gets."""
+        """The number of programs that share the rows, and the rows of each."""
         splits = max(1, min(64, self.shape.rows // 128))
         return splits, blocks(self.shape.rows, splits)
 
@@ -305,9 +344,17 @@ class LSTMLoop:
                 norm_gradients,
                 (gates * blocks(size, block), splits),
                 {
-                    **{"grad_normed": t[f"grad_{prefix}{own}normed"], "a": a, "stats": t[f"{prefix}stats"]},
-                    **{"partial": partial, "rows": self.shape.rows, "share": share},
-                    **{"GATES": gates, "SIZE": size, "STAT": stat, "BLOCK_N": 32, "BLOCK_C": block},
+                    "grad_normed": t[f"grad_{prefix}{own}normed"],
+                    "a": a,
+                    "stats": t[f"{prefix}stats"],
+                    "partial": partial,
+                    "rows": self.shape.rows,
+                    "share": share,
+                    "GATES": gates,
+                    "SIZE": size,
+                    "STAT": stat,
+                    "BLOCK_N": 32,
+                    "BLOCK_C": block,
                 },
                 num_warps=4,
             )
@@ -327,8 +374,15 @@ class LSTMLoop:
             (4 * blocks(s.hidden, block), splits),
             {
                 **{name: t[name] for name in ("grad_pre", "wx", "wh", "saved_z")},
-                **{"partial": partial, "rows": s.rows, "share": share, "H": s.hidden, "Z": s.embedding},
-                **{"WX_STRIDE": s.width, "BLOCK_N": 32, "BLOCK_C": block, "BLOCK_Z": s.tiles.embedding_block},
+                "partial": partial,
+                "rows": s.rows,
+                "share": share,
+                "H": s.hidden,
+                "Z": s.embedding,
+                "WX_STRIDE": s.width,
+                "BLOCK_N": 32,
+                "BLOCK_C": block,
+                "BLOCK_Z": s.tiles.embedding_block,
                 "PRECISION": s.precision,
             },
             num_warps=4,

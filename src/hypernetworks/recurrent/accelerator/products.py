@@ -12,7 +12,7 @@ from .cells import follow
 
 
 @triton.jit
-def _dot_rows(  # noqa: D103  a · weightᵀ
+def _dot_rows(
     acc,
     a,
     weight,
@@ -35,7 +35,7 @@ def _dot_rows(  # noqa: D103  a · weightᵀ
 
 
 @triton.jit
-def _dot_columns(  # noqa: D103  a · weight
+def _dot_columns(
     acc,
     a,
     weight,
@@ -137,8 +137,8 @@ def product_backward(
 ):
     """The gradient of h_{t-1} in parts, one for each gate and one for the hyper cell, and that of ĥ_{t-1}.
 
-    grad_wh holds the gradients of W_h h and of the hyper cell's pre-activations, (N, 4H + 4K). The parts are summed by whoever
-    reads them, in a fixed order.
+    grad_wh holds the gradients of W_h h and of the hyper cell's pre-activations, (N, 4H + 4K). The kernels that
+    read the parts sum them in a fixed order.
     """
     follow(PDL)
     TILES: tl.constexpr = (H + BLOCK_N - 1) // BLOCK_N

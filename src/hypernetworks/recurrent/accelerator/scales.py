@@ -60,13 +60,13 @@ def hyper_forward(
     BLOCK_Z: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """ĥ_t, ĉ_t and z: a program for each row and gate. All four compute the cell; the first stores it."""
+    """ĥ_t, ĉ_t and z. One program for each row and gate; all four compute the cell, the first one stores it."""
     b = tl.program_id(0)
     gate = tl.program_id(1)
     k = tl.arange(0, BLOCK_Q)
     ok = k < K
     e = tl.arange(0, BLOCK_Z)
-    # the parameters are there already while the kernel before still runs
+    # parameters can be read while the previous kernel still runs
     P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
     P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
     P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
@@ -135,7 +135,7 @@ def scales_forward(
     j_ok = j < H
     ok = r_ok[:, None] & j_ok[None, :]
     column = (gate * H + j)[None, :]
-    # parameters and products on x are there already while the kernel before still runs
+    # parameters and products on x can be read while the previous kernel still runs
     D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
     D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
     D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
@@ -198,7 +198,7 @@ def scales_backward(
     ok = r_ok[:, None] & j_ok[None, :]
     narrow = n[:, None] * (4 * H) + (gate * H + j)[None, :]
     wide = n[:, None] * (4 * H + 4 * K) + (gate * H + j)[None, :]
-    # all of this comes from the forward pass, so it is there while the kernel before still runs
+    # all of this comes from the forward pass: it can be read while the previous kernel still runs
     D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
     D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
     D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
@@ -264,7 +264,7 @@ def hyper_backward(
     BLOCK_Q: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """The gradients of z and of the hyper cell's pre-activations, a program for each row."""
+    """The gradients of z and of the hyper cell's pre-activations. One program for each row."""
     follow(PDL)
     b = tl.program_id(0)
     n = (row + b).to(tl.int64)
@@ -310,7 +310,7 @@ def hyper_backward(
         K,
     )
     store(grad_hyper_c, here, dc, ok)
-    # W_x x and W_h h are kept apart for the main cell alone: both buffers hold the hyper cell's gradients
+    # the hyper cell adds its products on x and h, so both buffers get its gradients
     to = n * (4 * H + 4 * K) + 4 * H + k
     for buffer in tl.static_range(2):
         grads = grad_wx if buffer == 0 else grad_wh

@@ -1,4 +1,4 @@
-"""What one call of a layer is made for: sizes, dtype, the rows of each step, and the tiles that its kernels take.
+"""What one call of a layer is made for: sizes, dtype, the rows of each step, and the tiles of its kernels.
 
 B batch, T time, N rows of all steps, I input, H hidden, K hyper hidden, Z embedding.
 """
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from .launch import blocks, power_of_two
+from .launch import power_of_two
 
 
 class Step(NamedTuple):
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Everything that a captured graph depends on but addresses."""
+    """Everything that a captured graph depends on, except addresses."""
 
     device: torch.device
     dtype: torch.dtype
@@ -107,7 +107,7 @@ class LayerShape:
 
 
 class Tiles(NamedTuple):
-    """Block sizes and warps. They depend on the sizes alone and are no subject of a search, so they are the same in each run."""
+    """Block sizes and warps. They depend on the sizes alone, not on a search, so they are the same in every run."""
 
     product: dict[str, int]
     product_warps: int

@@ -1,7 +1,7 @@
-"""Gradients of parameters that are sums over all rows of products of two things: gain and shift of a norm, and D.
+"""Gradients of parameters that are sums over all rows: gain and shift of a norm, and D.
 
-The rows are dealt over SPLITS programs in equal runs, each of which sums its own; the parts are summed in a fixed order afterwards.
-So there are no atomics, and the same numbers give the same bits.
+The rows are divided among SPLITS programs. Each program sums its own rows, and the parts are summed afterwards in a fixed
+order. Without atomics, equal inputs give equal bits.
 """
 
 import triton
