@@ -1,6 +1,6 @@
-"""torch's lstm, gru and rnn as the steps of `recurrent`, for torch.func.vmap, which has no rule for torch's own.
+"""torch's lstm, gru and rnn, run by the steps of `recurrent`: torch.func.vmap has no rule for torch's own.
 
-A network of torch hands its function one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
+torch passes one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
 
 B batch, T time, I input, H hidden, G gates.
 """
@@ -27,7 +27,7 @@ def _lstm_step(x: Tensor, state: State, weights: Weights) -> State:
     W_x, W_h, b_x, b_h = weights
     wx = gates_first(F.linear(x, W_x, b_x), 4)
     wh = gates_first(F.linear(state[0], W_h, b_h), 4)
-    return lstm_step(wx, wh, state[1], LSTMWeights(W_x, W_h, None, None, None), None)
+    return lstm_step(wx, wh, state, LSTMWeights(W_x, W_h, None, None, None), None)
 
 
 def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
@@ -35,8 +35,7 @@ def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
     W_x, W_h, b_x, b_h = weights
     wx = gates_first(F.linear(x, W_x, b_x), 3)
     wh = gates_first(F.linear(state[0], W_h, b_h), 3)
-    zero = torch.zeros_like(wh[2])  # the bias of n's product on h is in wh already
-    return (gru_step(wx, wh, state[0], GRUWeights(W_x, W_h, zero, zero, None, None), None),)
+    return gru_step(wx, wh, state, GRUWeights(W_x, W_h, None, None, None, None), None)  # the biases are in wx and wh
 
 
 def _rnn_step(activation: Callable[[Tensor], Tensor], x: Tensor, state: State, weights: Weights) -> State:
@@ -69,7 +68,7 @@ def _recurrence(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """A whole network, with the arguments and the answer of torch.lstm and its like: output, then each tensor of the state."""
+    """A whole network, called as torch.lstm is. Returns the output, then each tensor of the state."""
     initial = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
     if len(params) != num_layers * directions * each:

@@ -16,7 +16,7 @@ import hypernetworks as hn
 from hypernetworks.recurrent.accelerator.graphs import GraphPool
 from hypernetworks.recurrent.accelerator.launch import launch
 from hypernetworks.recurrent.accelerator.layer import lstm_layer
-from hypernetworks.recurrent.cell import Steps, run_steps
+from hypernetworks.recurrent.sequence import TimeSteps, run_steps
 
 STATES = ("h0", "c0", "hyper_h0", "hyper_c0")
 
@@ -101,9 +101,10 @@ def kernels(case: Case, drawn: Drawn, pool: GraphPool) -> tuple[Tensor, ...]:
 
 
 def reference(case: Case, drawn: Drawn) -> list[Tensor]:
-    steps = Steps(len(case.batch_sizes), case.batch_sizes[0], list(case.batch_sizes) if case.packed else None)
+    sizes = list(case.batch_sizes) if case.packed else None
+    steps = TimeSteps(len(case.batch_sizes), case.batch_sizes[0], sizes, case.reverse)
     with hn.use_backend("reference"):
-        output, state = run_steps(drawn.cell, drawn.x, steps, drawn.state, case.reverse, drawn.mask)
+        output, state = run_steps(drawn.cell, drawn.x, steps, drawn.state, drawn.mask)
     return [output, *state]
 
 

@@ -54,9 +54,10 @@ def run(
     mask: Tensor | None,
     batch_sizes: Sequence[int] | None,
     reverse: bool,
-    eps: float,
+    *settings: float,
 ) -> tuple[Tensor, ...] | None:
     """The answer of the operator `name` from the Triton kernels; None where they do not serve it."""
+    eps = settings[0] if settings else 0.0
     inputs, mask = _autocast(inputs, mask)
     reason = _refusal(name, inputs, mask)
     shape = None
@@ -90,6 +91,8 @@ def _refusal(name: str, inputs: Inputs, mask: Tensor | None) -> str | None:
         return f"compute capability below {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
     if x.shape[0] == 0:
         return "an empty batch"
+    if inputs.get("P") is not None and (inputs.get("gain") is None) != (inputs.get("hyper_gain") is None):
+        return "a layer norm in one of two cells"
     given = [tensor for tensor in (*inputs.values(), mask) if tensor is not None]
     if any(tensor.device != x.device or tensor.dtype != x.dtype for tensor in given):
         return "tensors of different devices or dtypes"

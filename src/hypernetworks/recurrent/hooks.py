@@ -1,0 +1,38 @@
+"""Hooks of modules whose parameters are read without calling them.
+
+A network calls its cells, so the hooks of a cell run as those of any module. The modules inside a cell (its norms, and in a
+hyper network the main cell and the hyper cell) only hold parameters: the cell reads them, for all time steps at once. Their
+forward pre-hooks run before that, since weight_norm, spectral_norm and prune of torch.nn.utils compute weights in such hooks.
+Other hooks would never run, so they are refused.
+"""
+
+from torch import nn
+
+
+class ParameterHolder(nn.Module):
+    """A module that may be a part of a cell, which then reads its parameters without calling it."""
+
+
+def run_inner_hooks(module: nn.Module, path: str = "") -> None:
+    """Run the forward pre-hooks of all holders inside a module, each as hook(holder, ()).
+
+    Raises:
+        RuntimeError: for a hook of a holder that would never run.
+    """
+    for name, child in module._modules.items():
+        if isinstance(child, ParameterHolder):
+            place = f"{path}{name}"
+            if child._forward_hooks or child._backward_hooks or child._backward_pre_hooks:
+                _refuse(child, place)
+            for key, hook in child._forward_pre_hooks.items():
+                arguments = ((), {}) if key in child._forward_pre_hooks_with_kwargs else ((),)
+                hook(child, *arguments)
+            run_inner_hooks(child, f"{place}.")
+
+
+def _refuse(holder: nn.Module, place: str) -> None:
+    kind = "forward" if holder._forward_hooks else "backward"
+    raise RuntimeError(
+        f"{place} ({type(holder).__name__}) has a {kind} hook, which would never run: a cell reads the parameters of its "
+        "parts without calling them. Register the hook on the cell or on the network; forward pre-hooks work everywhere"
+    )
