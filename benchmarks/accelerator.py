@@ -288,7 +288,15 @@ def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], n
                 f"{'ok' if passed else 'FAILED'}  ({place})"
             )
             rows.append(
-                {"network": network, "arithmetic": name, "cases": count, "worst": worst, "at": place, "passed": passed, "failures": failures}
+                {
+                    "network": network,
+                    "arithmetic": name,
+                    "cases": count,
+                    "worst": worst,
+                    "at": place,
+                    "passed": passed,
+                    "failures": failures,
+                }
             )
     report.data["parity"] = rows
 

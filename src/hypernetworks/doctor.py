@@ -47,16 +47,11 @@ class Doctor:
 
 def _path() -> str:
     chosen = {
-<<<<<<< HEAD
-        "auto": "native kernels on the CPU and Triton kernels on CUDA devices where they serve, else plain torch",
-        "native": "native kernels where they serve, else plain torch",
-=======
-        "auto": "native kernels for float32 and float64 on the CPU if built, else plain torch",
+        "auto": "native kernels on the CPU and Triton kernels on CUDA devices where supported, else plain torch",
         "native": "native kernels where supported, else plain torch",
->>>>>>> main
         "reference": "plain torch, any device and dtype",
         "compiled": "plain torch through torch.compile",
-        "triton": "Triton kernels on CUDA devices where they serve, else plain torch",
+        "triton": "Triton kernels on CUDA devices where supported, else plain torch",
     }
     return chosen[backend()]
 
@@ -69,21 +64,17 @@ def _kernels() -> str:
         return f"not built, using plain torch: {error}"
 
 
-<<<<<<< HEAD
 def _triton() -> str:
-    """The Triton that compiles the kernels for this machine's device, or why there are none."""
+    """What compiles the kernels of LSTM and HyperLSTM for the accelerator, or why there are none."""
     reason = unavailable()
     return (
-        f"LSTM and HyperLSTM, compiled by triton {version('triton')} on first use"
+        f"of LSTM and HyperLSTM, compiled on first use by triton {version('triton')}"
         if reason is None
         else f"none: {reason}"
     )
 
 
-def _installed(name: str, otherwise: str = "a required part: install hypernetworks again") -> str:
-=======
 def _installed(name: str, otherwise: str = "required: reinstall hypernetworks") -> str:
->>>>>>> main
     try:
         return version(name)
     except PackageNotFoundError:

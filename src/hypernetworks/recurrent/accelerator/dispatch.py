@@ -59,6 +59,8 @@ def run(
     """The answer of the operator `name` from the Triton kernels; None where they do not serve it."""
     eps = settings[0] if settings else 0.0
     inputs, mask = _autocast(inputs, mask)
+    x = inputs["x"]
+    assert x is not None
     reason = _refusal(name, inputs, mask)
     shape = None
     if reason is None:
@@ -68,7 +70,7 @@ def run(
     if reason is None and kind in _failed:
         reason = "its Triton kernels failed before"
     if reason is not None or kind is None:
-        _log(f"{name} on {inputs['x'].device.type} takes the reference path: {reason}")
+        _log(f"{name} on {x.device.type} takes the reference path: {reason}")
         return None
     try:
         answer = _layer().lstm_layer(inputs, mask, batch_sizes, reverse, eps)
@@ -76,7 +78,7 @@ def run(
         _failed.add(kind)
         logger.warning("the Triton kernels of %s failed, the reference path takes over: %s", name, error)
         return None
-    _log(f"{name} on {inputs['x'].device.type} takes the Triton kernels")
+    _log(f"{name} on {x.device.type} takes the Triton kernels")
     return answer
 
 

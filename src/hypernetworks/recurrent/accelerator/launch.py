@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import triton
-
 
 def launch(
     kernel: Any,
@@ -28,9 +26,9 @@ Launch = Callable[..., None]
 
 def blocks(size: int, block: int) -> int:
     """How many blocks cover the size."""
-    return triton.cdiv(size, block)
+    return -(-size // block)
 
 
 def power_of_two(size: int, least: int = 1) -> int:
     """The smallest power of two that holds the size, at least `least`."""
-    return max(least, triton.next_power_of_2(size))
+    return max(least, 1 << (max(size, 1) - 1).bit_length())

@@ -123,16 +123,18 @@ class _LSTMLayer(torch.autograd.Function):
         assert x is not None
         needs = dict(zip(INPUTS, ctx.needs_input_grad[2:], strict=False))
         need_weights = any(need for name, need in needs.items() if name not in ("x", *STATES))
-        loop = ctx.memory.loop if ctx.memory is not None else LSTMLoop(shape, ctx.pool.launch)
+        memory: CapturedMemory | None = ctx.memory
+        if memory is not None and not _on_own_memory(memory, tensors):
+            memory = None
+        loop = LSTMLoop(shape, ctx.pool.launch)
         with ctx.pool.lock:
-            captured = _on_own_memory(ctx.memory, tensors)
-            scratch = ctx.memory.scratch if captured else room(shape, loop.scratch())
+            scratch = room(shape, loop.scratch()) if memory is None else memory.scratch
             _copy_gradients(scratch, came)
             everything = tensors | scratch
-            if captured:
-                ctx.memory.backward()
-            else:
+            if memory is None:
                 loop.backward(everything)
+            else:
+                memory.backward()
             grads = loop.gradients(everything, x, loop.input_weight(inputs), needs["x"], need_weights)
         return None, None, *(grads.get(name) if needs[name] else None for name in INPUTS), None
 
@@ -173,8 +175,6 @@ def _copy_gradients(scratch: Tensors, came: Sequence[Tensor | None]) -> None:
             scratch[name].copy_(gradient)
 
 
-def _on_own_memory(memory: CapturedMemory | None, tensors: Tensors) -> bool:
+def _on_own_memory(memory: CapturedMemory, tensors: Tensors) -> bool:
     """Whether what was saved is still where the captured loop reads it: hooks on saved tensors may have moved it."""
-    return memory is not None and all(
-        tensor.data_ptr() == memory.tensors[name].data_ptr() for name, tensor in tensors.items()
-    )
+    return all(tensor.data_ptr() == memory.tensors[name].data_ptr() for name, tensor in tensors.items())
