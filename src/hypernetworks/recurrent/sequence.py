@@ -142,6 +142,8 @@ def _one_step(cell: "RecurrentCell", given: Sequence[Tensor]) -> Sequence[Tensor
     served = cell.native_parameters(reading)
     if served is None or cell.native is None or not native_serves(served[0].values()):
         return None
+    if not cell.native.has_step(served[0]):
+        return None
     plan = cell.native.make_plan(given, *served, reading)
     if plan.lasts:
         cell._plan.set(cell, plan)

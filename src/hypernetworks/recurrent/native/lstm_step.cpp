@@ -1,7 +1,7 @@
 // One step of LSTM or HyperLSTM for a few rows, for generation: each matrix is read once, where it lies; nothing is packed,
 // nothing is kept.
 #include "export.h"
-#include "lstm_layer.h"
+#include "layer.h"
 #include "run.h"
 #include "dot.h"
 
@@ -9,17 +9,17 @@ namespace hn {
 namespace {
 
 // The answer is the state: h is the output.
-template <class T> struct OneStep : Layer<T> {
-  using Layer<T>::call, Layer<T>::I, Layer<T>::H, Layer<T>::K, Layer<T>::Z, Layer<T>::B, Layer<T>::in, Layer<T>::out,
-      Layer<T>::W_x, Layer<T>::W_h, Layer<T>::b, Layer<T>::x, Layer<T>::hyper, Layer<T>::z_width;
+template <class T> struct OneStep : Layer<T, LSTMCell<T>> {
+  using Layer<T, LSTMCell<T>>::call, Layer<T, LSTMCell<T>>::I, Layer<T, LSTMCell<T>>::H, Layer<T, LSTMCell<T>>::K, Layer<T, LSTMCell<T>>::Z, Layer<T, LSTMCell<T>>::B, Layer<T, LSTMCell<T>>::in, Layer<T, LSTMCell<T>>::out,
+      Layer<T, LSTMCell<T>>::W_x, Layer<T, LSTMCell<T>>::W_h, Layer<T, LSTMCell<T>>::b, Layer<T, LSTMCell<T>>::x, Layer<T, LSTMCell<T>>::hyper, Layer<T, LSTMCell<T>>::z_width;
 
-  OneStep(const LSTMCall& call, int threads) : Layer<T>(call), workspace(out(call.workspace)) {
+  OneStep(const LayerCall& call, int threads) : Layer<T, LSTMCell<T>>(call), workspace(out(call.workspace)) {
     wx = workspace.take(B * 4 * H);
     wh = workspace.take(B * 4 * H);
     hyper_pre = workspace.take(B * 4 * K);
     scales = workspace.take(B * 12 * H * hyper());
     for (int t = 0; t < threads; t++)
-      room.push_back({workspace.take(B * K), workspace.take(B * K), workspace.take(B * z_width()), workspace.take(std::max(H, K)), workspace.take(STATS)});
+      room.push_back({workspace.take(B * K), workspace.take(B * K), workspace.take(B * z_width()), workspace.take(std::max(H, K)), workspace.take(10)});
   }
 
   struct Room { T *hyper_h, *hyper_c, *z, *gates, *stats; };
@@ -33,13 +33,13 @@ template <class T> struct OneStep : Layer<T> {
     thread.wait();
     if (hyper()) {
       // Every thread makes ĥ and z for itself, which is less work than waiting, and scales its own columns.
-      hyper_cell(thread, own);
+      make_z(thread, own);
       scale(thread, own);
       thread.wait();
     }
     const Range rows = thread.share(B);
     for (long r = rows.begin; r < rows.end; r++) {
-      this->main.forward({.pre = wx + r * 4 * H, .apart = nullptr, .mask = this->mask_row(r), .h_before = nullptr,
+      this->cell.forward({.pre = wx + r * 4 * H, .apart = nullptr, .mask = this->mask_row(r, 0), .h_before = nullptr,
                           .c_before = in(call.c0) + r * H, .h = out(call.h) + r * H, .c = out(call.c) + r * H,
                           .stats = own.stats, .room = own.gates});
     }
@@ -87,9 +87,9 @@ template <class T> struct OneStep : Layer<T> {
     for (long r = 0; r < B; r++) add_row(own, bias, y + r * stride);
   }
 
-  void hyper_cell(const Thread& thread, const Room& own) const {
+  void make_z(const Thread& thread, const Room& own) const {
     for (long r = 0; r < B; r++)
-      this->hyper_lstm.forward({.pre = hyper_pre + r * 4 * K, .apart = nullptr, .mask = nullptr, .h_before = nullptr,
+      this->hyper_cell.forward({.pre = hyper_pre + r * 4 * K, .apart = nullptr, .mask = nullptr, .h_before = nullptr,
                                 .c_before = in(call.hyper_c0) + r * K, .h = own.hyper_h + r * K, .c = own.hyper_c + r * K,
                                 .stats = own.stats, .room = own.gates});
     dots(B, {0, z_width()}, this->P, K, K, own.hyper_h, K, own.z, z_width(), true);
@@ -120,5 +120,4 @@ template <class T> struct OneStep : Layer<T> {
 }  // namespace
 }  // namespace hn
 
-HN_EXPORT(int64_t, lstm_step)(const hn::LSTMCall* call) { return hn::run<hn::OneStep<HN_TYPE>>(*call); }
-HN_EXPORT(int64_t, lstm_size)() { return sizeof(hn::LSTMCall); }
+HN_EXPORT(int64_t, lstm_step)(const hn::LayerCall* call) { return hn::run<hn::OneStep<HN_TYPE>>(*call); }
