@@ -9,7 +9,7 @@ Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.
 """
 
 from . import interop
-from .inspect import LayerTrace, Trace, trace
+from .analysis import LayerTrace, Trace, trace
 from .recurrent import (
     LSTM,
     RHN,

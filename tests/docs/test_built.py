@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 import hypernetworks as hn
-from hypernetworks import inspect, text, vision, weights
+from hypernetworks import analysis, text, vision, weights
 
 from .pages import DOCS, PAGES, ROOT, name, parse
 
@@ -108,7 +108,7 @@ def _things_of_reference() -> list[object]:
     return things
 
 
-@pytest.mark.parametrize("package", [hn, inspect, text, vision, weights], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [hn, analysis, text, vision, weights], ids=lambda package: package.__name__)
 def test_every_public_name_stands_in_the_reference(package):
     documented = _things_of_reference()
     public = {own: getattr(package, own) for own in package.__all__ if own != "__version__"}

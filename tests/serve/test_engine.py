@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hypernetworks.inspect import scales_of, weight_change
+from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.serve.batch import Batch, Row
@@ -109,7 +109,7 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
 
 @pytest.mark.parametrize("network", ["hyper-lstm", "hyper-rnn", "hyper-rnn-full", "hyper-rhn"])
 def test_changes_are_those_between_the_weights_of_two_steps(network: str) -> None:
-    """As inspect has them from the states, of the text read again; the first character's step is that of a whole prompt."""
+    """As analysis has them from the states, of the text read again; the first character's step is that of a whole prompt."""
     batch = make_batch(network, layers=2)
     alone, other = Client(length=6, seed=1), Client(length=9, seed=2)
     batch.admit(other.job)

@@ -1,6 +1,6 @@
 """How much the weights of each gate change from step to step, for the texts of a batch.
 
-    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: inspect/scales.py
+    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
 
 B texts, L layers, K hyper hidden.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernetworks.inspect import Scales, change_metric, scales_of, weight_change
+from hypernetworks.analysis import Scales, change_metric, scales_of, weight_change
 from hypernetworks.recurrent.hyper import HyperRecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 

@@ -1,6 +1,6 @@
 """Text whose letters carry how much the generated weights changed when the model read them.
 
-    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: inspect/scales.py
+    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
 
 HyperNetworks, arXiv 1609.09106, figure 4, colours generated text so.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from hypernetworks.inspect import trace
+from hypernetworks.analysis import trace
 from hypernetworks.recurrent.hyper import HyperRecurrentNetwork
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import hypernetworks as hn
-from hypernetworks.inspect import scales_of, weight_change
+from hypernetworks.analysis import scales_of, weight_change
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, K, close, hyper_families
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import hypernetworks as hn
-from hypernetworks.inspect import plot_embeddings, plot_gates, plot_scales, plot_weight_change
-from hypernetworks.inspect.plots import COLUMNS, principal_components
+from hypernetworks.analysis import plot_embeddings, plot_gates, plot_scales, plot_weight_change
+from hypernetworks.analysis.plots import COLUMNS, principal_components
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, close, hyper_families
 
@@ -114,7 +114,7 @@ def test_figures_can_be_written_and_nothing_global_of_matplotlib_is_touched(tmp_
         figure.savefig(tmp_path / f"{number}.svg")
         assert "<svg" in (tmp_path / f"{number}.svg").read_text()
     program = (
-        "import sys, torch, hypernetworks as hn; from hypernetworks.inspect import plot_scales;"
+        "import sys, torch, hypernetworks as hn; from hypernetworks.analysis import plot_scales;"
         "plot_scales(hn.trace(hn.HyperLSTM(2, 3), torch.zeros(4, 2)).layers[0]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
