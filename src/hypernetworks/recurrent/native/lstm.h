@@ -6,7 +6,7 @@
 namespace hn {
 
 // T steps, N = Σ B_t rows, B sequences; I input, H hidden, K hyper hidden (0: a plain LSTM), Z embedding.
-// Vectors and matrices are contiguous and row-major; what a network has not is null. `turned`: a single step reads the weights
+// Vectors and matrices are contiguous and row-major; what a network has not is null.X@X
 // from their end on.
 struct LSTMCall {
   int64_t threads, steps, batch, rows, input, hidden, hyper, embedding, reverse, turned, save, need_input, need_weights;

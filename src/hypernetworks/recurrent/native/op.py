@@ -17,7 +17,6 @@ from torch import Tensor
 
 from .call import SUFFIX, Kernel
 from .huge_pages import on_huge_pages
-from .plan import Plan, Reading
 
 Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
@@ -64,17 +63,10 @@ class LayerOp(ABC):
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
 
-    def make_plan(self, given: Sequence[Tensor], weights: Tensors, settings: Sequence[float], reading: Reading) -> Plan:
-        """A plan for steps from such x and state, each in one piece, without gradients or dropout.
-
-        weights and settings are what `reading` has read.
-        """
-        named = dict(zip(("x", *self.states), given, strict=False))
-        tensors = [(named | weights).get(name) for name in (*self.inputs, "mask")]
-        _, _, fields = self._prepare(tensors, (None, False, *settings))
-        fields["threads"] = torch.get_num_threads()
-        there = [tensor for tensor in weights.values() if tensor is not None]
-        return Plan(self.kernel, f"{self.name}_step", there, named, fields, self.answer[1 : len(given)], reading)
+    def prepared(self, inputs: Tensors, settings: Sequence[float]) -> dict[str, Any]:
+        """The inputs by name, each in one piece and of its shape, the sizes and the settings."""
+        tensors = [inputs.get(name) for name in (*self.inputs, "mask")]
+        return self._prepare(tensors, (None, False, *settings))[2]
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"
