@@ -1,4 +1,4 @@
-"""Scales and weight changes beside the matrices of the equations, made in full."""
+"""GeneratedScales and weight changes beside the matrices of the equations, made in full."""
 
 import pytest
 import torch

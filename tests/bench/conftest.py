@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from hypernetworks.bench import lineup, sizes, timing
-from hypernetworks.bench.contender import Problem, TorchContender
+from hypernetworks.bench import implementations, sizes, timing
+from hypernetworks.bench.implementation import Case, TorchImplementation
 from hypernetworks.bench.sizes import Size
 
 TINY = Size("small", T=6, B=3, I=5, H=7, K=4, Z=2)
@@ -28,8 +28,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of others is installed, and there are no kernels."""
-    monkeypatch.setattr(lineup, "library", lambda: None)
-    for module in (lineup.labml, lineup.jax_scan):
+    monkeypatch.setattr(implementations, "library", lambda: None)
+    for module in (implementations.labml, implementations.jax_scan):
         monkeypatch.setattr(module, "is_installed", lambda: False)
 
 
@@ -38,13 +38,13 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have the reference network stand for the compiled path (which need not be compiled then), with spoilt numbers."""
 
     def replace(spoilt: Callable[[Tensor, Any], tuple[Tensor, Any]], gradients: Callable[..., Any] = dict) -> None:
-        def make(problem: Problem) -> TorchContender:
+        def make(case: Case) -> TorchImplementation:
             def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
-                return spoilt(*problem.ours(x, state))
+                return spoilt(*case.module(x, state))
 
-            parameters = dict(problem.ours.named_parameters())
-            return TorchContender("compiled", call, parameters, problem.x, problem.cotangent, named_gradients=gradients)
+            parameters = dict(case.module.named_parameters())
+            return TorchImplementation("compiled", call, parameters, case.x, case.cotangent, named_gradients=gradients)
 
-        monkeypatch.setitem(lineup.MAKERS, "compiled", make)
+        monkeypatch.setitem(implementations.MAKERS, "compiled", make)
 
     return replace

@@ -1,4 +1,4 @@
-"""The bench command: parity before any figure, what it writes, and what it refuses."""
+"""The bench command: parity before any measurement, what it writes, and what it refuses."""
 
 import json
 
@@ -31,8 +31,8 @@ def test_figures_are_printed_and_written(tmp_path, capsys):
     assert "nn.LSTM" in said
     about = json.loads(path.read_text())
     assert about["versions"]["torch"] == str(torch.__version__)
-    assert {"command", "date", "processor", "threads", "figures"} <= set(about)
-    assert len(about["figures"]) > 10
+    assert {"command", "date", "processor", "threads", "measurements"} <= set(about)
+    assert len(about["measurements"]) > 10
     assert picture.read_text().lstrip().startswith("<?xml")
 
 

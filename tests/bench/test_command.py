@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hypernetworks import cli
-from hypernetworks.bench import command, trial
+from hypernetworks.bench import benchmark, command
 from hypernetworks.recurrent.native.build import library
 
 Capture = pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def test_all_is_compared_timed_printed_and_written(tmp_path: Path, capsys: Captu
     for name in OTHERS:
         assert (about["versions"][name] is not None) == (find_spec(name) is not None)
 
-    figures = about["figures"]
+    measurements = about["measurements"]
     paths = {"reference"} | ({"native"} if library() is not None else set())
     there = {name for name in OTHERS if find_spec(name) is not None}
     cells = {f"{name} cell" for name in paths | there - {"jax"}}
@@ -51,19 +51,25 @@ def test_all_is_compared_timed_printed_and_written(tmp_path: Path, capsys: Captu
         ("forward", "hyper-lstm", paths | there | {"nn.LSTM", "products"}),
         ("generation", "hyper-lstm", paths | there | cells | {"nn.LSTM", "nn.LSTMCell"}),
     ):
-        group = {f["contender"]: f for f in figures if (f["quantity"], f["network"]) == (quantity, network)}
+        group = {f["implementation"]: f for f in measurements if (f["quantity"], f["network"]) == (quantity, network)}
         assert group.keys() == expected
-        for name, figure in group.items():
-            assert len(figure["values"]) == 2
-            assert 0 < figure["minimum"] == min(figure["values"]) <= figure["median"] <= max(figure["values"])
-            assert figure["refusal"] is None
+        for name, measurement in group.items():
+            assert len(measurement["values"]) == 2
+            assert (
+                0
+                < measurement["minimum"]
+                == min(measurement["values"])
+                <= measurement["median"]
+                <= max(measurement["values"])
+            )
+            assert measurement["refusal"] is None
             checked = name.split()[0] in paths | there
-            assert (figure["difference"] is not None) == checked
-            assert (figure["flops"] is not None) == (name == "products")
+            assert (measurement["difference"] is not None) == checked
+            assert (measurement["flops"] is not None) == (name == "products")
         ratio = group["reference"]["minimum"] / group["nn.LSTM"]["minimum"]
         assert re.search(rf"^{network} +reference +{ratio:.2f} ", out, re.MULTILINE)
     of_generation = out.partition("generation: ")[2].partition("\n\n")[0].splitlines()[2:]  # below two headings
-    assert len(of_generation) == sum(f["quantity"] == "generation" for f in figures)
+    assert len(of_generation) == sum(f["quantity"] == "generation" for f in measurements)
     assert out.index("forward, no") < out.index("training step") < out.index("generation")
 
 
@@ -132,12 +138,14 @@ def test_a_path_with_wrong_numbers_has_no_figure(
     given = ["--networks", "lstm", "--quantities", "training", "--compiled", "--json", str(file)]
     out, error = run(capsys, *given, code=1)
     (row,) = re.findall(r"^lstm +compiled .*", out, re.MULTILINE)
-    assert re.search(f"no figure: {said}", row), row
-    assert error == "hypernetworks: 1 of 3 have no figure, and their lines say why\n"
-    figures = {figure["contender"]: figure for figure in json.loads(file.read_text())["figures"]}
-    assert (figures["compiled"]["values"], figures["compiled"]["minimum"]) == ([], None)
-    assert re.search(said, figures["compiled"]["refusal"])
-    assert len(figures["reference"]["values"]) == len(figures["nn.LSTM"]["values"]) == 2
+    assert re.search(f"not measured: {said}", row), row
+    assert error == "hypernetworks: 1 of 3 were not measured; the reasons are given above\n"
+    measurements = {
+        measurement["implementation"]: measurement for measurement in json.loads(file.read_text())["measurements"]
+    }
+    assert (measurements["compiled"]["values"], measurements["compiled"]["minimum"]) == ([], None)
+    assert re.search(said, measurements["compiled"]["refusal"])
+    assert len(measurements["reference"]["values"]) == len(measurements["nn.LSTM"]["values"]) == 2
 
 
 @pytest.mark.usefixtures("alone")
@@ -155,18 +163,18 @@ def test_a_failing_memory_process_is_a_line_and_exit_code_1(
     """And a path that failed its check is not measured at all."""
     measured = []
 
-    def peak(network: str, contender: str, size: object) -> int:
-        measured.append(contender)
-        if contender == "reference":
+    def peak(network: str, implementation: str, size: object) -> int:
+        measured.append(implementation)
+        if implementation == "reference":
             raise RuntimeError("killed")
         return 3 << 20
 
     spoil(output_off)
-    monkeypatch.setattr(trial, "peak_memory", peak)
+    monkeypatch.setattr(benchmark, "peak_memory", peak)
     monkeypatch.setattr(command, "is_measurable", lambda: True)
     out, _ = run(capsys, "--networks", "lstm", "--quantities", "memory", "--compiled", code=1)
     assert measured == ["reference", "nn.LSTM"]
-    assert re.search(r"^lstm +reference +no figure: killed$", out, re.MULTILINE)
+    assert re.search(r"^lstm +reference +not measured: killed$", out, re.MULTILINE)
     assert re.search(r"^lstm +nn.LSTM +1.00 +3.0$", out, re.MULTILINE)
 
 
@@ -183,7 +191,7 @@ def test_busy_times_ours_and_nn_lstm_again(tmp_path: Path, capsys: Capture) -> N
     file = tmp_path / "bench.json"
     given = ["--networks", "hyper-lstm", "--quantities", "forward", "--busy", "--json", str(file)]
     out, _ = run(capsys, *given)
-    counts = {f["contender"]: len(f["busy"]) for f in json.loads(file.read_text())["figures"]}
+    counts = {f["implementation"]: len(f["busy"]) for f in json.loads(file.read_text())["measurements"]}
     assert counts == {"reference": 2, "products": 0, "nn.LSTM": 2}
     assert "busy/idle" in out
 
@@ -191,7 +199,7 @@ def test_busy_times_ours_and_nn_lstm_again(tmp_path: Path, capsys: Capture) -> N
 @pytest.mark.usefixtures("alone")
 def test_curves_and_plot(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(trial, "peak_memory", lambda network, contender, size: size.T << 20)
+    monkeypatch.setattr(benchmark, "peak_memory", lambda network, implementation, size: size.T << 20)
     monkeypatch.setattr(command, "is_measurable", lambda: True)
     given = ["--networks", "lstm", "--quantities", "forward", "--curves"]
     out, _ = run(capsys, *given, "--plot", str(tmp_path / "bench.svg"), "--json", str(tmp_path / "bench.json"))
@@ -200,7 +208,7 @@ def test_curves_and_plot(tmp_path: Path, capsys: Capture, monkeypatch: pytest.Mo
     picture = (tmp_path / "bench.svg").read_text()
     # a panel of bars, and lines over T (time and memory), B and H
     assert len(re.findall(r'<g id="axes_\d+">', picture)) == 5
-    assert len(json.loads((tmp_path / "bench.json").read_text())["figures"]) == 2 * (1 + len(titles))
+    assert len(json.loads((tmp_path / "bench.json").read_text())["measurements"]) == 2 * (1 + len(titles))
 
 
 NONSENSE = {

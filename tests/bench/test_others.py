@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hypernetworks.bench.contender import Contender, make_problem, ours
-from hypernetworks.bench.lineup import MAKERS
+from hypernetworks.bench.implementation import Implementation, make_case, our_network
+from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.parity import check
 from hypernetworks.bench.sizes import Size
 
@@ -16,15 +16,15 @@ MODULES = {"labml_nn": "labml_nn", "labml_nn cell": "labml_nn", "jax": "jax"}
 @pytest.mark.parametrize("name", MODULES)
 def test_they_are_equal_in_output_state_and_gradients(name: str, size: str) -> None:
     pytest.importorskip(MODULES[name])
-    problem = make_problem("hyper-lstm", SIZES[size])
+    case = make_case("hyper-lstm", SIZES[size])
     with torch.no_grad():  # nothing is zero or one, else what depends on it would not be compared
-        for parameter in problem.ours.parameters():
+        for parameter in case.module.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
-    contenders: dict[str, Contender] = {"reference": ours(problem, "reference"), name: MAKERS[name](problem)}
+    implementations: dict[str, Implementation] = {"reference": our_network(case, "reference"), name: MAKERS[name](case)}
     for quantity in ("generation",) if name.endswith("cell") else ("forward", "training", "generation"):
         if quantity == "generation" and size != "one":
             continue
-        verdict = check(problem, contenders, quantity)[name]
+        verdict = check(case, implementations, quantity)[name]
         assert verdict.refusal is None
         assert verdict.difference is not None
         assert verdict.difference < 1e-5
@@ -33,10 +33,10 @@ def test_they_are_equal_in_output_state_and_gradients(name: str, size: str) -> N
 @pytest.mark.parametrize("name", ["labml_nn", "jax"])
 def test_a_wrong_weight_shows(name: str) -> None:
     pytest.importorskip(MODULES[name])
-    problem = make_problem("hyper-lstm", SIZES["odd"])
-    contender = MAKERS[name](problem)
-    reference = ours(problem, "reference")
+    case = make_case("hyper-lstm", SIZES["odd"])
+    implementation = MAKERS[name](case)
+    reference = our_network(case, "reference")
     with torch.no_grad():
-        problem.ours.cell(0).get_parameter("hyper.p")[-1] += 0.1
-    verdict = check(problem, {"reference": reference, name: contender}, "forward")[name]
+        case.module.cell(0).get_parameter("hyper.p")[-1] += 0.1
+    verdict = check(case, {"reference": reference, name: implementation}, "forward")[name]
     assert verdict.refusal is not None

@@ -1,9 +1,9 @@
-"""The check that stands before every figure: what it lets through, and what it does not."""
+"""The check that stands before every measurement: what it lets through, and what it does not."""
 
 import pytest
 import torch
 
-from hypernetworks.bench.contender import Contender, make_problem, ours
+from hypernetworks.bench.implementation import Implementation, make_case, our_network
 from hypernetworks.bench.parity import ROUNDING, check, distance, judge
 from hypernetworks.bench.sizes import QUANTITIES, Size
 from hypernetworks.text.model import NETWORKS
@@ -54,50 +54,53 @@ def test_shapes_and_names_count() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_in_float64_is_the_same_network(network) -> None:
     """Held to a tolerance of 0, float32 has to stand the comparison with float64."""
-    problem = make_problem(network, TINY)
-    strict = ours(problem, "reference")
+    case = make_case(network, TINY)
+    strict = our_network(case, "reference")
     strict.tolerance = 0.0
-    contenders: dict[str, Contender] = {"reference": ours(problem, "reference"), "again": strict}
-    verdicts = check(problem, contenders, "training")
+    implementations: dict[str, Implementation] = {"reference": our_network(case, "reference"), "again": strict}
+    verdicts = check(case, implementations, "training")
     assert [verdict.refusal for verdict in verdicts.values()] == [None, None]
-    near = ours(problem, "reference").results("training")
-    exact = ours(problem.double(), "reference").results("training")
+    near = our_network(case, "reference").results("training")
+    exact = our_network(case.double(), "reference").results("training")
     assert near.keys() == exact.keys()
     assert all(tensor.dtype == torch.float64 for tensor in exact.values())
     assert 0 < max(distance(near[name], exact[name]) for name in near) < 1e-5
 
 
 def test_other_weights_are_noticed_in_every_quantity() -> None:
-    problem = make_problem("hyper-lstm", TINY)
-    other = problem.double()
-    other.ours.float().load_state_dict(problem.ours.state_dict())
+    case = make_case("hyper-lstm", TINY)
+    other = case.double()
+    other.module.float().load_state_dict(case.module.state_dict())
     with torch.no_grad():
-        next(iter(other.ours.parameters())).view(-1)[0] += 1e-2
-    contenders: dict[str, Contender] = {
-        "reference": ours(problem, "reference"),
-        "other": ours(problem._replace(ours=other.ours), "reference"),
+        next(iter(other.module.parameters())).view(-1)[0] += 1e-2
+    implementations: dict[str, Implementation] = {
+        "reference": our_network(case, "reference"),
+        "other": our_network(case._replace(module=other.module), "reference"),
     }
     for quantity in QUANTITIES:
-        assert check(problem, contenders, quantity)["other"].refusal is not None
+        assert check(case, implementations, quantity)["other"].refusal is not None
 
 
 def test_where_the_reference_fails_nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = make_problem("lstm", TINY)
-    contenders: dict[str, Contender] = {"reference": ours(problem, "reference"), "native": ours(problem, "native")}
+    case = make_case("lstm", TINY)
+    implementations: dict[str, Implementation] = {
+        "reference": our_network(case, "reference"),
+        "native": our_network(case, "native"),
+    }
 
     def fail(quantity: str) -> None:
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr(contenders["reference"], "run", fail)
-    verdicts = check(problem, contenders, "forward")
+    monkeypatch.setattr(implementations["reference"], "run", fail)
+    verdicts = check(case, implementations, "forward")
     assert {verdict.refusal for verdict in verdicts.values()} == {"the reference path failed: no memory left"}
 
 
 def test_generation_carries_its_state() -> None:
     """Eight steps of one row are eight steps of one sequence."""
-    problem = make_problem("hyper-lstm", TINY._replace(T=1, B=1))
-    generated = ours(problem, "reference").results("generation")
+    case = make_case("hyper-lstm", TINY._replace(T=1, B=1))
+    generated = our_network(case, "reference").results("generation")
     with torch.no_grad():
-        output, state = problem.ours(problem.x.expand(8, 1, 3))
+        output, state = case.module(case.x.expand(8, 1, 3))
     torch.testing.assert_close(generated["output"], output[-1])
     torch.testing.assert_close(generated["final state 3"], state[3][0])

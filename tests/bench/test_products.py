@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks as hn
-from hypernetworks.bench.contender import make_problem
+from hypernetworks.bench.implementation import make_case
 from hypernetworks.bench.products import Products, backward_products, flops, forward_products, lstm_products
 from hypernetworks.bench.sizes import Size
 
@@ -25,18 +25,18 @@ def test_they_take_the_operations_that_they_tell(quantity) -> None:
 
 
 def test_they_are_the_operations_of_the_reference_path() -> None:
-    problem = make_problem("hyper-lstm", SIZE)
+    case = make_case("hyper-lstm", SIZE)
     products = Products(SIZE)
-    sizes = problem.ours.cell(0).state_sizes
+    sizes = case.module.cell(0).state_sizes
     state = tuple(torch.zeros(1, SIZE.B, n, requires_grad=True) for n in sizes)  # else its products have no backward
 
     def train() -> None:
-        output, _ = problem.ours(problem.x, state)
-        output.backward(problem.cotangent)
+        output, _ = case.module(case.x, state)
+        output.backward(case.cotangent)
 
     with hn.use_backend("reference"):
         with torch.no_grad():
-            assert counted(lambda: problem.ours(problem.x, state)) == products.flops["forward"]
+            assert counted(lambda: case.module(case.x, state)) == products.flops["forward"]
         assert counted(train) == products.flops["training"]
 
 
@@ -48,9 +48,9 @@ def test_backward_has_two_products_for_each_of_forward() -> None:
 
 
 def test_a_plain_lstm_has_the_operations_of_its_reference_path() -> None:
-    problem = make_problem("lstm", SIZE)
+    case = make_case("lstm", SIZE)
     with hn.use_backend("reference"), torch.no_grad():
-        counted_of_lstm = counted(lambda: problem.ours(problem.x, problem.ours(problem.x)[1])) // 2
+        counted_of_lstm = counted(lambda: case.module(case.x, case.module(case.x)[1])) // 2
     assert counted_of_lstm == flops(lstm_products(SIZE), SIZE)["forward"]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import hypernetworks as hn
+from hypernetworks.recurrent import families
 
 I, H, K, Z = 3, 5, 4, 2
 EPS = 1e-2
@@ -23,6 +23,7 @@ class Family:
     network_type: Callable[..., nn.Module]
     cell_type: Callable[..., nn.Module]
     state_type: type | None
+    is_hyper: bool
     options: dict[str, Any] = field(default_factory=dict)
 
     def network(self, input_size=I, hidden_size=H, num_layers=1, dtype=torch.float64, **others) -> Any:
@@ -40,24 +41,29 @@ class Family:
         return self.state_type(*(torch.randn(*leading, size, dtype=dtype) for size in sizes))
 
 
-HYPER = {"hyper_size": K, "hyper_embedding_size": Z, "layer_norm_eps": EPS}
-FAMILIES = {
-    family.name: family
-    for family in (
-        Family("LSTM", hn.LSTM, hn.LSTMCell, hn.LSTMState),
-        Family("LSTM-norm", hn.LSTM, hn.LSTMCell, hn.LSTMState, {"layer_norm": True, "layer_norm_eps": EPS}),
-        Family("RHN", hn.RHN, hn.RHNCell, None, {"depth": 3}),
-        Family("HyperLSTM", hn.HyperLSTM, hn.HyperLSTMCell, hn.HyperLSTMState, HYPER),
-        Family("HyperLSTM-plain", hn.HyperLSTM, hn.HyperLSTMCell, hn.HyperLSTMState, HYPER | {"layer_norm": False}),
-        Family("HyperGRU", hn.HyperGRU, hn.HyperGRUCell, hn.HyperGRUState, HYPER),
-        Family("HyperGRU-plain", hn.HyperGRU, hn.HyperGRUCell, hn.HyperGRUState, HYPER | {"layer_norm": False}),
-        Family("HyperRNN", hn.HyperRNN, hn.HyperRNNCell, hn.HyperRNNState, HYPER),
-        Family("HyperRNN-plain", hn.HyperRNN, hn.HyperRNNCell, hn.HyperRNNState, HYPER | {"layer_norm": False}),
-        Family("HyperRNN-full", hn.HyperRNN, hn.HyperRNNCell, hn.HyperRNNState, HYPER | {"generation": "full"}),
-        Family("HyperRHN", hn.HyperRHN, hn.HyperRHNCell, hn.HyperRHNState, HYPER | {"depth": 2}),
+SIZES = {"hyper_size": K, "hyper_embedding_size": Z}
+"""The sizes of a hyper cell."""
+DEPTH = {"rhn": 3, "hyper-rhn": 2}
+WITHOUT_NORM = {"hyper-gru": "hyper-gru-without-norm", "hyper-rnn": "hyper-rnn-without-norm"}
+"""Networks whose variant without norm has no name in the registry, and its name here."""
+
+
+def _family(registered: families.Family, name: str = "", **others: Any) -> Family:
+    """A family of the registry at a tiny size; under another name where it has other arguments."""
+    sizes = SIZES | {"depth": DEPTH.get(registered.name)}
+    options = {**registered.settings, **{taken: sizes[taken] for taken in registered.takes}, **others}
+    cell_type = registered.network.cell_type
+    if registered.is_hyper or options.get("layer_norm"):
+        options["layer_norm_eps"] = EPS
+    return Family(
+        name or registered.name, registered.network, cell_type, cell_type.state_type, registered.is_hyper, options
     )
+
+
+FAMILIES = {name: _family(registered) for name, registered in families.FAMILIES.items()} | {
+    other: _family(families.FAMILIES[name], other, layer_norm=False) for name, other in WITHOUT_NORM.items()
 }
-HYPER_FAMILIES = {name: family for name, family in FAMILIES.items() if name.startswith("Hyper")}
+HYPER_FAMILIES = {name: family for name, family in FAMILIES.items() if family.is_hyper}
 
 all_families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 hyper_families = pytest.mark.parametrize("family", HYPER_FAMILIES.values(), ids=HYPER_FAMILIES.keys())

@@ -120,17 +120,17 @@ def hyper(main_step, blocks_h: int, blocks_x: int):
 
 
 STEPS = {
-    "LSTM": lstm,
-    "LSTM-norm": lstm,
-    "RHN": rhn,
-    "HyperLSTM": hyper(lstm, 4, 4),
-    "HyperLSTM-plain": hyper(lstm, 4, 4),
-    "HyperGRU": hyper(gru, 3, 3),
-    "HyperGRU-plain": hyper(gru, 3, 3),
-    "HyperRNN": hyper(rnn, 1, 1),
-    "HyperRNN-plain": hyper(rnn, 1, 1),
-    "HyperRNN-full": hyper(full_rnn, 1, 1),
-    "HyperRHN": hyper(rhn, 4, 2),
+    "lstm": lstm,
+    "layer-norm-lstm": lstm,
+    "rhn": rhn,
+    "hyper-lstm": hyper(lstm, 4, 4),
+    "hyper-lstm-without-norm": hyper(lstm, 4, 4),
+    "hyper-gru": hyper(gru, 3, 3),
+    "hyper-gru-without-norm": hyper(gru, 3, 3),
+    "hyper-rnn": hyper(rnn, 1, 1),
+    "hyper-rnn-without-norm": hyper(rnn, 1, 1),
+    "hyper-rnn-full": hyper(full_rnn, 1, 1),
+    "hyper-rhn": hyper(rhn, 4, 2),
 }
 
 

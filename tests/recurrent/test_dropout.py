@@ -122,7 +122,7 @@ def test_the_same_seed_drops_the_same(family):
     assert not torch.equal(cell(x[0])[0], cell(x[0])[0])
 
 
-@pytest.mark.parametrize("name", ["LSTM", "LSTM-norm", "HyperLSTM", "HyperLSTM-plain"])
+@pytest.mark.parametrize("name", ["lstm", "layer-norm-lstm", "hyper-lstm", "hyper-lstm-without-norm"])
 def test_no_memory_is_lost_where_a_forget_gate_says_keep(name):
     """f = i = 1 and tanh g = a: every step adds 0 or a/(1 − p) to c, and what stands in c stays, even at p = 0.95."""
     family, p, a = FAMILIES[name], 0.95, 0.25

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from hypernetworks.serve.api import PAGES
+from hypernetworks.serve.api import STATIC_FILES
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
@@ -265,7 +265,7 @@ def test_a_client_that_does_not_read_is_let_go() -> None:
 
 
 def test_pages_need_nothing_from_elsewhere(address: str) -> None:
-    for path, (_, kind) in PAGES.items():
+    for path, (_, kind) in STATIC_FILES.items():
         answer = httpx.get(address + path)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(kind)

@@ -10,7 +10,7 @@ import torch
 from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.recurrent.native.build import library
-from hypernetworks.serve.batch import Batch, Row
+from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
@@ -51,26 +51,26 @@ def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
 ) -> None:
     """More rows than one step takes, coming and going; the logits have the same bits."""
     batch, seen = make_batch(network, layers=2), {}
-    draw = Row.draw
+    draw = ActiveText.draw
 
     def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
         seen.setdefault(row.job.sampling.seed, []).append(logits.clone())
         draw(row, logits, change)
 
-    monkeypatch.setattr(Row, "draw", keep)
+    monkeypatch.setattr(ActiveText, "draw", keep)
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "native")
     clients = [Client(prompt="ab", length=5 + seed % 7, seed=seed, temperature=2.0) for seed in range(FEW_ROWS + 9)]
     for turn, client in enumerate(clients):
         batch.admit(client.job)
         if turn > FEW_ROWS - 5:
             batch.step()
-    while batch.rows:
+    while batch.texts:
         batch.step()
     together, seen = seen, {}
     for client in clients:
         settings = client.job.sampling
         batch.admit(Client(prompt="ab", length=settings.length, seed=settings.seed, temperature=2.0).job)
-        while batch.rows:
+        while batch.texts:
             batch.step()
         assert client.wait().text == generated(batch, "ab", length=settings.length, seed=settings.seed, temperature=2.0)
     assert seen.keys() == together.keys()
@@ -88,16 +88,16 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
         ids.append(row.drawn)
         all_logits.append(logits.clone())
 
-    draw = Row.draw
-    monkeypatch.setattr(Row, "draw", keep)
+    draw = ActiveText.draw
+    monkeypatch.setattr(ActiveText, "draw", keep)
     for turn in range(30):
         if turn % 3 == 0:
             batch.admit(Client(prompt="abcde"[: 1 + turn % 5], length=2 + turn, seed=turn, temperature=2.0).job)
-        if batch.rows:
+        if batch.texts:
             batch.step()
         if turn == 20:
-            batch.rows[1].job.stream.cancelled = True
-            batch.drop_those_over()
+            batch.texts[1].job.stream.cancelled = True
+            batch.drop_stopped()
     assert len(seen) == 10
     assert {len(logits) for _, logits in seen.values()} >= {2, 5, 8}
     for row, (ids, logits) in seen.items():
@@ -114,7 +114,7 @@ def test_changes_are_those_between_the_weights_of_two_steps(network: str) -> Non
     alone, other = Client(length=6, seed=1), Client(length=9, seed=2)
     batch.admit(other.job)
     batch.admit(alone.job)
-    while batch.rows:
+    while batch.texts:
         batch.step()
     pieces = alone.wait().pieces
     assert pieces[0].change is None

@@ -1,12 +1,12 @@
 """Look into hyper networks: what weights they made at each step, and how much these changed."""
 
 from .plots import plot_embeddings, plot_gates, plot_scales, plot_weight_change
-from .scales import Scales, change_metric, scales_of, weight_change
+from .scales import GeneratedScales, change_metric, scales_of, weight_change
 from .trace import LayerTrace, Trace, trace
 
 __all__ = [
+    "GeneratedScales",
     "LayerTrace",
-    "Scales",
     "Trace",
     "change_metric",
     "plot_embeddings",

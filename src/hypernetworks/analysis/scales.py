@@ -19,7 +19,7 @@ from hypernetworks.recurrent.checks import check_like
 from hypernetworks.recurrent.hyper import HyperRecurrentCell, embeddings, generated_scales
 
 
-class Scales(NamedTuple):
+class GeneratedScales(NamedTuple):
     """What a hyper cell made at one step or at many; blocks are gates, and for HyperRHN gates at each depth."""
 
     z: Tensor
@@ -32,7 +32,7 @@ class Scales(NamedTuple):
     """(blocks of b, …, H): the shift that is added to b."""
 
 
-def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> Scales:
+def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> GeneratedScales:
     """The scales that a cell used in a step, from the hyper cell's ĥ after that step: z_a = P_a ĥ + p_a, d_a = D_a z_a.
 
     Args:
@@ -56,8 +56,8 @@ def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> Scales:
 
     if not cell.scales_rows:
         d_b = torch.bmm(z[-projections.blocks.b :], projections.D)
-        return Scales(shaped(z), None, None, shaped(d_b))
-    return Scales(shaped(z), *(shaped(d) for d in generated_scales(z, projections)))
+        return GeneratedScales(shaped(z), None, None, shaped(d_b))
+    return GeneratedScales(shaped(z), *(shaped(d) for d in generated_scales(z, projections)))
 
 
 def change_metric(cell: HyperRecurrentCell) -> Tensor:
@@ -72,7 +72,9 @@ def change_metric(cell: HyperRecurrentCell) -> Tensor:
     return torch.linalg.vector_norm(cell.main.weight_h.reshape(-1, H, H), dim=-1)
 
 
-def weight_change(cell: HyperRecurrentCell, before: Scales, after: Scales, metric: Tensor | None = None) -> Tensor:
+def weight_change(
+    cell: HyperRecurrentCell, before: GeneratedScales, after: GeneratedScales, metric: Tensor | None = None
+) -> Tensor:
     """How much each gate's W_h changed between two steps: ‖diag(d_h) W_h − diag(d'_h) W_h‖_F, of shape (gates, …).
 
     Where whole matrices are generated it is ‖<W_hz, z_h> − <W_hz, z'_h>‖_F. No generated matrix is built: the rows' lengths

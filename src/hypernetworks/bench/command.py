@@ -16,12 +16,12 @@ from typing import Any, Literal
 import torch
 
 from hypernetworks.bench import jax_scan, labml, sizes
-from hypernetworks.bench.figures import Figure, Group
+from hypernetworks.bench.benchmark import NetworkBenchmark
+from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import is_measurable
-from hypernetworks.bench.picture import draw
+from hypernetworks.bench.plot import draw
 from hypernetworks.bench.sizes import QUANTITIES, Quantity, Size
 from hypernetworks.bench.table import heading, rows
-from hypernetworks.bench.trial import Trial
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.text.model import Network
 from hypernetworks.training.errors import FaultError, UsageError, check_count
@@ -36,8 +36,8 @@ BUSY = 0.5
 class Bench:
     """Speed and memory of every network and path, beside torch.nn.LSTM, and labml_nn and JAX where they are installed.
 
-    All contenders run in turn, in one process, float32 on the CPU. Before any figure of one is shown, its outputs, final
-    state and gradients are compared with the reference path's; where they differ there is no figure, and the exit code is 1.
+    All implementations run in turn in one process, in float32 on the CPU. The outputs, final state and gradients of each are
+    first compared with those of the reference path. An implementation that differs is not measured, and the exit code is 1.
     With the defaults it takes about half an hour; `--networks hyper-lstm --sizes small` takes one minute.
     """
 
@@ -59,7 +59,7 @@ class Bench:
     repeats: int = 5
     """Rounds; minimum and median are told."""
     threads: int | None = None
-    """Threads for each contender; torch's own number where left out."""
+    """Threads for each implementation; torch's own number where left out."""
     curves: bool = False
     """Also training steps along T (up to 8192; and their memory), along B and along H."""
     busy: bool = False
@@ -77,17 +77,17 @@ class Bench:
         with _threads(self.threads):
             about = self._about()
             print(_introduction(about))
-            figures: list[Figure] = []
+            measurements: list[Measurement] = []
             for group in self._groups():
-                figures += group.figures
-                self._write(about, figures)  # what was measured is not lost where a later one fails
+                measurements += group.measurements
+                self._write(about, measurements)  # what was measured is not lost where a later one fails
         if self.json is not None:
             print(f"\nnumbers: {self.json}")
         if self.plot is not None:
-            write_whole(self.plot, draw(figures, _introduction(about).splitlines()[0]).encode())
+            write_whole(self.plot, draw(measurements, _introduction(about).splitlines()[0]).encode())
             print(f"plot: {self.plot}")
-        if refused := [figure for figure in figures if figure.refusal is not None]:
-            raise FaultError(f"{len(refused)} of {len(figures)} have no figure, and their lines say why")
+        if refused := [measurement for measurement in measurements if measurement.refusal is not None]:
+            raise FaultError(f"{len(refused)} of {len(measurements)} were not measured; the reasons are given above")
 
     def _check(self) -> None:
         """Refuse before anything is measured what could only fail at the end."""
@@ -106,23 +106,23 @@ class Bench:
         if self.plot is not None and find_spec("matplotlib") is None:
             raise UsageError("--plot needs matplotlib: pip install 'hypernetworks[plot]'")
 
-    def _write(self, about: dict[str, Any], figures: Sequence[Figure]) -> None:
+    def _write(self, about: dict[str, Any], measurements: Sequence[Measurement]) -> None:
         """The numbers so far, if they were asked for."""
         if self.json is not None:
-            numbers = about | {"figures": [figure.as_json() for figure in figures]}
+            numbers = about | {"measurements": [measurement.as_json() for measurement in measurements]}
             write_whole(self.json, (json.dumps(numbers, indent=1) + "\n").encode())
 
     def _groups(self) -> Iterator[Group]:
-        """Every group of figures, printed as soon as it is there."""
+        """Every group of measurements, printed as soon as it is there."""
         for size, quantities in self._plan():
-            trials = [
-                Trial(network, size, repeats=self.repeats, busy=self.busy, with_compiled=self.compiled)
+            benchmarks = [
+                NetworkBenchmark(network, size, repeats=self.repeats, busy=self.busy, with_compiled=self.compiled)
                 for network in self.networks
             ]
             for quantity in quantities:
                 print(heading(quantity, size, self.busy), flush=True)
-                for trial in trials:
-                    group = trial.measure(quantity)
+                for benchmark in benchmarks:
+                    group = benchmark.measure(quantity)
                     for row in rows(group):
                         print(row, flush=True)
                     yield group
@@ -145,7 +145,7 @@ class Bench:
                 yield size, along
 
     def _about(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """What the measurements depend on."""
         return {
             "command": self._command(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -189,7 +189,7 @@ def _introduction(about: dict[str, Any]) -> str:
     lines = [f"{about['processor']}, {about['threads']} threads, {about['dtype']}; {', '.join(present)}"]
     lines += [f"min and median of {about['repeats']} rounds in turn; ratios are of minima"]
     if (about["load"] or 0) > BUSY:
-        lines += [f"other programs are running (load average {about['load']}): these figures will be off"]
+        lines += [f"other programs are running (load average {about['load']}): these measurements will be off"]
     how = {"labml_nn": "pip install --no-deps labml-nn==0.5.1", "jax": "pip install jax"}
     lines += [f"without {name}, which is not installed: {how[name]}" for name in how if versions[name] is None]
     if library() is None:

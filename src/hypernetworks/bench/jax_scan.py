@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernetworks.bench.contender import GENERATED, Answer, Contender, Named, Problem, hn_names
+from hypernetworks.bench.implementation import GENERATED, Case, Implementation, NamedTensors, RunResult, hn_names
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent import HyperLSTM
 
@@ -90,20 +90,20 @@ def make_forward(jax: Any, eps: float) -> Any:
     return forward
 
 
-class JaxScan(Contender):
-    """The scan with the weights of `problem.ours`, a HyperLSTM of one layer."""
+class JaxScan(Implementation):
+    """The scan with the weights of `case.module`, a HyperLSTM of one layer."""
 
     name = "jax"
     tolerance = TOLERANCE
 
-    def __init__(self, problem: Problem) -> None:
-        assert isinstance(problem.ours, HyperLSTM)
-        cell = problem.ours.cell(0)
+    def __init__(self, case: Case) -> None:
+        assert isinstance(case.module, HyperLSTM)
+        cell = case.module.cell(0)
         assert cell.main.norm is not None
         self._jax = import_jax(torch.get_num_threads())
         self._weights = {name: self._array(tensor) for name, tensor in cell.named_parameters()}
-        self._x, self._cotangent = self._array(problem.x), self._array(problem.cotangent)
-        self._zeros = tuple(self._array(zeros) for zeros in cell.zero_state(problem.x, problem.size.B))
+        self._x, self._cotangent = self._array(case.x), self._array(case.cotangent)
+        self._zeros = tuple(self._array(zeros) for zeros in cell.zero_state(case.x, case.size.B))
         self._forward = make_forward(self._jax, cell.main.norm.eps)
         self._programs: dict[bool, Any] = {}
 
@@ -111,17 +111,17 @@ class JaxScan(Contender):
         """Compile the program."""
         self._program(quantity)
 
-    def run(self, quantity: Quantity) -> Answer:
-        """Run the program and wait for its answer; of generation, for that of each step."""
+    def run(self, quantity: Quantity) -> RunResult:
+        """Run the program and wait for its result; of generation, for that of each step."""
         program, arguments = self._program(quantity)
         if quantity != "generation":
-            return Answer(*self._jax.block_until_ready(program(*arguments)))
+            return RunResult(*self._jax.block_until_ready(program(*arguments)))
         weights, x, zeros = arguments
-        answer = (None, zeros if self.state is None else self.state)
+        result = (None, zeros if self.state is None else self.state)
         for _ in range(GENERATED):
-            answer = self._jax.block_until_ready(program(weights, x, answer[1]))
-        self.state = answer[1]
-        return Answer(*answer)
+            result = self._jax.block_until_ready(program(weights, x, result[1]))
+        self.state = result[1]
+        return RunResult(*result)
 
     def _program(self, quantity: Quantity) -> tuple[Any, tuple[Any, ...]]:
         """The compiled program, and its arguments."""
@@ -139,12 +139,12 @@ class JaxScan(Contender):
         output, pull, state = self._jax.vjp(run, weights, x, has_aux=True)
         return output, state, pull(cotangent)
 
-    def named(self, answer: Answer) -> Named:
+    def named(self, result: RunResult) -> NamedTensors:
         """Output, state and gradients, as torch's tensors."""
-        gradients, of_x = answer.gradients if answer.gradients else ({}, None)
+        gradients, of_x = result.gradients if result.gradients else ({}, None)
         named = {f"cells.0.{name}": _tensor(gradient) for name, gradient in gradients.items()}
-        state = tuple(_tensor(array) for array in answer.state)
-        return hn_names(_tensor(answer.output), state, () if of_x is None else (_tensor(of_x),), named)
+        state = tuple(_tensor(array) for array in result.state)
+        return hn_names(_tensor(result.output), state, () if of_x is None else (_tensor(of_x),), named)
 
     def _array(self, tensor: Tensor) -> Any:
         return self._jax.numpy.array(tensor.detach().numpy())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.bench.contender import Problem, TorchContender
+from hypernetworks.bench.implementation import Case, TorchImplementation
 from hypernetworks.interop import hyper_lstm_from_labml
 
 TOLERANCE = 1e-4
@@ -19,13 +19,13 @@ def is_installed() -> bool:
     return find_spec("labml_nn") is not None
 
 
-def network_like(problem: Problem) -> nn.Module:
-    """Their network, computing what `problem.ours` computes."""
+def network_like(case: Case) -> nn.Module:
+    """Their network, computing what `case.module` computes."""
     from labml_nn.hypernetworks.hyper_lstm import HyperLSTM  # pyright: ignore[reportMissingImports]
 
-    size = problem.size
+    size = case.size
     theirs = HyperLSTM(size.I, size.H, size.K, size.Z, 1)
-    theirs.load_state_dict(_in_their_places(theirs.state_dict(), dict(problem.ours.named_parameters())))
+    theirs.load_state_dict(_in_their_places(theirs.state_dict(), dict(case.module.named_parameters())))
     return theirs
 
 
@@ -48,34 +48,34 @@ def _our_names(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(hyper_lstm_from_labml(gradients).named_parameters())
 
 
-def labml_network(problem: Problem) -> TorchContender:
+def labml_network(case: Case) -> TorchImplementation:
     """Their network."""
-    network = network_like(problem)
-    return TorchContender(
+    network = network_like(case)
+    return TorchImplementation(
         "labml_nn",
         network,
         dict(network.named_parameters()),
-        problem.x,
-        problem.cotangent,
+        case.x,
+        case.cotangent,
         tolerance=TOLERANCE,
         named_gradients=_our_names,
     )
 
 
-def labml_cell(problem: Problem) -> TorchContender:
+def labml_cell(case: Case) -> TorchImplementation:
     """Their cell, which reads one (B, I)."""
-    cell: Any = network_like(problem).get_submodule("cells.0")
-    zeros = tuple(torch.zeros(problem.size.B, n) for n in problem.ours.cell(0).state_sizes)
+    cell: Any = network_like(case).get_submodule("cells.0")
+    zeros = tuple(torch.zeros(case.size.B, n) for n in case.module.cell(0).state_sizes)
 
     def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
         state = cell(x, *(zeros if state is None else state))
         return state[0], state
 
-    return TorchContender(
+    return TorchImplementation(
         "labml_nn cell",
         call,
         dict(cell.named_parameters()),
-        problem.x[0].detach(),
-        problem.cotangent,
+        case.x[0].detach(),
+        case.cotangent,
         tolerance=TOLERANCE,
     )

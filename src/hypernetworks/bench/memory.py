@@ -1,6 +1,8 @@
 """Peak memory of a training step: how far the resident set grows beyond what the network and its input already take.
 
-Each contender is measured in a process of its own: python -m hypernetworks.bench.memory NETWORK CONTENDER THREADS T B I H K Z
+Each implementation is measured in its own process:
+
+    python -m hypernetworks.bench.memory NETWORK IMPLEMENTATION THREADS T B I H K Z
 
 Linux keeps the high-water mark of the resident set. It is set back before the step, because making a network takes more than
 the network. (getrusage's ru_maxrss cannot be set back, and a process that a large one starts begins with that one's.)
@@ -16,8 +18,8 @@ from typing import cast
 
 import torch
 
-from hypernetworks.bench.contender import make_problem
-from hypernetworks.bench.lineup import MAKERS
+from hypernetworks.bench.implementation import make_case
+from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.sizes import Size
 from hypernetworks.text.model import Network
 
@@ -31,10 +33,10 @@ def is_measurable() -> bool:
     return CLEAR.exists() and "VmHWM:" in STATUS.read_text()
 
 
-def peak_memory(network: Network, contender: str, size: Size) -> int:
+def peak_memory(network: Network, implementation: str, size: Size) -> int:
     """Bytes that a training step takes; RuntimeError where the process that measures fails."""
     numbers = [str(n) for n in size[1:7]]
-    command = [sys.executable, "-m", __name__, network, contender, str(torch.get_num_threads()), *numbers]
+    command = [sys.executable, "-m", __name__, network, implementation, str(torch.get_num_threads()), *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it said nothing"]
@@ -47,10 +49,10 @@ def main(arguments: Sequence[str]) -> None:
     network, name = cast(Network, arguments[0]), arguments[1]
     threads, T, B, I, H, K, Z = map(int, arguments[2:])
     torch.set_num_threads(threads)
-    MAKERS[name](make_problem(network, WARM)).run("memory")
-    contender = MAKERS[name](make_problem(network, Size("measured", T, B, I, H, K, Z)))
-    contender.prepare("memory")
-    print(growth(lambda: contender.run("memory")))
+    MAKERS[name](make_case(network, WARM)).run("memory")
+    implementation = MAKERS[name](make_case(network, Size("measured", T, B, I, H, K, Z)))
+    implementation.prepare("memory")
+    print(growth(lambda: implementation.run("memory")))
 
 
 def growth(run: Callable[[], object]) -> int:

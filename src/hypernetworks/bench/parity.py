@@ -1,4 +1,4 @@
-"""No figure without this: a contender's outputs, final state and gradients are those of the reference path.
+"""No measurement without this: an implementation's outputs, final state and gradients are those of the reference path.
 
 For each tensor max|a − b| ≤ tolerance · max(1, max|b|), in float32, b the reference path's: 1e-5 for our own paths.
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from hypernetworks.bench.contender import Contender, Named, Problem, ours
+from hypernetworks.bench.implementation import Case, Implementation, NamedTensors, our_network
 from hypernetworks.bench.sizes import Quantity
 
 ROUNDING = 4.0
@@ -22,7 +22,7 @@ ROUNDING = 4.0
 
 
 class Verdict(NamedTuple):
-    """What the check found: the largest difference, and why there is no figure, if so."""
+    """What the check found: the largest difference, and why there is no measurement, if so."""
 
     difference: float | None = None
     refusal: str | None = None
@@ -33,31 +33,31 @@ def distance(a: Tensor, b: Tensor) -> float:
     return ((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1)).item()
 
 
-def check(problem: Problem, contenders: Mapping[str, Contender], quantity: Quantity) -> dict[str, Verdict]:
-    """A verdict on each contender's numbers for a quantity; all have run it at least once then. One is `reference`."""
+def check(case: Case, implementations: Mapping[str, Implementation], quantity: Quantity) -> dict[str, Verdict]:
+    """A verdict on each implementation's numbers for a quantity; all have run it at least once then. One is `reference`."""
     try:
-        reference = contenders["reference"].results(quantity)
+        reference = implementations["reference"].results(quantity)
     except RuntimeError as error:
-        return dict.fromkeys(contenders, Verdict(refusal=f"the reference path failed: {_first_line(error)}"))
-    exact: Named = {}
+        return dict.fromkeys(implementations, Verdict(refusal=f"the reference path failed: {_first_line(error)}"))
+    exact: NamedTensors = {}
     verdicts = {}
-    for name, contender in contenders.items():
+    for name, implementation in implementations.items():
         try:
-            given = reference if name == "reference" else contender.results(quantity)
+            given = reference if name == "reference" else implementation.results(quantity)
         except RuntimeError as error:
             # the kernel, the compiler or the allocator failed; the others can be measured all the same
             verdicts[name] = Verdict(refusal=f"failed: {_first_line(error)}")
             continue
-        if contender.tolerance is None:
+        if implementation.tolerance is None:
             verdicts[name] = Verdict()
             continue
-        if not exact and _over(given, reference, contender.tolerance):
-            exact = ours(problem.double(), "reference").results(quantity)
-        verdicts[name] = judge(given, reference, exact, contender.tolerance)
+        if not exact and _over(given, reference, implementation.tolerance):
+            exact = our_network(case.double(), "reference").results(quantity)
+        verdicts[name] = judge(given, reference, exact, implementation.tolerance)
     return verdicts
 
 
-def judge(given: Named, reference: Named, exact: Named, tolerance: float) -> Verdict:
+def judge(given: NamedTensors, reference: NamedTensors, exact: NamedTensors, tolerance: float) -> Verdict:
     """The verdict on tensors, given the reference's, and their float64 values where the tolerance is exceeded."""
     if wrong := _misshapen(given, reference):
         return Verdict(refusal=wrong)
@@ -71,14 +71,14 @@ def judge(given: Named, reference: Named, exact: Named, tolerance: float) -> Ver
     return Verdict(largest)
 
 
-def _over(given: Named, reference: Named, tolerance: float) -> list[str]:
+def _over(given: NamedTensors, reference: NamedTensors, tolerance: float) -> list[str]:
     """The tensors that are farther from the reference than the tolerance; none where they cannot be compared."""
     if _misshapen(given, reference):
         return []
     return [name for name in reference if not distance(given[name], reference[name]) <= tolerance]
 
 
-def _misshapen(given: Named, reference: Named) -> str | None:
+def _misshapen(given: NamedTensors, reference: NamedTensors) -> str | None:
     """What is missing, superfluous or of another shape."""
     if differing := given.keys() ^ reference.keys():
         return f"{min(differing)} is {'missing' if min(differing) in reference else 'unknown to the reference'}"

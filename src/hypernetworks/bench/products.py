@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hypernetworks.bench.contender import Answer, Contender
+from hypernetworks.bench.implementation import Implementation, RunResult
 from hypernetworks.bench.sizes import Quantity, Size
 
 BLOCKS = 12
@@ -70,8 +70,8 @@ def flops(forward: list[Product], size: Size) -> dict[Quantity, int]:
     }
 
 
-class Products(Contender):
-    """The products as a contender; they compute nothing that could be compared."""
+class Products(Implementation):
+    """The products as an implementation; they compute nothing that could be compared."""
 
     name = "products"
 
@@ -81,17 +81,17 @@ class Products(Contender):
         self.flops = flops(forward, size)
         self._operands = {"forward": _operands(forward), "training": _operands(training)}
 
-    def run(self, quantity: Quantity) -> Answer:
+    def run(self, quantity: Quantity) -> RunResult:
         """Multiply, one product after another."""
         for times, a, b, out in self._operands[quantity]:
             multiply = torch.mm if a.dim() == 2 else torch.bmm
             for _ in range(times):
                 multiply(a, b, out=out)
-        return Answer()
+        return RunResult()
 
 
 def _operands(products: list[Product]) -> list[tuple[int, Tensor, Tensor, Tensor]]:
-    """For each product its operands and a place for its answer; b is stored as a weight is, (n, k)."""
+    """For each product its operands and a place for its result; b is stored as a weight is, (n, k)."""
     made = []
     for times, m, k, n, blocks in products:
         leading = () if blocks == 1 else (blocks,)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 Quantity = Literal["forward", "training", "generation", "memory"]
 QUANTITIES: tuple[Quantity, ...] = ("forward", "training", "generation", "memory")
-WHAT: dict[Quantity, str] = {
+DESCRIPTIONS: dict[Quantity, str] = {
     "forward": "forward, no gradients",
     "training": "training step: forward and backward",
     "generation": "generation: one step (of cells over torch's cell)",

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from statistics import median
 
-from hypernetworks.bench.figures import Figure, Group
+from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.products import flops, lstm_products
-from hypernetworks.bench.sizes import WHAT, Quantity, Size
+from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
 
 MS, MB = 1e3, 1 / 2**20
 COLUMNS = {
@@ -14,7 +14,7 @@ COLUMNS = {
     "jax": "jax /",
     "products": "/ products",
 }
-"""The ratios and their headings: a figure over another's, or another's over it."""
+"""The ratios and their headings: a measurement over another's, or another's over it."""
 
 
 def heading(quantity: Quantity, size: Size, busy: bool) -> str:
@@ -26,51 +26,59 @@ def heading(quantity: Quantity, size: Size, busy: bool) -> str:
         values = f"{'min ms':>10}{'median ms':>11}"
     ratios = "".join(f"{title:>11}" for title in COLUMNS.values())
     occupied = f"{'busy ms':>11}{'busy/idle':>11}{'/ nn.LSTM':>11}" if busy else ""
-    title = f"\n{WHAT[quantity]} · {size}"
+    title = f"\n{DESCRIPTIONS[quantity]} · {size}"
     return f"{title}\n{'network':<17}{'run by':<15}{ratios}{values}{'differs':>10}{occupied}"
 
 
 def rows(group: Group) -> Iterable[str]:
-    """A line for each figure."""
-    for figure in group.figures:
-        label = f"{figure.network:<17}{figure.contender:<15}"
-        if figure.refusal is not None:
-            yield f"{label}  no figure: {figure.refusal}"
+    """A line for each measurement."""
+    for measurement in group.measurements:
+        label = f"{measurement.network:<17}{measurement.implementation:<15}"
+        if measurement.refusal is not None:
+            yield f"{label}  not measured: {measurement.refusal}"
         else:
-            yield (label + _ratios(figure, group) + _values(figure) + _note(figure) + _busy(figure, group)).rstrip()
+            yield (
+                label
+                + _ratios(measurement, group)
+                + _values(measurement)
+                + _note(measurement)
+                + _busy(measurement, group)
+            ).rstrip()
 
 
-def _ratios(figure: Figure, group: Group) -> str:
+def _ratios(measurement: Measurement, group: Group) -> str:
     ratios = (
-        group.to(figure, "nn.LSTM"),
-        group.of(figure, "labml_nn"),
-        group.of(figure, "jax"),
-        None if figure.contender == "products" else group.to(figure, "products"),
+        group.to(measurement, "nn.LSTM"),
+        group.of(measurement, "labml_nn"),
+        group.of(measurement, "jax"),
+        None if measurement.implementation == "products" else group.to(measurement, "products"),
     )
     return "".join(" " * 11 if ratio is None else f"{ratio:>11.2f}" for ratio in ratios)
 
 
-def _values(figure: Figure) -> str:
-    if figure.quantity == "memory":
-        return f"{figure.values[0] * MB:>10.1f}"
-    return f"{_digits(min(figure.values) * MS):>10}{_digits(median(figure.values) * MS):>11}"
+def _values(measurement: Measurement) -> str:
+    if measurement.quantity == "memory":
+        return f"{measurement.values[0] * MB:>10.1f}"
+    return f"{_digits(min(measurement.values) * MS):>10}{_digits(median(measurement.values) * MS):>11}"
 
 
-def _note(figure: Figure) -> str:
+def _note(measurement: Measurement) -> str:
     """How far the numbers are from the reference's; of products, how many are made."""
-    if figure.flops is not None:
-        times = figure.flops / flops(lstm_products(figure.size), figure.size)[figure.quantity]
-        return f"  {figure.flops / min(figure.values) / 1e9:.0f} GFLOP/s; {times:.2f} times nn.LSTM's operations"
-    return " " * 10 if figure.difference is None else f"{figure.difference or 0:>10.2g}"
+    if measurement.flops is not None:
+        times = measurement.flops / flops(lstm_products(measurement.size), measurement.size)[measurement.quantity]
+        return (
+            f"  {measurement.flops / min(measurement.values) / 1e9:.0f} GFLOP/s; {times:.2f} times nn.LSTM's operations"
+        )
+    return " " * 10 if measurement.difference is None else f"{measurement.difference or 0:>10.2g}"
 
 
-def _busy(figure: Figure, group: Group) -> str:
-    if not figure.busy:
+def _busy(measurement: Measurement, group: Group) -> str:
+    if not measurement.busy:
         return ""
-    ratio = group.to(figure, "nn.LSTM", busy=True)
+    ratio = group.to(measurement, "nn.LSTM", busy=True)
     against = "" if ratio is None else f"{ratio:>11.2f}"
-    slower = min(figure.busy) / min(figure.values)
-    return f"{_digits(min(figure.busy) * MS):>11}{slower:>11.2f}{against}"
+    slower = min(measurement.busy) / min(measurement.values)
+    return f"{_digits(min(measurement.busy) * MS):>11}{slower:>11.2f}{against}"
 
 
 def _digits(value: float) -> str:

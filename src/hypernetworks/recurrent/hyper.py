@@ -267,8 +267,6 @@ Cell = TypeVar("Cell", bound=HyperRecurrentCell)
 class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
     """The layers and directions of a hyper network: one signature for all of them. A subclass names its cell."""
 
-    cell_type: ClassVar[type[HyperRecurrentCell]]
-
     def __init__(
         self,
         input_size: int,

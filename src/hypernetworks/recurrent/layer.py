@@ -6,7 +6,7 @@ B batch, T time, N rows of all time steps, I input, H hidden, L layers, S direct
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,9 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
 
     Subclasses make the cells; `cells[layer * directions + direction]` is the cell of a layer and direction.
     """
+
+    cell_type: ClassVar[type[Any]]
+    """The class of its cells."""
 
     def __init__(
         self,

@@ -190,6 +190,8 @@ class LSTM(RecurrentNetwork[LSTMCell]):
     Errors: ValueError or TypeError that names the argument, what came and what was expected.
     """
 
+    cell_type = LSTMCell
+
     def __init__(
         self,
         input_size: int,

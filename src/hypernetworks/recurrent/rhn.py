@@ -175,6 +175,8 @@ class RHN(RecurrentNetwork[RHNCell]):
     Errors: ValueError or TypeError that names the argument, what came and what was expected.
     """
 
+    cell_type = RHNCell
+
     def __init__(
         self,
         input_size: int,

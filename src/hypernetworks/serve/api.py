@@ -23,15 +23,15 @@ from hypernetworks.serve.batch import Batch, Job
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.serve.guard import Check, bearer, same_origin
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.schema import Health, Problem, RunInfo, Runs, TextRequest, request_type
+from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, TextRequest, request_type
 from hypernetworks.serve.stream import Piece, Stream
 from hypernetworks.training.errors import UsageError
 
 FRAME = 1 / 60
 """Seconds between two events of a stream: what comes faster than a screen shows it goes out together."""
 
-_JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_PROBLEMS = {
+_JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorMessage"}}}
+_ERRORS = {
     400: "Neither JSON nor UTF-8, or another server's name",
     401: "The token is missing or wrong",
     403: "Another server's page asks",
@@ -40,7 +40,7 @@ _PROBLEMS = {
     429: "Too many texts are being made and wait: try again after the seconds of Retry-After",
     503: "The server stops",
 }
-ANSWERS: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `text`, with some characters and their changes, and one event `end`",
         "content": {
@@ -57,17 +57,17 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         },
     },
     413: {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    **{status: {"description": told, "content": _JSON} for status, told in _PROBLEMS.items()},
+    **{status: {"description": told, "content": _JSON} for status, told in _ERRORS.items()},
 }
 
-PAGES = {
+STATIC_FILES = {
     "/": ("index.html", "text/html"),
     "/docs": ("docs.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/docs.js": ("docs.js", "text/javascript"),
 }
-PAGE_HEADERS = {
+STATIC_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -111,7 +111,7 @@ def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | 
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(RequestValidationError, _one_sentence)
     _add_api(app, engine, limits, [] if token is None else [bearer(token)])
-    _add_pages(app)
+    _add_static_files(app)
     return app
 
 
@@ -129,7 +129,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         "/api/generate",
         summary="Make a text",
         response_class=EventStream,
-        responses=ANSWERS,
+        responses=RESPONSES,
         dependencies=[*map(Depends, checks), Depends(same_origin)],
     )
     async def generate(made: Annotated[tuple[Job, asyncio.Event], Depends(job)]) -> EventStream:
@@ -139,7 +139,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     @app.get(
         "/api/runs",
         summary="What can be asked for",
-        responses={status: {"model": Problem, "description": _PROBLEMS[status]} for status in (400, 401)},
+        responses={status: {"model": ErrorMessage, "description": _ERRORS[status]} for status in (400, 401)},
         dependencies=[*map(Depends, checks)],
     )
     async def runs() -> Runs:
@@ -215,8 +215,8 @@ async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": sentence.encode("utf-8", "backslashreplace").decode()}, 422)
 
 
-def _add_pages(app: FastAPI) -> None:
-    for path, (name, kind) in PAGES.items():
+def _add_static_files(app: FastAPI) -> None:
+    for path, (name, kind) in STATIC_FILES.items():
         app.add_api_route(path, _page(name, kind), include_in_schema=False)
 
 
@@ -224,6 +224,6 @@ def _page(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
     content = (files("hypernetworks.serve") / "page" / name).read_bytes()
 
     async def page() -> Response:
-        return Response(content, media_type=kind, headers=PAGE_HEADERS)
+        return Response(content, media_type=kind, headers=STATIC_HEADERS)
 
     return page

@@ -34,7 +34,7 @@ class Job:
     deadline: float = field(default=float("inf"))
     """When its time is over, on the clock of time.monotonic."""
 
-    def over(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether it is not to be gone on with; one whose time is over is told so."""
         if not self.stream.cancelled and monotonic() > self.deadline:
             self.stream.end("time-out")
@@ -42,7 +42,7 @@ class Job:
         return self.stream.cancelled
 
 
-class Row:
+class ActiveText:
     """A text that is being made."""
 
     def __init__(self, job: Job, symbols: Symbols) -> None:
@@ -75,7 +75,7 @@ class Batch:
     def __init__(self, model: CharacterModel, symbols: Symbols) -> None:
         self.model = model.eval()
         self.symbols = symbols
-        self.rows: list[Row] = []
+        self.texts: list[ActiveText] = []
         self.changes = Changes(model.network)
         self._state: list[Tensor] = []  # of the rows, each (L, B, ·)
 
@@ -86,27 +86,27 @@ class Batch:
     @torch.inference_mode()
     def admit(self, job: Job) -> None:
         """Take a text in: read its prompt and draw its first character."""
-        row = Row(job, self.symbols)
-        self.rows.append(row)
+        text = ActiveText(job, self.symbols)
+        self.texts.append(text)
         ids = self.prompt(job.prompt).long().to(self.model.head.weight.device)
         logits, state = self.model(ids.unsqueeze(1))
         tensors = self.model.network.cell(0).state_tensors(state)
-        if len(self.rows) > 1:
+        if len(self.texts) > 1:
             tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
         self._state = list(tensors)
-        row.draw(logits[-1, 0], None)
+        text.draw(logits[-1, 0], None)
         self._drop_complete()
 
     @torch.inference_mode()
     def step(self) -> None:
         """Draw one more character for every text; those that have all leave."""
-        ids = torch.tensor([[row.drawn for row in self.rows]], device=self.model.head.weight.device)
+        ids = torch.tensor([[text.drawn for text in self.texts]], device=self.model.head.weight.device)
         h, state = self._read(ids)
         before, self._state = self._state, state
         changes = self.changes(before, self._state)
-        for row, own_h, change in zip(self.rows, h.split(1, dim=1), changes, strict=True):
+        for text, own_h, change in zip(self.texts, h.split(1, dim=1), changes, strict=True):
             # in memory of its own: where a vector begins may decide how it is summed up
-            row.draw(self.model.head(own_h.clone()).view(-1), change)
+            text.draw(self.model.head(own_h.clone()).view(-1), change)
         self._drop_complete()
 
     def _read(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -120,22 +120,22 @@ class Batch:
         return h, state
 
     @torch.inference_mode()
-    def drop_those_over(self) -> None:
+    def drop_stopped(self) -> None:
         """Let go of the texts that nobody wants any more, or whose time is over."""
-        self._keep([not row.job.over() for row in self.rows])
+        self._keep([not text.job.should_stop() for text in self.texts])
 
     def end(self, reason: Reason) -> None:
         """End all texts."""
-        for row in self.rows:
-            row.job.stream.end(reason)
-        self.rows, self._state = [], []
+        for text in self.texts:
+            text.job.stream.end(reason)
+        self.texts, self._state = [], []
 
     def _drop_complete(self) -> None:
-        self._keep([not row.complete for row in self.rows])
+        self._keep([not text.complete for text in self.texts])
 
     def _keep(self, kept: list[bool]) -> None:
         if all(kept):
             return
-        self.rows = [row for row, keep in zip(self.rows, kept, strict=True) if keep]
+        self.texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
         chosen = torch.tensor(kept, device=self.model.head.weight.device)
-        self._state = [tensor[:, chosen] for tensor in self._state] if self.rows else []
+        self._state = [tensor[:, chosen] for tensor in self._state] if self.texts else []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernetworks.analysis import Scales, change_metric, scales_of, weight_change
+from hypernetworks.analysis import GeneratedScales, change_metric, scales_of, weight_change
 from hypernetworks.recurrent.hyper import HyperRecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 
@@ -42,6 +42,6 @@ class Changes:
         return torch.linalg.vector_norm(torch.stack(layers), dim=0).T.tolist()
 
 
-def _part(both: Scales, k: int) -> Scales:
+def _part(both: GeneratedScales, k: int) -> GeneratedScales:
     """Those of one of two steps."""
-    return Scales(*(None if part is None else part[:, k] for part in both))  # type: ignore[arg-type]
+    return GeneratedScales(*(None if part is None else part[:, k] for part in both))  # type: ignore[arg-type]

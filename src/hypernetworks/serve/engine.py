@@ -68,7 +68,7 @@ class Engine:
     @property
     def active(self) -> int:
         """How many texts are being made."""
-        return sum(len(batch.rows) for batch in self.batches.values())
+        return sum(len(batch.texts) for batch in self.batches.values())
 
     @property
     def waiting(self) -> int:
@@ -103,15 +103,15 @@ class Engine:
 
     def _turn(self) -> None:
         for name, batch in self.batches.items():
-            batch.drop_those_over()
+            batch.drop_stopped()
             self._admit_next(name, batch)
-            if batch.rows:
+            if batch.texts:
                 batch.step()
 
     def _admit_next(self, name: str, batch: Batch) -> None:
         """Take in the text of this run that has waited longest, where there is room for one."""
         with self._changed:
-            self._waiting = deque(job for job in self._waiting if not job.over())
+            self._waiting = deque(job for job in self._waiting if not job.should_stop())
             job = next((job for job in self._waiting if job.run == name), None)
             if job is None or self.active >= self._rows:
                 return

@@ -38,7 +38,7 @@ class Health(BaseModel):
     waiting: int = Field(description="Texts that wait for their turn.")
 
 
-class Problem(BaseModel):
+class ErrorMessage(BaseModel):
     """Why a request was refused, in one sentence."""
 
     detail: str

@@ -177,7 +177,7 @@ def test_forward_mode_derivatives(spy):
 
 
 def test_carried_state_of_a_layer_without_kernels_is_served_by_one_with_them():
-    network = network_of(NATIVE["HyperLSTM"], 3, 5)
+    network = network_of(NATIVE["hyper-lstm"], 3, 5)
     x, state = torch.randn(6, 2, 3, dtype=torch.float64), state_of(network, 2)
     with hn.use_backend("reference"):
         whole, _ = network(x, given(network, state))

@@ -15,13 +15,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 # each takes 10 to 40 seconds to compile
-LONG = ["HyperGRU", "HyperRNN", "HyperRNN-full", "HyperRHN"]
+LONG = ["hyper-gru", "hyper-rnn", "hyper-rnn-full", "hyper-rhn"]
 long = pytest.mark.skipif(
     "HYPERNETWORKS_LONG" not in os.environ, reason="takes half a minute: HYPERNETWORKS_LONG=1 runs it"
 )
 
 
-@pytest.mark.parametrize("name", ["LSTM-norm", "RHN", "HyperLSTM", *(pytest.param(name, marks=long) for name in LONG)])
+@pytest.mark.parametrize(
+    "name", ["layer-norm-lstm", "rhn", "hyper-lstm", *(pytest.param(name, marks=long) for name in LONG)]
+)
 def test_equal_to_the_reference(name):
     torch._dynamo.reset()
     network = network_of(FAMILIES[name], 3, 5)

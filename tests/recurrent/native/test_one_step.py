@@ -66,7 +66,7 @@ def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
                 assert torch.equal(a, b[:, some])
 
 
-@pytest.fixture(params=["HyperLSTM", "LSTM-norm", "RHN"])
+@pytest.fixture(params=["hyper-lstm", "layer-norm-lstm", "rhn"])
 def cell(request):
     from .parity import NATIVE
 

@@ -120,14 +120,14 @@ def test_any_wrong_shape_is_an_error(data, name):
     "sizes", [[], [2, 2], [2, 2, 3], [2, 2, 2, 0], [1, 2, 3], [3, 2, 1], [2, 4], [6], [2, 2, -2, 4], [1] * 6]
 )
 def test_wrong_batch_sizes_are_an_error(sizes):
-    op, given = arguments(NATIVE["LSTM"], grad=False)
+    op, given = arguments(NATIVE["lstm"], grad=False)
     given[len(op.inputs) + 1] = sizes
     with pytest.raises(ValueError, match="batch_sizes should fall from 2"):
         torch.ops.hypernetworks.lstm(*given)
 
 
 def test_other_dtypes_and_devices_are_an_error():
-    _, given = arguments(NATIVE["HyperLSTM"], grad=False)
+    _, given = arguments(NATIVE["hyper-lstm"], grad=False)
     with pytest.raises(TypeError, match=r"serve float32 and float64, got torch\.float16"):
         torch.ops.hypernetworks.lstm(*(v.half() if isinstance(v, torch.Tensor) else v for v in given))
     for wrong in (torch.float32, torch.int64):
@@ -138,7 +138,7 @@ def test_other_dtypes_and_devices_are_an_error():
 
 
 def test_half_of_a_norm_or_of_a_hyper_cell_is_an_error():
-    op, given = arguments(NATIVE["HyperLSTM"], grad=False)
+    op, given = arguments(NATIVE["hyper-lstm"], grad=False)
     for missing in ("gain", "hyper_cell_shift", "D", "bias"):
         others = list(given)
         others[op.inputs.index(missing)] = None

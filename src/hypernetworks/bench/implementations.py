@@ -4,33 +4,33 @@ from collections.abc import Callable
 from functools import partial
 
 from hypernetworks.bench import jax_scan, labml
-from hypernetworks.bench.contender import Contender, Problem, our_cell, ours, torch_lstm, torch_lstm_cell
+from hypernetworks.bench.implementation import Case, Implementation, our_cell, our_network, torch_lstm, torch_lstm_cell
 from hypernetworks.bench.products import Products
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent.native.build import library
 
 PATHS = ("native", "compiled", "reference")
 
-MAKERS: dict[str, Callable[[Problem], Contender]] = {
-    **{path: partial(ours, path=path) for path in PATHS},
+MAKERS: dict[str, Callable[[Case], Implementation]] = {
+    **{path: partial(our_network, path=path) for path in PATHS},
     "labml_nn": labml.labml_network,
     "jax": jax_scan.JaxScan,
-    "products": lambda problem: Products(problem.size),
+    "products": lambda case: Products(case.size),
     "nn.LSTM": torch_lstm,
     **{f"{path} cell": partial(our_cell, path=path) for path in PATHS},
     "labml_nn cell": labml.labml_cell,
     "nn.LSTMCell": torch_lstm_cell,
 }
-"""Each contender by its name."""
+"""Each implementation by its name."""
 
 
-def lineup(problem: Problem, quantity: Quantity, with_compiled: bool) -> list[str]:
+def available_implementations(case: Case, quantity: Quantity, with_compiled: bool) -> list[str]:
     """The names of those that are there for this network and quantity, the paths of this package first."""
-    cell = problem.ours.cell(0)
+    cell = case.module.cell(0)
     has_native = cell.native is not None and cell.native_parameters() is not None and library() is not None
     paths = [path for path, there in zip(PATHS, (has_native, with_compiled, True), strict=True) if there]
     others = []
-    if problem.network == "hyper-lstm":
+    if case.network == "hyper-lstm":
         installed = {"labml_nn": labml.is_installed(), "jax": jax_scan.is_installed()}
         others += [name for name, there in installed.items() if there]
         others += ["products"] if quantity in ("forward", "training") else []
@@ -40,13 +40,13 @@ def lineup(problem: Problem, quantity: Quantity, with_compiled: bool) -> list[st
     return names
 
 
-def yardstick(name: str, other: str) -> str:
-    """The contender that stands for `other` beside the contender `name`: a cell is measured by a cell."""
+def baseline_name(name: str, other: str) -> str:
+    """The implementation that stands for `other` beside the implementation `name`: a cell is measured by a cell."""
     if not name.endswith(("cell", "Cell")):
         return other
     return {"nn.LSTM": "nn.LSTMCell"}.get(other, f"{other} cell")
 
 
 def is_ours(name: str) -> bool:
-    """Whether a contender is a path of this package."""
+    """Whether an implementation is a path of this package."""
     return name.removesuffix(" cell") in PATHS

@@ -1,4 +1,4 @@
-"""A contender: something that computes a network, run and compared in the same way whoever wrote it.
+"""An implementation: something that computes a network, run and compared in the same way whoever wrote it.
 
 A training step is forward, and the gradients of Σ output ⊙ cotangent with respect to the input and every parameter.
 """
@@ -24,24 +24,24 @@ GENERATED = 8
 TOLERANCE = 1e-5
 """Between the paths of this package, in float32."""
 
-Named = dict[str, Tensor]
+NamedTensors = dict[str, Tensor]
 
 
-class Problem(NamedTuple):
+class Case(NamedTuple):
     """A network of this package with its default initialisation, an input (T, B, I) and a cotangent (T, B, H)."""
 
     network: Network
     size: Size
-    ours: RecurrentNetwork
+    module: RecurrentNetwork
     x: Tensor
     cotangent: Tensor
 
-    def double(self) -> "Problem":
+    def double(self) -> "Case":
         """The same numbers in float64."""
-        ours = make(self.network, self.size).double()
-        ours.load_state_dict(self.ours.state_dict())
+        module = make(self.network, self.size).double()
+        module.load_state_dict(self.module.state_dict())
         x = self.x.detach().double().requires_grad_()
-        return self._replace(ours=ours, x=x, cotangent=self.cotangent.double())
+        return self._replace(module=module, x=x, cotangent=self.cotangent.double())
 
 
 def make(network: Network, size: Size) -> RecurrentNetwork:
@@ -52,15 +52,15 @@ def make(network: Network, size: Size) -> RecurrentNetwork:
     return make_network(config, size.I)
 
 
-def make_problem(network: Network, size: Size) -> Problem:
-    """A problem; the same numbers at every call."""
+def make_case(network: Network, size: Size) -> Case:
+    """A case; the same numbers at every call."""
     torch.manual_seed(SEED)
-    ours = make(network, size)
+    module = make(network, size)
     x = torch.randn(size.T, size.B, size.I, requires_grad=True)
-    return Problem(network, size, ours, x, torch.randn(size.T, size.B, size.H))
+    return Case(network, size, module, x, torch.randn(size.T, size.B, size.H))
 
 
-class Answer(NamedTuple):
+class RunResult(NamedTuple):
     """What a run gave, in its author's own form."""
 
     output: Any = None
@@ -68,7 +68,7 @@ class Answer(NamedTuple):
     gradients: Any = ()
 
 
-class Contender(ABC):
+class Implementation(ABC):
     """Something that can be timed; `name` stands in the table."""
 
     name: str
@@ -80,23 +80,23 @@ class Contender(ABC):
     """What generation carries on from one run to the next."""
 
     @abstractmethod
-    def run(self, quantity: Quantity) -> Answer:
+    def run(self, quantity: Quantity) -> RunResult:
         """Do once what is timed: a forward pass, a training step, or GENERATED steps of generation."""
 
     def prepare(self, quantity: Quantity) -> None:  # noqa: B027  most need nothing
         """Do what a first run would do besides."""
 
-    def named(self, answer: Answer) -> Named:
-        """The tensors of an answer under the names that `hn_names` gives; none where there is nothing to compare."""
+    def named(self, result: RunResult) -> NamedTensors:
+        """The tensors of a result under the names that `hn_names` gives; none where there is nothing to compare."""
         return {}
 
-    def results(self, quantity: Quantity) -> Named:
+    def results(self, quantity: Quantity) -> NamedTensors:
         """All that a run gives; of generation, the last of its steps from the zero state."""
         self.state = None
         return self.named(self.run(quantity))
 
 
-class TorchContender(Contender):
+class TorchImplementation(Implementation):
     """A torch module, called as `output, state = call(x, state)`, with the gradients of `parameters`.
 
     It takes the path `path` where it is of this package, and is compared with its reference after `named_gradients`.
@@ -112,42 +112,42 @@ class TorchContender(Contender):
         *,
         path: str = "reference",
         tolerance: float | None = TOLERANCE,
-        named_gradients: Callable[[Named], Named] = dict,
+        named_gradients: Callable[[NamedTensors], NamedTensors] = dict,
     ) -> None:
         self.name, self.tolerance = name, tolerance
         self._call, self._path, self._cotangent = call, path, cotangent
         self._x, self._parameters = x, dict(parameters)
         self._named_gradients = named_gradients
 
-    def run(self, quantity: Quantity) -> Answer:
+    def run(self, quantity: Quantity) -> RunResult:
         """Output, state and, of a training step, gradients."""
         with torch.set_grad_enabled(quantity in ("training", "memory")), hn.use_backend(self._path):
             if quantity == "generation":
-                answer = Answer(state=self.state)
+                result = RunResult(state=self.state)
                 for _ in range(GENERATED):
-                    answer = Answer(*self._call(self._x, answer.state))
-                self.state = answer.state
-                return answer
+                    result = RunResult(*self._call(self._x, result.state))
+                self.state = result.state
+                return result
             output, state = self._call(self._x, None)
             if not torch.is_grad_enabled():
-                return Answer(output, state)
+                return RunResult(output, state)
             inputs = [self._x, *self._parameters.values()]
-            return Answer(output, state, torch.autograd.grad(output, inputs, self._cotangent))
+            return RunResult(output, state, torch.autograd.grad(output, inputs, self._cotangent))
 
     def prepare(self, quantity: Quantity) -> None:
         """Let the compiled path compile."""
         if self._path == "compiled":
             self.run(quantity)
 
-    def named(self, answer: Answer) -> Named:
+    def named(self, result: RunResult) -> NamedTensors:
         """Output, state and gradients."""
-        gradients = dict(zip(self._parameters, answer.gradients[1:], strict=True)) if answer.gradients else {}
+        gradients = dict(zip(self._parameters, result.gradients[1:], strict=True)) if result.gradients else {}
         named = self._named_gradients(gradients) if gradients else {}
-        return hn_names(answer.output, answer.state, answer.gradients[:1], named)
+        return hn_names(result.output, result.state, result.gradients[:1], named)
 
 
-def hn_names(output: Tensor, state: Any, x_gradient: Sequence[Tensor], gradients: Mapping[str, Tensor]) -> Named:
-    """What every contender calls its tensors; a state's have numbers, whatever shape of layers stands before (B, ·)."""
+def hn_names(output: Tensor, state: Any, x_gradient: Sequence[Tensor], gradients: Mapping[str, Tensor]) -> NamedTensors:
+    """What every implementation calls its tensors; a state's have numbers, whatever shape of layers stands before (B, ·)."""
     states = (state,) if isinstance(state, Tensor) else tuple(state)
     named = {"output": output.flatten(0, -2)}
     named |= {f"final state {k}": tensor.flatten(0, -2) for k, tensor in enumerate(states)}
@@ -156,40 +156,40 @@ def hn_names(output: Tensor, state: Any, x_gradient: Sequence[Tensor], gradients
     return {name: tensor.detach() for name, tensor in named.items()}
 
 
-def ours(problem: Problem, path: str) -> TorchContender:
+def our_network(case: Case, path: str) -> TorchImplementation:
     """A network of this package on one of its paths."""
-    return TorchContender(
-        path, problem.ours, dict(problem.ours.named_parameters()), problem.x, problem.cotangent, path=path
+    return TorchImplementation(
+        path, case.module, dict(case.module.named_parameters()), case.x, case.cotangent, path=path
     )
 
 
-def our_cell(problem: Problem, path: str) -> TorchContender:
+def our_cell(case: Case, path: str) -> TorchImplementation:
     """Its cell, which reads one (B, I)."""
-    cell = problem.ours.cell(0)
-    return TorchContender(
+    cell = case.module.cell(0)
+    return TorchImplementation(
         f"{path} cell",
         cell,
         dict(cell.named_parameters()),
-        problem.x[0].detach(),
-        problem.cotangent,
+        case.x[0].detach(),
+        case.cotangent,
         path=path,
     )
 
 
-def torch_lstm(problem: Problem) -> TorchContender:
+def torch_lstm(case: Case) -> TorchImplementation:
     """torch.nn.LSTM of the same size: what times are divided by. Its numbers are its own and compared with nothing."""
-    lstm = torch.nn.LSTM(problem.size.I, problem.size.H)
+    lstm = torch.nn.LSTM(case.size.I, case.size.H)
     parameters = dict(lstm.named_parameters())
-    return TorchContender("nn.LSTM", lstm, parameters, problem.x, problem.cotangent, tolerance=None)
+    return TorchImplementation("nn.LSTM", lstm, parameters, case.x, case.cotangent, tolerance=None)
 
 
-def torch_lstm_cell(problem: Problem) -> TorchContender:
+def torch_lstm_cell(case: Case) -> TorchImplementation:
     """torch.nn.LSTMCell of the same size."""
-    cell = torch.nn.LSTMCell(problem.size.I, problem.size.H)
+    cell = torch.nn.LSTMCell(case.size.I, case.size.H)
 
     def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
         state = cell(x, state)
         return state[0], state
 
     parameters = dict(cell.named_parameters())
-    return TorchContender("nn.LSTMCell", call, parameters, problem.x[0].detach(), problem.cotangent, tolerance=None)
+    return TorchImplementation("nn.LSTMCell", call, parameters, case.x[0].detach(), case.cotangent, tolerance=None)

@@ -1,23 +1,23 @@
-"""What was measured: one figure for each contender, network, size and quantity."""
+"""What was measured: one measurement for each implementation, network, size and quantity."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from hypernetworks.bench.lineup import is_ours, yardstick
+from hypernetworks.bench.implementations import baseline_name, is_ours
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.text.model import Network
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """Seconds of each round, or, for memory, bytes once; none where it was refused."""
 
     quantity: Quantity
     size: Size
     network: Network
-    contender: str
+    implementation: str
     values: tuple[float, ...] = ()
     busy: tuple[float, ...] = ()
     """The same while another process kept one core busy."""
@@ -45,21 +45,21 @@ class Figure:
 
 
 class Group:
-    """The figures of one network, size and quantity, which were measured in turn: what ratios are made of."""
+    """The measurements of one network, size and quantity, which were measured in turn: what ratios are made of."""
 
-    def __init__(self, figures: Sequence[Figure]) -> None:
-        self.figures = list(figures)
-        self._named = {figure.contender: figure for figure in figures}
+    def __init__(self, measurements: Sequence[Measurement]) -> None:
+        self.measurements = list(measurements)
+        self._named = {measurement.implementation: measurement for measurement in measurements}
 
-    def to(self, figure: Figure, other: str, *, busy: bool = False) -> float | None:
-        """The figure over that of another contender, or of its cell for a cell; None where one of them is missing."""
-        against = self._named.get(yardstick(figure.contender, other))
+    def to(self, measurement: Measurement, other: str, *, busy: bool = False) -> float | None:
+        """The measurement over that of another implementation, or of its cell for a cell; None where one of them is missing."""
+        against = self._named.get(baseline_name(measurement.implementation, other))
         if against is None:
             return None
-        mine, theirs = (figure.least_busy, against.least_busy) if busy else (figure.least, against.least)
+        mine, theirs = (measurement.least_busy, against.least_busy) if busy else (measurement.least, against.least)
         return mine / theirs if mine and theirs else None
 
-    def of(self, figure: Figure, other: str) -> float | None:
-        """The figure of another contender over this one, for a path of this package."""
-        ratio = self.to(figure, other) if is_ours(figure.contender) else None
+    def of(self, measurement: Measurement, other: str) -> float | None:
+        """The measurement of another implementation over this one, for a path of this package."""
+        ratio = self.to(measurement, other) if is_ours(measurement.implementation) else None
         return None if ratio is None else 1 / ratio

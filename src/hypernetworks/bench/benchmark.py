@@ -1,13 +1,13 @@
-"""One network at one size: check every contender, then measure those that passed."""
+"""One network at one size: check every implementation, then measure those that passed."""
 
 from contextlib import nullcontext
 from functools import cached_property, partial
 
 import torch
 
-from hypernetworks.bench.contender import GENERATED, Contender, Problem, make_problem
-from hypernetworks.bench.figures import Figure, Group
-from hypernetworks.bench.lineup import MAKERS, is_ours, lineup
+from hypernetworks.bench.implementation import GENERATED, Case, Implementation, make_case
+from hypernetworks.bench.implementations import MAKERS, available_implementations, is_ours
+from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import peak_memory
 from hypernetworks.bench.parity import Verdict, check
 from hypernetworks.bench.sizes import Quantity, Size
@@ -17,8 +17,8 @@ from hypernetworks.text.model import Network
 Values = dict[str, list[float]]
 
 
-class Trial:
-    """A network, an input and the contenders, made when they are first needed.
+class NetworkBenchmark:
+    """A network, an input and the implementations, made when they are first needed.
 
     repeats: rounds; busy: as many again while a core is occupied; with_compiled: the compiled path, too.
     """
@@ -27,15 +27,15 @@ class Trial:
         self.network: Network = network
         self.size = size
         self.repeats, self.busy, self.with_compiled = repeats, busy, with_compiled
-        self._made: dict[str, Contender] = {}
+        self._made: dict[str, Implementation] = {}
         self._verdicts: dict[Quantity, dict[str, Verdict]] = {}
 
     @cached_property
-    def _problem(self) -> Problem:
-        return make_problem(self.network, self.size)
+    def _case(self) -> Case:
+        return make_case(self.network, self.size)
 
     def measure(self, quantity: Quantity) -> Group:
-        """The figures of a quantity."""
+        """The measurements of a quantity."""
         busy: Values = {}
         if quantity == "memory":
             # it is that of a training step, and is trusted where that is
@@ -50,37 +50,37 @@ class Trial:
                 busy = time_in_turn(chosen, self.repeats, steps) if self.busy else {}
         return Group(
             [
-                Figure(
+                Measurement(
                     quantity=quantity,
                     size=self.size,
                     network=self.network,
-                    contender=name,
+                    implementation=name,
                     values=tuple(values.get(name, ())),
                     busy=tuple(busy.get(name, ())),
                     difference=verdicts[name].difference,
                     refusal=verdicts[name].refusal,
                     flops=self._made[name].flops.get(quantity),
                 )
-                for name in lineup(self._problem, quantity, self.with_compiled)
+                for name in available_implementations(self._case, quantity, self.with_compiled)
             ]
         )
 
     def _check(self, quantity: Quantity) -> dict[str, Verdict]:
-        """The verdict on every contender that there is for a quantity, made once."""
+        """The verdict on every implementation that there is for a quantity, made once."""
         if quantity not in self._verdicts:
-            names = lineup(self._problem, quantity, self.with_compiled)
-            self._made |= {name: MAKERS[name](self._problem) for name in names if name not in self._made}
-            contenders = {name: self._made[name] for name in names}
+            names = available_implementations(self._case, quantity, self.with_compiled)
+            self._made |= {name: MAKERS[name](self._case) for name in names if name not in self._made}
+            implementations = {name: self._made[name] for name in names}
             if self.with_compiled:
                 torch.compiler.reset()  # it refuses to compile a step for more than a few networks and sizes
-            self._verdicts[quantity] = check(self._problem, contenders, quantity)
+            self._verdicts[quantity] = check(self._case, implementations, quantity)
         return self._verdicts[quantity]
 
     def _memory(self, verdicts: dict[str, Verdict]) -> tuple[dict[str, Verdict], Values]:
         """Bytes of each that passed; where measuring fails the verdict says so."""
         values: Values = {}
         verdicts = dict(verdicts)
-        names = lineup(self._problem, "memory", self.with_compiled)
+        names = available_implementations(self._case, "memory", self.with_compiled)
         for name in [name for name in _passed(verdicts) if name in names]:
             try:
                 values[name] = [float(peak_memory(self.network, name, self.size))]

@@ -1,11 +1,11 @@
-"""The figures as a picture, with matplotlib (the extra `plot`): ratios to nn.LSTM as bars, curves as lines."""
+"""The measurements as a picture, with matplotlib (the extra `plot`): ratios to nn.LSTM as bars, curves as lines."""
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hypernetworks.bench.figures import Figure, Group
-from hypernetworks.bench.sizes import QUANTITIES, WHAT
+from hypernetworks.bench.measurements import Group, Measurement
+from hypernetworks.bench.sizes import DESCRIPTIONS, QUANTITIES
 from hypernetworks.bench.table import MB, MS
 
 COLOURS = {
@@ -17,7 +17,7 @@ COLOURS = {
     "products": "#b0b0b0",
     "nn.LSTM": "#333333",
 }
-"""Of each contender; a cell has that of its network."""
+"""Of each implementation; a cell has that of its network."""
 
 BAR, GAP = 0.19, 0.6
 """Inches from one bar to the next, and how many bars would fit between two networks."""
@@ -25,10 +25,10 @@ NOTE = 0.36
 """The part of a panel's width that is kept for the numbers beside the bars."""
 AXES = {"T": "T, time steps", "B": "B, batch", "H": "H = I, hidden and input size"}
 
-Panel = list[Figure]
+Panel = list[Measurement]
 
 
-class Row(NamedTuple):
+class PanelRow(NamedTuple):
     """Panels side by side, of which `width` would fit; how high they are, and what draws one."""
 
     panels: list[Panel]
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     draw: Callable[[Any, Panel], None]
 
 
-def draw(figures: Sequence[Figure], title: str) -> str:
+def draw(measurements: Sequence[Measurement], title: str) -> str:
     """An SVG: for each quantity a panel of bars for each size; then for each network its curves.
 
     Raises:
@@ -47,7 +47,7 @@ def draw(figures: Sequence[Figure], title: str) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    rows = [*_rows_of_bars(figures), *_rows_of_curves(figures)]
+    rows = [*_rows_of_bars(measurements), *_rows_of_curves(measurements)]
     heights = [row.inches for row in rows]
     canvas = Canvas(figsize=(15, 0.4 + sum(heights)), layout="constrained")
     parts = canvas.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -60,38 +60,44 @@ def draw(figures: Sequence[Figure], title: str) -> str:
     canvas.suptitle(title, fontsize=9)
     FigureCanvasSVG(canvas)
     picture = io.StringIO()
-    with rc_context({"svg.hashsalt": "hypernetworks"}):  # the same figures make the same file
+    with rc_context({"svg.hashsalt": "hypernetworks"}):  # the same measurements make the same file
         canvas.savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
 
 
-def _together(figures: Sequence[Figure], key: Callable[[Figure], Any]) -> list[Panel]:
-    """The figures of each key, in the order in which the keys come."""
+def _together(measurements: Sequence[Measurement], key: Callable[[Measurement], Any]) -> list[Panel]:
+    """The measurements of each key, in the order in which the keys come."""
     groups: dict[Any, Panel] = {}
-    for figure in figures:
-        groups.setdefault(key(figure), []).append(figure)
+    for measurement in measurements:
+        groups.setdefault(key(measurement), []).append(measurement)
     return list(groups.values())
 
 
-def _rows_of_bars(figures: Sequence[Figure]) -> list[Row]:
+def _rows_of_bars(measurements: Sequence[Measurement]) -> list[PanelRow]:
     rows = []
     for quantity in QUANTITIES:
-        those = [figure for figure in figures if figure.quantity == quantity and figure.size.axis is None]
-        if panels := _together(those, lambda figure: figure.size):
+        those = [
+            measurement
+            for measurement in measurements
+            if measurement.quantity == quantity and measurement.size.axis is None
+        ]
+        if panels := _together(those, lambda measurement: measurement.size):
             inches = 1.0 + BAR * max(_bars(panel)[-1].y + 1 for panel in panels)
-            rows.append(Row(panels, max(2, len(panels)), inches, _draw_bars))
+            rows.append(PanelRow(panels, max(2, len(panels)), inches, _draw_bars))
     return rows
 
 
-def _rows_of_curves(figures: Sequence[Figure]) -> list[Row]:
-    along = [figure for figure in figures if figure.size.axis is not None]
-    networks = _together(along, lambda figure: figure.network)
-    by_axis = [_together(those, lambda figure: (figure.size.axis, figure.quantity)) for those in networks]
-    return [Row(panels, len(panels), 3.1, _draw_curves) for panels in by_axis]
+def _rows_of_curves(measurements: Sequence[Measurement]) -> list[PanelRow]:
+    along = [measurement for measurement in measurements if measurement.size.axis is not None]
+    networks = _together(along, lambda measurement: measurement.network)
+    by_axis = [
+        _together(those, lambda measurement: (measurement.size.axis, measurement.quantity)) for those in networks
+    ]
+    return [PanelRow(panels, len(panels), 3.1, _draw_curves) for panels in by_axis]
 
 
 class Bar(NamedTuple):
-    """A bar of a panel: where it stands, and the ratio that it shows; no ratio where there is no figure."""
+    """A bar of a panel: where it stands, and the ratio that it shows; no ratio where there is no measurement."""
 
     y: float
     label: str
@@ -101,31 +107,31 @@ class Bar(NamedTuple):
 
 
 def _bars(panel: Panel) -> list[Bar]:
-    """A bar for each figure but nn.LSTM's own, network by network."""
+    """A bar for each measurement but nn.LSTM's own, network by network."""
     bars: list[Bar] = []
     y = 0.0
-    for those in _together(panel, lambda figure: figure.network):
+    for those in _together(panel, lambda measurement: measurement.network):
         group = Group(those)
-        for figure in those:
-            if figure.contender.startswith("nn.LSTM"):
+        for measurement in those:
+            if measurement.implementation.startswith("nn.LSTM"):
                 continue
-            ratio = group.to(figure, "nn.LSTM")
-            note = "no figure" if ratio is None else f"{ratio:.2f}×  {_amount(figure)}"
-            colour = COLOURS[figure.contender.removesuffix(" cell")]
-            bars.append(Bar(y, f"{figure.network} · {figure.contender}", ratio, colour, note))
+            ratio = group.to(measurement, "nn.LSTM")
+            note = "not measured" if ratio is None else f"{ratio:.2f}×  {_amount(measurement)}"
+            colour = COLOURS[measurement.implementation.removesuffix(" cell")]
+            bars.append(Bar(y, f"{measurement.network} · {measurement.implementation}", ratio, colour, note))
             y += 1
         y += GAP
     return bars
 
 
-def _amount(figure: Figure) -> str:
-    scale, unit = _unit(figure)
-    value = min(figure.values) * scale
+def _amount(measurement: Measurement) -> str:
+    scale, unit = _unit(measurement)
+    value = min(measurement.values) * scale
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
-def _unit(figure: Figure) -> tuple[float, str]:
-    return (MB, "MB") if figure.quantity == "memory" else (MS, "ms")
+def _unit(measurement: Measurement) -> tuple[float, str]:
+    return (MB, "MB") if measurement.quantity == "memory" else (MS, "ms")
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
@@ -148,24 +154,26 @@ def _draw_bars(axes: Any, panel: Panel) -> None:
     ticks = [step for step in steps if least <= step <= most]
     axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks], fontsize=7)
     axes.set_xticks([], minor=True)
-    axes.set_title(f"{WHAT[panel[0].quantity]}, over nn.LSTM's\n{panel[0].size}", fontsize=8)
+    axes.set_title(f"{DESCRIPTIONS[panel[0].quantity]}, over nn.LSTM's\n{panel[0].size}", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_curves(axes: Any, panel: Panel) -> None:
-    """A line for each contender, both axes logarithmic."""
+    """A line for each implementation, both axes logarithmic."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     size, axis = panel[0].size, panel[0].size.axis
     assert axis is not None
     scale, unit = _unit(panel[0])
-    for points in _together([figure for figure in panel if figure.values], lambda figure: figure.contender):
-        x = [getattr(figure.size, axis) for figure in points]
-        y = [min(figure.values) * scale for figure in points]
-        name = points[0].contender
+    for points in _together(
+        [measurement for measurement in panel if measurement.values], lambda measurement: measurement.implementation
+    ):
+        x = [getattr(measurement.size, axis) for measurement in points]
+        y = [min(measurement.values) * scale for measurement in points]
+        name = points[0].implementation
         style = "--" if name in ("products", "nn.LSTM") else "-"
         axes.plot(x, y, style, color=COLOURS[name], marker="o", markersize=3, linewidth=1.3, label=name)
-    numbers = sorted({getattr(figure.size, axis) for figure in panel})
+    numbers = sorted({getattr(measurement.size, axis) for measurement in panel})
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(numbers, [str(number) for number in numbers])
@@ -177,7 +185,7 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
     axes.grid(alpha=0.25)
     fixed = [letter for letter in "TBIHKZ" if letter != axis and (axis, letter) != ("H", "I")]
     numbers = ", ".join(f"{letter} {getattr(size, letter)}" for letter in fixed)
-    axes.set_title(f"{panel[0].network}, {WHAT[panel[0].quantity]}\n{numbers}", fontsize=8)
+    axes.set_title(f"{panel[0].network}, {DESCRIPTIONS[panel[0].quantity]}\n{numbers}", fontsize=8)
     axes.set_xlabel(AXES[axis], fontsize=8)
     axes.set_ylabel(unit, fontsize=8)
     axes.legend(fontsize=6.5)
