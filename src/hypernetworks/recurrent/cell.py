@@ -17,19 +17,16 @@ from torch import Tensor, nn
 from .backend import backend, compiled, native_serves, native_wanted, undisturbed
 from .checks import check_input, check_probability, check_sizes, check_state
 from .native.op import LayerOp, Tensors
-from .native.plan import PlanOf, Reading, can_plan
+from .native.stepper import StepLayer, one_step
 
 FEW_ROWS = 32
-"""So many rows of a single step are computed without packing the weights first, each to the same bits as if it stood alone."""
+"""Up to this many rows, a single step does not pack the weights first, and each row gets the bits that it gets alone."""
 
 
 def detach(state):
     """Return the state cut from the graph that made it: what truncated backpropagation through time carries on."""
     return type(state)(*(tensor.detach() for tensor in state))
 
-
-Read = Callable[[nn.Module, str], Any]
-"""Reads an attribute of a module, as getattr does."""
 
 NativeParameters = tuple[Tensors, tuple[float, ...]]
 
@@ -60,7 +57,6 @@ class RecurrentCell(nn.Module, ABC):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.recurrent_dropout = recurrent_dropout
-        self._plan = PlanOf()
 
     @property
     @abstractmethod
@@ -90,11 +86,8 @@ class RecurrentCell(nn.Module, ABC):
     ) -> Sequence[Tensor]:
         """One time step: from the projected input (each (G, B, ·)) and the state (each (B, ·)) to the new state."""
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
-        """The operator's weights by their names there, and its settings; None where these are not what it serves.
-
-        All that they hang on is read by read(module, name).
-        """
+    def native_parameters(self) -> NativeParameters | None:
+        """The operator's weights by their names there, and its settings; None where these are not what it serves."""
         return None
 
     def stepper(self) -> Callable[..., Sequence[Tensor]]:
@@ -130,11 +123,6 @@ class RecurrentCell(nn.Module, ABC):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step: x (B, I) or (I,), state each (B, size) or (size,), zeros when left out -> h, new state."""
-        if state is not None and _steps_alone(self):
-            # what fits a plan needs no other check
-            tensors = _planned(self, (x, *self.state_tensors(state)))
-            if tensors is not None:
-                return tensors[0], self.named_state(tensors)
         weight = next(self.parameters())
         check_input(x, self.input_size, {2: "(batch, input_size)", 1: "(input_size,)"}, weight)
         if state is None:
@@ -193,8 +181,9 @@ def run_layer(
     cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> the outputs (N, H) in the order of x, final state."""
-    if steps.time == 1 and 0 < steps.batch <= FEW_ROWS and _steps_alone(cell):
-        new = _one_step(cell, (x, *state))
+    # sizes that torch.export leaves open are not looked at: nothing traces where a step may be taken alone
+    if _steps_alone(cell) and steps.time == 1 and 0 < steps.batch <= FEW_ROWS:
+        new = _one_step(cell, x, state)
         if new is not None:
             return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
@@ -218,36 +207,20 @@ def _served(cell: RecurrentCell, x: Tensor, steps: Steps, state: Sequence[Tensor
 
 
 def _steps_alone(cell: RecurrentCell) -> bool:
-    """Whether a single step of a cell may be a call that torch knows nothing of, without gradients or dropout."""
-    if cell.native is None or not can_plan() or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
+    """Whether a single step of a cell may be a call that torch does not see, without gradients or dropout."""
+    if cell.native is None or torch.is_grad_enabled() or not undisturbed() or not native_wanted():
         return False
     return not (cell.training and cell.recurrent_dropout)
 
 
-def _planned(cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """One step by the plan of the step before: from x (B, I) and the state to the new state; None where it does not fit."""
-    plan = cell._plan.get(cell)
-    return plan.run(given) if plan is not None and plan.fits(given) else None
-
-
-def _one_step(cell: RecurrentCell, given: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """The same, and a plan is made where none fits; None where the native path does not serve it."""
-    new = _planned(cell, given)
-    if new is not None or not native_serves(given):
-        return new
-    # in one piece, with the strides of a fresh tensor where a dimension of size 1 may have any
-    given = [tensor.contiguous().view(-1).view(tensor.shape) for tensor in given]
-    new = _planned(cell, given)
-    if new is not None:
-        return new
-    reading = Reading()
-    served = cell.native_parameters(reading)
-    if served is None or cell.native is None or not native_serves(served[0].values()):
+def _one_step(cell: RecurrentCell, x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """One step of the native path from x (B, I) and the state to the new state; None where that does not serve it."""
+    if cell.native is None or not native_serves((x, *state)):
         return None
-    plan = cell.native.make_plan(given, *served, reading)
-    if plan.lasts:
-        cell._plan.set(cell, plan)
-    return plan.run(given)
+    served = cell.native_parameters()
+    if served is None or not native_serves(served[0].values()):
+        return None
+    return one_step(StepLayer(cell.native, *served), x, state)
 
 
 class StepStates(NamedTuple):

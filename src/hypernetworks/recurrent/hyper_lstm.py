@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .cell import NativeParameters, Read, detach
+from .cell import NativeParameters, detach
 from .hyper import (
     Blocks,
     HyperRecurrentCell,
@@ -80,16 +80,16 @@ class HyperLSTMCell(HyperRecurrentCell):
     state_names = HyperLSTMState._fields
     native = native_lstm
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, the hyper cell's with `hyper_` before, and the ε of all norms."""
-        generator = read(self, "hyper")
-        main = read(self, "main").native_parameters(read)
-        hyper = read(generator, "lstm").native_parameters(read)
+        generator = self.hyper
+        main = self.main.native_parameters()
+        hyper = generator.lstm.native_parameters()
         if main is None or hyper is None or main[1] != hyper[1]:
             return None
         weights, settings = main
         of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper[0].items()}
-        return weights | of_hyper | {name: read(generator, name) for name in ("P", "p", "D")}, settings
+        return weights | of_hyper | {name: getattr(generator, name) for name in ("P", "p", "D")}, settings
 
     def make_main(self, embedding_size: int, **settings: Any) -> tuple[LSTMCell, Blocks]:
         """An LSTM; each of its four gates is scaled."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import NativeParameters, PlainCell, Read, gates_first
+from .cell import NativeParameters, PlainCell, gates_first
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import RecurrentNetwork
@@ -130,9 +130,9 @@ class RHNCell(PlainCell):
         """The parameters, put together once per call."""
         return RHNWeights(self.weight_x, self.weight_h.unbind(0), self.bias.unbind(0))
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters:
+    def native_parameters(self) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
-        return {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}, ()
+        return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, ()
 
     def project(self, x: Tensor, weights: RHNWeights) -> tuple[Tensor]:
         """W x + b^1 for all rows at once, (2, N, H)."""

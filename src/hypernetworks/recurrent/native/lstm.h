@@ -6,10 +6,9 @@
 namespace hn {
 
 // T steps, N = Σ B_t rows, B sequences; I input, H hidden, K hyper hidden (0: a plain LSTM), Z embedding.
-// Vectors and matrices are contiguous and row-major; what a network has not is null.X@X
-// from their end on.
+// Vectors and matrices are contiguous and row-major; what a network has not is null.
 struct LSTMCall {
-  int64_t threads, steps, batch, rows, input, hidden, hyper, embedding, reverse, turned, save, need_input, need_weights;
+  int64_t threads, steps, batch, rows, input, hidden, hyper, embedding, reverse, save, need_input, need_weights;
   double eps;
   const int64_t* batch_sizes;  // B_t, never growing
   void* workspace;                 // null: tell how much is needed

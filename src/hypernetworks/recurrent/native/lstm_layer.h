@@ -5,7 +5,7 @@
 //     pre = d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b                     (an LSTM: pre = W_h h_{t-1} + W_x x_t + b)
 //     h_t, c_t = gates of pre: lstm_cell.h
 //
-// Forward in lstm_forward.cpp, backward in lstm_backward.cpp, a single step in lstm_step.cpp.
+// Forward in lstm_forward.cpp, backward in lstm_backward.cpp.
 #pragma once
 
 #include "lstm_cell.h"

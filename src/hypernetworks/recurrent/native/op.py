@@ -7,6 +7,7 @@ so that it works with autograd, under torch.compile and torch.export. All shapes
 reads and writes within the given tensors, whatever is passed.
 """
 
+import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +44,7 @@ class LayerOp(ABC):
 
     def __init__(self) -> None:
         self.inputs = ("x", *self.states, *self.weights)
+        self._required = tuple(name for name in self.inputs if name not in self.optional)
         self.kernel = Kernel(self.name, self.struct)
         self._define()
 
@@ -63,10 +65,29 @@ class LayerOp(ABC):
         results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
         return results[: len(self.answer)]
 
-    def prepared(self, inputs: Tensors, settings: Sequence[float]) -> dict[str, Any]:
-        """The inputs by name, each in one piece and of its shape, the sizes and the settings."""
-        tensors = [inputs.get(name) for name in (*self.inputs, "mask")]
-        return self._prepare(tensors, (None, False, *settings))[2]
+    def checked(self, inputs: Tensors) -> tuple[dict[str, Any], dict[str, int]]:
+        """The inputs by name, each in one piece and of its shape, and their sizes; those left out are None.
+
+        Raises:
+            TypeError, ValueError: an input is missing, or has another shape, dtype or device than the kernel needs.
+        """
+        checked: dict[str, Any] = dict.fromkeys((*self.inputs, "mask"))
+        for name, tensor in inputs.items():
+            checked[name] = tensor if tensor is None or tensor.is_contiguous() else tensor.contiguous()
+        for name in self._required:
+            if checked[name] is None:
+                raise TypeError(f"{name} should be a tensor, got None")
+        for group in self.together:
+            given = [name for name in group if checked[name] is not None]
+            if given and len(given) < len(group):
+                raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
+        sizes = self.sizes(checked)
+        check_tensors(checked["x"], checked, self._shapes_of(tuple(sizes.items())))
+        return checked, sizes
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  there is one object for each operator
+    def _shapes_of(self, sizes: tuple[tuple[str, int], ...]) -> Shapes:
+        return self.shapes(dict(sizes))
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"
@@ -146,16 +167,7 @@ class LayerOp(ABC):
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
         """The inputs by name, checked; their sizes; and all that both passes tell the kernel."""
         batch_sizes, reverse, *numbers = settings
-        inputs: dict[str, Any] = dict(zip((*self.inputs, "mask"), _contiguous(tensors), strict=True))
-        for name in self.inputs:
-            if inputs[name] is None and name not in self.optional:
-                raise TypeError(f"{name} should be a tensor, got None")
-        for group in self.together:
-            given = [name for name in group if inputs[name] is not None]
-            if given and len(given) < len(group):
-                raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
-        sizes = self.sizes(inputs)
-        check_tensors(inputs["x"], inputs, self.shapes(sizes))
+        inputs, sizes = self.checked(dict(zip((*self.inputs, "mask"), tensors, strict=True)))
         each = _all_batch_sizes(batch_sizes, sizes["rows"], sizes["batch"])
         fields = inputs | sizes | {"steps": len(each), "batch_sizes": each, "reverse": reverse}
         fields |= dict(zip(self.settings, numbers, strict=True))
@@ -193,9 +205,9 @@ def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: S
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        if tuple(tensor.shape) != shapes[name]:
+        if tensor.shape != shapes[name]:
             raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
-        if tensor.dtype != first.dtype or tensor.device.type != "cpu":
+        if tensor.dtype != first.dtype or not tensor.is_cpu:
             raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
 
 

@@ -7,7 +7,7 @@ namespace hn {
 
 // T steps, N = Σ B_t rows, B sequences; I input, H hidden, L depth. As in lstm.h.
 struct RHNCall {
-  int64_t threads, steps, batch, rows, input, hidden, depth, reverse, turned, save, need_input, need_weights;
+  int64_t threads, steps, batch, rows, input, hidden, depth, reverse, save, need_input, need_weights;
   const int64_t* batch_sizes;
   void* workspace;
   // x (N, I), mask (N, L·H), s0 (B, H); (2H, I), (L, 2H, H), (L, 2H)

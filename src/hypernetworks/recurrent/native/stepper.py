@@ -5,7 +5,8 @@ where they are; a stepper packs them once, in their own type, bfloat16 or int8.
 """
 
 import ctypes
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -47,14 +48,14 @@ class Stored(NamedTuple):
 
 def one_step(layer: StepLayer, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
     """From x (B, I) and the state, each (B, size), to the new state: one layer, its weights read where they are."""
-    fields = _checked(layer, x, state)
-    given = [fields[name] for name in ("x", *layer.op.states[: len(state)])]
-    new = [torch.empty_like(tensor) for tensor in given[1:]]
-    stored = {name: Stored(matrix, matrix.stride(0)) for name, matrix in _big_matrices(fields).items()}
-    layers = (structure("StepperLayer", "stepper.h") * 1)()
-    _fill_weights(layers[0], fields, stored)
-    _fill_state(layers[0], layer.op, given[1:], new)
-    _Call(layers, [layer], x.dtype, x.shape[0], "own").run(given[0], None)
+    given = dict(zip(("x", *layer.op.states), (x, *state), strict=False))
+    tensors, sizes = layer.op.checked(given | layer.weights)
+    now = [tensors[name] for name in layer.op.states[: len(state)]]
+    new = [torch.empty_like(tensor) for tensor in now]
+    layers = (_layer_structure() * 1)()
+    _fill_weights(layers[0], layer, tensors, sizes)
+    _fill_state(layers[0], layer.op, now, new)
+    _Call(layers, [layer], x.dtype, x.shape[0], "own").run(tensors["x"], None)
     return new
 
 
@@ -64,21 +65,28 @@ class PackedSteps:
     layers: from the first; the stack's input is the first's, and each other reads the one before. storage: of the big matrices.
     """
 
+    native = True
+
     def __init__(self, layers: Sequence[StepLayer], state_sizes: Sequence[int], storage: str) -> None:
         self._layers, self._sizes, self._storage = layers, state_sizes, storage
-        self._fields = []
-        for layer in layers:
-            weight = layer.weights["weight_x"]
-            assert weight is not None
-            given = [weight.new_empty((1, size)) for size in (weight.shape[1], *state_sizes)]
-            self._fields.append(_checked(layer, given[0], given[1:], copy=True))
-        self._dtype = self._fields[0]["weight_x"].dtype
-        big = [_big_matrices(fields) for fields in self._fields]
-        self._stored = pack([matrix for of_layer in big for matrix in of_layer.values()], storage)
-        self._structures = (structure("StepperLayer", "stepper.h") * len(layers))()
-        stored = iter(self._stored)
-        for to, fields, of_layer in zip(self._structures, self._fields, big, strict=True):
-            _fill_weights(to, fields, {name: next(stored) for name in of_layer})
+        self._kept: list[Any] = []
+        checked = [self._copied(layer, state_sizes) for layer in layers]
+        big = [_big_matrices(tensors, sizes) for tensors, sizes in checked]
+        stored = iter(pack([matrix for of_layer in big for matrix in of_layer.values()], storage))
+        self._structures = (_layer_structure() * len(layers))()
+        for to, layer, (tensors, sizes), of_layer in zip(self._structures, layers, checked, big, strict=True):
+            packed = {name: next(stored) for name in of_layer}
+            _fill_weights(to, layer, tensors, sizes)
+            _fill_big(to, packed)
+            self._kept += [tensors, packed]
+        self._dtype = checked[0][0]["weight_x"].dtype
+
+    def _copied(self, layer: StepLayer, state_sizes: Sequence[int]) -> tuple[dict[str, Any], dict[str, int]]:
+        weights = {name: None if tensor is None else tensor.detach().clone() for name, tensor in layer.weights.items()}
+        x = weights["weight_x"]
+        assert x is not None
+        given = [x.new_empty((1, size)) for size in (x.shape[1], *state_sizes)]
+        return layer.op.checked(dict(zip(("x", *layer.op.states), given, strict=False)) | weights)
 
     def begin(self, states: Sequence[Tensor]) -> None:
         """Start from these states, each (layers, B, size)."""
@@ -153,30 +161,48 @@ def pack(matrices: Sequence[Tensor], storage: str) -> list[Stored]:
     return packed
 
 
-def _checked(layer: StepLayer, x: Tensor, state: Sequence[Tensor], *, copy: bool = False) -> dict[str, Any]:
-    """All that the operator's kernel is given for these tensors: they have the right shapes and are in one piece."""
-    given = dict(zip(("x", *layer.op.states), (x, *state), strict=False))
-    weights = {name: None if tensor is None else tensor.detach() for name, tensor in layer.weights.items()}
-    if copy:
-        weights = {name: None if tensor is None else tensor.clone() for name, tensor in weights.items()}
-    return layer.op.prepared(given | weights, layer.settings)
-
-
-def _big_matrices(fields: dict[str, Any]) -> dict[str, Tensor]:
+def _big_matrices(tensors: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Tensor]:
     """The matrices that a step spends its time on, each (rows, columns); the hyper cell's on x and on h apart."""
-    big = {name: fields[name] for name in ("weight_x", "weight_h", "D") if fields.get(name) is not None}
-    if fields.get("hyper_weight_x") is not None:
-        big["hyper_on_x"], big["hyper_on_h"] = fields["hyper_weight_x"].tensor_split((fields["input"],), dim=1)
+    big = {name: tensors[name] for name in ("weight_x", "weight_h", "D") if tensors.get(name) is not None}
+    if tensors.get("hyper_weight_x") is not None:
+        big["hyper_on_x"], big["hyper_on_h"] = tensors["hyper_weight_x"].tensor_split((sizes["input"],), dim=1)
     return {name: matrix.flatten(0, -2) for name, matrix in big.items()}
 
 
-def _fill_weights(to: Any, fields: dict[str, Any], stored: dict[str, Stored]) -> None:
+@functools.cache
+def _layer_structure() -> Any:
+    return structure("StepperLayer", "stepper.h")
+
+
+@functools.cache
+def _layer_pointers() -> frozenset[str]:
+    return frozenset(name for name, kind in _layer_structure()._fields_ if kind is ctypes.c_void_p)
+
+
+def _fill_weights(to: Any, layer: StepLayer, tensors: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Sizes, settings and weights, which are read where they are."""
     to.depth = 1
-    for name, _ in to._fields_:
-        if name not in stored and isinstance(fields.get(name), Tensor):
-            setattr(to, name, fields[name].data_ptr())
-        elif isinstance(fields.get(name), int | float):
-            setattr(to, name, fields[name])
+    for name in ("input", "hidden", "hyper", "embedding", "depth"):
+        if name in sizes:
+            setattr(to, name, sizes[name])
+    for name, value in zip(layer.op.settings, layer.settings, strict=True):
+        setattr(to, name, value)
+    pointers = _layer_pointers()
+    for name in layer.op.weights:
+        if tensors[name] is not None and name in pointers:
+            setattr(to, name, tensors[name].data_ptr())
+    for name in ("weight_x", "weight_h", "D"):
+        if tensors.get(name) is not None:
+            setattr(to, f"{name}_stride", tensors[name].shape[-1])
+    both = tensors.get("hyper_weight_x")
+    if both is not None:
+        to.hyper_on_x = both.data_ptr()
+        to.hyper_on_h = to.hyper_on_x + sizes["input"] * both.itemsize
+        to.hyper_on_x_stride = to.hyper_on_h_stride = both.shape[1]
+
+
+def _fill_big(to: Any, stored: Mapping[str, Stored]) -> None:
+    """The big matrices in another place and storage."""
     for name, matrix in stored.items():
         setattr(to, name, matrix.numbers.data_ptr())
         setattr(to, f"{name}_stride", matrix.stride)
