@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 ROUNDS, STEPS = 3, 12
 FLAGS = [

@@ -27,10 +27,10 @@ from typing import Any
 import httpx
 import torch
 
+from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig, run_config
 from hypernetworks.text.corpus import load_corpus
 from hypernetworks.text.model import CharacterModel, ModelConfig
-from hypernetworks.training.run import Run
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-&$3"
 

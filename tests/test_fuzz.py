@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hypernetworks import cli
+from hypernetworks.data.data_file import DataFile, obtain
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer
+from hypernetworks.runs.metrics import read_metrics
+from hypernetworks.runs.run import Run
 from hypernetworks.text.alphabet import text_of_bytes
 from hypernetworks.text.config import read_run_config
 from hypernetworks.text.plays import read_plays
-from hypernetworks.training.checkpoint import load_model, load_trainer
-from hypernetworks.training.data import DataFile, obtain
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.metrics import read_metrics
-from hypernetworks.training.run import Run
 from hypernetworks.vision.formats import read_cifar, read_idx_images, read_idx_labels
 
 from .small_run import TEXT, sealed

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hypernetworks import cli
-from hypernetworks.training.checkpoint import load_trainer
+from hypernetworks.runs.checkpoint import load_trainer
 
 from .small_run import sealed
 from .small_run import trained as trained  # a fixture

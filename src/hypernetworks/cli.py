@@ -19,10 +19,10 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.processes import name_of_process
 from hypernetworks.recurrent.backend import backend
-from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.interrupt import Terminated
-from hypernetworks.training.processes import name_of_process
 
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
@@ -162,8 +162,8 @@ class DataList:
 
     def __call__(self) -> None:
         """Print a row for each."""
+        from hypernetworks.data.named_sets import list_data
         from hypernetworks.data_sets import NAMED_SETS
-        from hypernetworks.training.named_sets import list_data
 
         for row in list_data(NAMED_SETS, self.data_dir):
             print(f"{row.name:<18}{row.size:>9}  {row.what}\n{'':<29}{row.where}")
@@ -180,8 +180,8 @@ class DataGet:
 
     def __call__(self) -> None:
         """Print where its files are."""
+        from hypernetworks.data.named_sets import get
         from hypernetworks.data_sets import NAMED_SETS
-        from hypernetworks.training.named_sets import get
 
         for path in get(self.name, NAMED_SETS, self.data_dir):
             print(path)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from hypernetworks.data.named_sets import list_data
 from hypernetworks.data_sets import NAMED_SETS
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
-from hypernetworks.training.machine import processor
-from hypernetworks.training.named_sets import list_data
+from hypernetworks.runs.machine import processor
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures of traces: what is drawn are the trace's numbers."""
+"""Plots of traces: they show the numbers of the trace."""
 
 import subprocess
 import sys
@@ -98,18 +98,18 @@ def test_principal_components_are_those_of_the_largest_variance():
     "plot", [plot_gates, plot_embeddings, plot_scales, lambda layer: plot_weight_change(layer, "")]
 )
 def test_a_batch_is_refused(plot):
-    layer = traced(HYPER_FAMILIES["HyperLSTM"], 4, 2)
+    layer = traced(HYPER_FAMILIES["hyper-lstm"], 4, 2)
     with pytest.raises(ValueError, match=r"a plot shows one sequence: trace an input of shape \(time, input_size\)"):
         plot(layer)
 
 
 def test_another_text_than_the_traced_is_refused():
     with pytest.raises(ValueError, match="text should have the 4 characters that were traced, got 3"):
-        plot_weight_change(traced(HYPER_FAMILIES["HyperLSTM"], 4), "abc")
+        plot_weight_change(traced(HYPER_FAMILIES["hyper-lstm"], 4), "abc")
 
 
 def test_figures_can_be_written_and_nothing_global_of_matplotlib_is_touched(tmp_path):
-    layer = traced(HYPER_FAMILIES["HyperLSTM"], 9)
+    layer = traced(HYPER_FAMILIES["hyper-lstm"], 9)
     for number, figure in enumerate((plot_weight_change(layer, "$a\n $_^\\é"), plot_embeddings(layer))):
         figure.savefig(tmp_path / f"{number}.svg")
         assert "<svg" in (tmp_path / f"{number}.svg").read_text()

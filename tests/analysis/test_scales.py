@@ -1,4 +1,4 @@
-"""GeneratedScales and weight changes beside the matrices of the equations, made in full."""
+"""Scales and weight changes compared with full matrices built from the equations."""
 
 import pytest
 import torch
@@ -12,10 +12,10 @@ T, B = 4, 3
 
 
 def generated(family, cell, hyper_h):
-    """What ĥ (K,) makes: the matrix that meets h at each gate and depth, and d_x and d_b or their like, one by one."""
+    """What ĥ (K,) generates: the matrix applied to h at each gate and depth, all z, d_x and d_b, one by one."""
     made = cell.hyper
     z = [P @ hyper_h + (made.p[k] if k < len(made.p) else 0) for k, P in enumerate(made.P)]
-    if family.name == "HyperRNN-full":
+    if family.name == "hyper-rnn-full":
         Z = len(z[0])
         W = sum(z[0][k] * cell.main.weight_h[k * H : (k + 1) * H] for k in range(Z))
         return [W], z, [], [made.D[0] @ z[2]]
@@ -35,7 +35,7 @@ def test_scales_are_those_of_the_equations(family):
             close(scales.z[:, t, b], torch.stack(z))
             close(scales.d_b[:, t, b], torch.stack(d_b))
             if scales.d_h is None or scales.d_x is None:
-                assert family.name == "HyperRNN-full"
+                assert family.name == "hyper-rnn-full"
                 continue
             close(scales.d_x[:, t, b], torch.stack(d_x))
             close(scales.d_h[:, t, b].unsqueeze(-1) * cell.main.weight_h.reshape(-1, H, H), torch.stack(W))
@@ -69,9 +69,9 @@ def test_any_leading_dimensions(family):
     assert scales_of(cell, hyper_h[:, :0]).z.shape[1:3] == (T, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in HYPER_FAMILIES if name != "HyperRNN-full"])
+@pytest.mark.parametrize("name", [name for name in HYPER_FAMILIES if name != "hyper-rnn-full"])
 def test_what_is_scaled_is_what_the_step_does(name):
-    """With the scales of the new ĥ written into a plain cell's weights, the plain cell makes the same h."""
+    """A plain cell whose weights are multiplied by the scales of the new ĥ computes the same h."""
     family = HYPER_FAMILIES[name]
     cell, x, state = family.cell(), torch.randn(1, I, dtype=torch.float64), family.state(1)
     h, new = cell(x, state)
@@ -88,17 +88,17 @@ def test_what_is_scaled_is_what_the_step_does(name):
 
 def test_gates_are_named_as_in_the_equations():
     names = {name: family.cell().main.gate_names for name, family in HYPER_FAMILIES.items()}
-    assert names["HyperLSTM"] == ("i", "f", "g", "o")
-    assert names["HyperGRU"] == ("r", "u", "n")
-    assert names["HyperRNN"] == names["HyperRNN-full"] == ("h",)
-    assert names["HyperRHN"] == ("h1", "t1", "h2", "t2")
+    assert names["hyper-lstm"] == ("i", "f", "g", "o")
+    assert names["hyper-gru"] == ("r", "u", "n")
+    assert names["hyper-rnn"] == names["hyper-rnn-full"] == ("h",)
+    assert names["hyper-rhn"] == ("h1", "t1", "h2", "t2")
 
 
 @pytest.mark.parametrize("cell", [hn.LSTMCell(I, H), hn.HyperLSTM(I, H), None], ids=["plain", "network", "none"])
 def test_other_cells_are_refused(cell):
-    with pytest.raises(TypeError, match="cell should be that of a hyper network such as HyperLSTM, got"):
+    with pytest.raises(TypeError, match="cell should be the cell of a hyper network such as HyperLSTM, got"):
         scales_of(cell, torch.zeros(K))
-    with pytest.raises(TypeError, match="cell should be that of a hyper network"):
+    with pytest.raises(TypeError, match="cell should be the cell of a hyper network"):
         weight_change(cell, None, None)
 
 

@@ -1,4 +1,4 @@
-"""Traces: the network's own numbers, states that follow from gates, and the laws of sequences."""
+"""Traces: equal to the network's own numbers, states that follow from the gates, and the laws of sequences."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def random(*shape):
 
 
 def over_time(layer):
-    """All tensors of a layer's trace that have a time, one after another."""
+    """All tensors over time of a layer's trace."""
     series = (*layer.state, layer.gates, layer.z, layer.d_h, layer.d_x, layer.d_b, layer.change)
     return tuple(values for values in series if values is not None)
 
@@ -63,17 +63,17 @@ def test_states_follow_from_the_gates(family):
     assert layer.gates.shape[2] == layer.change.shape[2] == len(layer.gate_names)
     gates = dict(zip(layer.gate_names, layer.gates.unbind(2), strict=True))
     before = torch.cat([state.h, layer.state.h[:-1]])
-    if family.name.startswith("HyperLSTM"):
+    if family.name.startswith("hyper-lstm"):
         c = gates["f"] * torch.cat([state.c, layer.state.c[:-1]]) + gates["i"] * gates["g"]
         close(layer.state.c, c)
-        if family.name == "HyperLSTM":
+        if family.name == "hyper-lstm":
             cell_norm = network.cells[0].main.cell_norm
             c = torch.stack([norm(a, cell_norm.gain, cell_norm.shift) for a in c.flatten(0, 1)]).view_as(c)
         close(layer.state.h, gates["o"] * torch.tanh(c))
-    elif family.name.startswith("HyperGRU"):
+    elif family.name.startswith("hyper-gru"):
         assert (gates["r"] > 0).all()
         close(layer.state.h, (1 - gates["u"]) * gates["n"] + gates["u"] * before)
-    elif family.name.startswith("HyperRNN"):
+    elif family.name.startswith("hyper-rnn"):
         close(layer.state.h, gates["h"])
     else:
         for l in (1, 2):
@@ -82,8 +82,8 @@ def test_states_follow_from_the_gates(family):
 
 
 def test_gates_follow_from_the_scaled_weights():
-    """HyperLSTM without norm: σ and tanh of diag(d_h) W_h h + diag(d_x) W_x x + d_b + b, the matrices made in full."""
-    network, x = HYPER_FAMILIES["HyperLSTM-plain"].network(), random(T, B, I)
+    """HyperLSTM without norm: σ and tanh of diag(d_h) W_h h + diag(d_x) W_x x + d_b + b, with full matrices."""
+    network, x = HYPER_FAMILIES["hyper-lstm-without-norm"].network(), random(T, B, I)
     (layer,), main = hn.trace(network, x).layers, network.cells[0].main
     h = torch.cat([torch.zeros(1, B, H, dtype=torch.float64), layer.state.h[:-1]])
     for t in range(T):
@@ -96,7 +96,7 @@ def test_gates_follow_from_the_scaled_weights():
 
 @hyper_families
 def test_change_is_that_of_one_step_to_the_next(family):
-    """Of a matrix made of what the trace tells: diag(d_h) W_h, or Σ_k z_h[k] W_hz[k]."""
+    """Of the full matrix: diag(d_h) W_h, or Σ_k z_h[k] W_hz[k]."""
     network, x = family.network(bidirectional=True), random(T, B, I)
     for layer in hn.trace(network, x).layers:
         W = network.cells[layer.direction].main.weight_h.reshape(-1, H, H)
@@ -143,7 +143,7 @@ def test_packed_sequences_are_traced_as_each_alone(family):
 
 
 def test_batch_first_only_transposes():
-    network, other = (HYPER_FAMILIES["HyperGRU"].network(batch_first=first) for first in (False, True))
+    network, other = (HYPER_FAMILIES["hyper-gru"].network(batch_first=first) for first in (False, True))
     other.load_state_dict(network.state_dict())
     x = random(T, B, I)
     (plain,), (turned,) = hn.trace(network, x).layers, hn.trace(other, x.transpose(0, 1)).layers
@@ -151,7 +151,7 @@ def test_batch_first_only_transposes():
 
 
 def test_shapes_are_as_documented():
-    network = HYPER_FAMILIES["HyperRHN"].network()  # depth 2: four blocks of h, two of x, four of b
+    network = HYPER_FAMILIES["hyper-rhn"].network()  # depth 2: four blocks of h, two of x, four of b
     (layer,) = hn.trace(network, random(T, B, I)).layers
     assert [part.shape[2:] for part in tensors(layer.state)] == [(H,), (K,), (K,)]
     assert [values.shape[2:] for values in over_time(layer)[3:]] == [(4, H), (10, Z), (4, H), (2, H), (4, H), (4,)]
@@ -176,4 +176,4 @@ def test_a_wrong_input_is_the_networks_own_error():
     with pytest.raises(ValueError, match=r"input should have shape .* got"):
         hn.trace(hn.HyperLSTM(I, H), torch.zeros(T, B, I + 1))
     with pytest.raises(ValueError, match=r"state\.h should have shape"):
-        hn.trace(hn.HyperLSTM(I, H, hyper_size=K), torch.zeros(T, B, I), HYPER_FAMILIES["HyperLSTM"].state(2, B))
+        hn.trace(hn.HyperLSTM(I, H, hyper_size=K), torch.zeros(T, B, I), HYPER_FAMILIES["hyper-lstm"].state(2, B))

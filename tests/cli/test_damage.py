@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hypernetworks import cli
-from hypernetworks.training.checkpoint import load_model, load_trainer
+from hypernetworks.runs.checkpoint import load_model, load_trainer
 
 from .toy import SHORT, SIZES, Capture, corpus, told
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hypernetworks import cli
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 from .toy import SHORT, SIZES, Capture, corpus
 

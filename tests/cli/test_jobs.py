@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hypernetworks import cli
+from hypernetworks.runs.checkpoint import load_trainer
+from hypernetworks.runs.run import Run
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.training.checkpoint import load_trainer
-from hypernetworks.training.run import Run
 
 from .toy import SHORT, SIZES, TEXT, Capture, corpus, told
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 from .toy import Capture, told
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from hypernetworks import cli
+from hypernetworks.experiments import commands as training_commands
 from hypernetworks.serve.command import Serve
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.schema import request_type
 from hypernetworks.text import TextConfig
 from hypernetworks.text import commands as text_commands
-from hypernetworks.training import commands as training_commands
 from hypernetworks.vision import VisionConfig
 from hypernetworks.vision import commands as vision_commands
 

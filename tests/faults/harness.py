@@ -30,8 +30,8 @@ from disk import Disk, Platter
 from torch import Tensor
 
 from hypernetworks import cli
-from hypernetworks.training.checkpoint import load_model, load_trainer
-from hypernetworks.training.run import Run
+from hypernetworks.runs.checkpoint import load_model, load_trainer
+from hypernetworks.runs.run import Run
 
 TOY = "".join(f"{n} is {n * n}, and its half {n / 2}: so it stands.\n" for n in range(60))
 SCHEDULE = ("--warmup=1", "--evaluate-every=3", "--log-every=2", "--device=cpu")

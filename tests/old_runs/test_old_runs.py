@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hypernetworks import cli
+from hypernetworks.runs.run import Run
 from hypernetworks.text.train import load_run as load_text
-from hypernetworks.training.run import Run
 from hypernetworks.vision.train import load_run as load_vision
 
 from .data import write_data

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from hypernetworks.errors import UsageError
 from hypernetworks.serve.api import STATIC_FILES
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.training.errors import UsageError
 
 from .clients import SYMBOLS, events, make_batch, serving
 

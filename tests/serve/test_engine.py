@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hypernetworks.analysis import scales_of, weight_change
+from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.serve.batch import ActiveText, Batch
@@ -15,7 +16,6 @@ from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import NETWORKS, Network
-from hypernetworks.training.errors import UsageError
 
 from .clients import Client, make_batch, running
 

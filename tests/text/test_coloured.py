@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.coloured import (
     CHUNK,
     LONGEST_TEXT,
@@ -14,7 +15,6 @@ from hypernetworks.text.coloured import (
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import NETWORKS, CharacterModel, ModelConfig
-from hypernetworks.training.errors import UsageError
 
 SYMBOLS = Symbols(tuple("\nabcdefg"), "character")
 LSTM_GATES = ["input gate i", "forget gate f", "candidate g", "output gate o"]

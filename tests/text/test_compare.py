@@ -10,14 +10,14 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.compare import speed
+from hypernetworks.runs.run import Run
 from hypernetworks.text.compare import Row, compare, matched, plot, table
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import NETWORKS, Network, count_parameters, flops_per_character
 from hypernetworks.text.train import CharacterTask
-from hypernetworks.training.compare import speed
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.run import Run
 
 PAIR: tuple[Network, Network] = ("lstm", "hyper-lstm")
 

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.config import find_device
+from hypernetworks.files import json_object
 from hypernetworks.text.config import Symbols, TextConfig, read_run_config, run_config
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.model import NETWORKS, ModelConfig
-from hypernetworks.training.config import find_device
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import json_object
 from hypernetworks.training.schedule import Schedule
 
 CONFIGS = st.builds(

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypernetworks.data.data_file import DataFile
+from hypernetworks.data.named_sets import get, list_data
+from hypernetworks.errors import UsageError
 from hypernetworks.text import data_sets
 from hypernetworks.text.alphabet import alphabet_of, decode, encode, symbols_of
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.training.data import DataFile
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.named_sets import get, list_data
 
 
 @pytest.fixture

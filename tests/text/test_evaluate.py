@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.evaluate import Score, evaluate
 from hypernetworks.text.model import CharacterModel, ModelConfig
-from hypernetworks.training.errors import UsageError
 
 SYMBOLS = 9
 

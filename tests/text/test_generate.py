@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.generate import Sampling, generate, generate_ids, probabilities
 from hypernetworks.text.model import CharacterModel, ModelConfig
-from hypernetworks.training.errors import UsageError
 
 LOGITS = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12, unique=True).map(
     lambda values: torch.tensor(values, dtype=torch.float64) / 50  # no two so near that their probabilities are equal

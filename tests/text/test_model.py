@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.model import (
     NETWORKS,
     CharacterModel,
@@ -20,7 +21,6 @@ from hypernetworks.text.model import (
     match_parameters,
 )
 from hypernetworks.text.presets import penn_treebank_parameters
-from hypernetworks.training.errors import UsageError
 
 SMALL = ModelConfig(hidden_size=7, embedding_size=5, hyper_size=4, hyper_embedding_size=3, depth=2)
 PENN_TREEBANK = {  # the paper's table, in millions; in print the row of Z = 16 is 5.06

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hypernetworks.data.data_file import Obtained, locate, obtain
+from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.plays import HELD_OUT_PLAYS, REPAIRS, play_from_markdown, read_plays
-from hypernetworks.training.data import Obtained, locate, obtain
-from hypernetworks.training.errors import FaultError, UsageError
 
 MARKDOWN = r"""# The Play
 

@@ -8,13 +8,13 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+from hypernetworks.errors import UsageError
+from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.report import load, page
 from hypernetworks.text.train import sample, train
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.run import Run
 
 CPU = torch.device("cpu")
 SHORT = Sampling(length=40, seed=3)

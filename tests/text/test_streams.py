@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.streams import Streams
-from hypernetworks.training.errors import UsageError
 
 
 @st.composite

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import torch
 
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer
+from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.model import CharacterModel, Network
 from hypernetworks.text.train import CharacterTask, load_run, resume, train
-from hypernetworks.training.checkpoint import load_model, load_trainer
-from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.loop import Trainer
-from hypernetworks.training.run import Run
 
 
 @pytest.fixture(autouse=True)

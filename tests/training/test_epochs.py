@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypernetworks.errors import UsageError
 from hypernetworks.training.epochs import Epochs
-from hypernetworks.training.errors import UsageError
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**63 - 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hypernetworks.training.checkpoint import load_trainer
+from hypernetworks.runs.checkpoint import load_trainer
 from hypernetworks.training.interrupt import Interrupt, Terminated
 
 TRAINING = """
@@ -21,7 +21,7 @@ from torch import nn
 from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.training.interrupt import Terminated
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 class Slow(Task):
     unit = "steps"

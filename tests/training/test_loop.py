@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.recurrent import HyperLSTM
-from hypernetworks.training.checkpoint import load_trainer
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_trainer
+from hypernetworks.runs.run import Run
 from hypernetworks.training.loop import Task, Trainer
-from hypernetworks.training.run import Run
 from hypernetworks.training.schedule import Schedule
 
 SCHEDULE = Schedule(steps=6, learning_rate=0.1, warmup=2, evaluate_every=2, log_every=3)

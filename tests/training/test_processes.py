@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from hypernetworks.errors import UsageError
+from hypernetworks.processes import check_parts, parts
+from hypernetworks.runs.checkpoint import load_trainer
+from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import NETWORKS, CharacterModel
 from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.training.checkpoint import load_trainer
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.processes import check_parts, parts
-from hypernetworks.training.run import Run
 from hypernetworks.vision.train import train as train_images
 
 from . import two_processes as two

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from hypernetworks import cli
+from hypernetworks.errors import UsageError
+from hypernetworks.processes import rank, together
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.model import ModelConfig
 from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.training.errors import UsageError
 from hypernetworks.training.interrupt import Terminated
-from hypernetworks.training.processes import rank, together
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.vision import evaluate as scoring
 from hypernetworks.vision.config import VisionConfig

@@ -15,8 +15,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.named_sets import get, list_data
+from hypernetworks.data.named_sets import get, list_data
+from hypernetworks.errors import UsageError
 from hypernetworks.vision.data import NAMED_SETS, load_images
 from hypernetworks.vision.views import Views
 
@@ -113,7 +113,7 @@ def test_photographs_come_from_their_archive(tmp_path: Path, toy_folder: Path, m
     content = stream.getvalue()
     known = replace(archive, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     monkeypatch.setitem(NAMED_SETS, "cifar10", replace(NAMED_SETS["cifar10"], archive=known))
-    monkeypatch.setattr("hypernetworks.training.archive.download", lambda url, limit: content)
+    monkeypatch.setattr("hypernetworks.data.archive.download", lambda url, limit: content)
     assert load_images("cifar10", tmp_path).sizes == {"train": 135, "validation": 15, "test": 30}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.models import Block, ModelConfig, WideResNet, count_parameters, kernel_shown, make_model
 from hypernetworks.weights import HyperNetwork

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hypernetworks import cli
-from hypernetworks.training.checkpoint import load_trainer
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
+from hypernetworks.runs.checkpoint import load_trainer
 from hypernetworks.vision.compare import compare
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData, load_images

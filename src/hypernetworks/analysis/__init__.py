@@ -1,4 +1,4 @@
-"""Look into hyper networks: what weights they made at each step, and how much these changed."""
+"""Inspect hyper networks: the weights that they generate at each step, and how much these change."""
 
 from .plots import plot_embeddings, plot_gates, plot_scales, plot_weight_change
 from .scales import GeneratedScales, change_metric, scales_of, weight_change

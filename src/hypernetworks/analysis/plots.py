@@ -1,7 +1,8 @@
-"""Pictures of a trace, with matplotlib (the extra `plot`); the kernels of static hypernetworks are drawn in vision/pictures.py.
+"""Plots of a trace, with matplotlib (the extra `plot`). The kernels of static hypernetworks are drawn in vision/pictures.py.
 
-Each takes the `LayerTrace` of one sequence, as `trace` gives it for an input (T, I), and gives a Figure of matplotlib, which
-`figure.savefig("name.svg")` writes. All raise ValueError for the trace of a batch, and ImportError without matplotlib.
+Each function takes the `LayerTrace` of one sequence, as returned by `trace` for an input (T, I), and returns a matplotlib
+Figure. Save it with `figure.savefig("name.svg")`. All of them raise ValueError for the trace of a batch, and ImportError if
+matplotlib is not installed.
 
 T time, G gates, H hidden, Z embedding.
 """
@@ -18,15 +19,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 80
-"""Characters in a line of `plot_weight_change`."""
+"""Characters per line of `plot_weight_change`."""
 
 
 def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
-    """How much each gate's W_h changed at each character: a row for each gate below each line of the text.
+    """Plot how much each gate's W_h changed at each character: one row per gate below each line of the text.
 
-    Dark is a large change, in one scale for all gates. HyperNetworks, arXiv 1609.09106, figure 4.
+    Dark means a large change. All gates share one colour scale.
 
-    text: the T characters that the network read. Errors: ValueError for another number of them.
+    Args:
+        layer: the trace of one sequence.
+        text: the T characters that the network read.
+
+    Raises:
+        ValueError: the trace is of a batch, or `text` does not have T characters.
+        ImportError: matplotlib is not installed.
+
+    Source: HyperNetworks, arXiv 1609.09106, figure 4.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> layer = hn.trace(rnn, torch.randn(5, 3)).layers[0]
+        >>> figure = plot_weight_change(layer, "hello")
     """
     from matplotlib.figure import Figure
 
@@ -48,7 +62,19 @@ def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
 
 
 def plot_gates(layer: LayerTrace) -> "Figure":
-    """How open each gate is over time: the mean over the H units, and the band that holds 80 % of them."""
+    """Plot each gate over time: the mean over the H units, and the band between their 10th and 90th percentiles.
+
+    Args:
+        layer: the trace of one sequence.
+
+    Raises:
+        ValueError: the trace is of a batch.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> figure = plot_gates(hn.trace(rnn, torch.randn(7, 3)).layers[0])
+    """
     from matplotlib.figure import Figure
 
     gates = _of_one_sequence(layer.gates, 3).double()
@@ -65,7 +91,19 @@ def plot_gates(layer: LayerTrace) -> "Figure":
 
 
 def plot_embeddings(layer: LayerTrace) -> "Figure":
-    """The embeddings z that scale W_h, one panel for each gate, over time in their two principal components."""
+    """Plot the embeddings z that scale W_h over time, in their first two principal components, one panel per gate.
+
+    Args:
+        layer: the trace of one sequence.
+
+    Raises:
+        ValueError: the trace is of a batch.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> figure = plot_embeddings(hn.trace(rnn, torch.randn(7, 3)).layers[0])
+    """
     from matplotlib.figure import Figure
 
     z = _of_one_sequence(layer.z, 3)
@@ -83,7 +121,7 @@ def plot_embeddings(layer: LayerTrace) -> "Figure":
 
 
 def principal_components(z: Tensor) -> Tensor:
-    """The coordinates of points z (T, Z) in the two directions of their largest variance, (T, 2); 0 where there is none."""
+    """Project points z (T, Z) onto their first two principal components, (T, 2); zero-padded if Z is 1."""
     centred = z - z.mean(0)
     # centred = U S Vᵀ; the coordinates are centred V = U S
     U, S, _ = torch.linalg.svd(centred, full_matrices=False)
@@ -92,7 +130,19 @@ def principal_components(z: Tensor) -> Tensor:
 
 
 def plot_scales(layer: LayerTrace) -> "Figure":
-    """Histograms of d_h, d_x and d_b over all steps and units, a row for each, a colour for each gate."""
+    """Plot histograms of d_h, d_x and d_b over all steps and units: one row for each, one colour per gate.
+
+    Args:
+        layer: the trace of one sequence.
+
+    Raises:
+        ValueError: the trace is of a batch.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> figure = plot_scales(hn.trace(rnn, torch.randn(7, 3)).layers[0])
+    """
     from matplotlib.figure import Figure
 
     made = {"d_h": layer.d_h, "d_x": layer.d_x, "d_b": layer.d_b}
@@ -107,12 +157,12 @@ def plot_scales(layer: LayerTrace) -> "Figure":
 
 
 def _of_one_sequence(values: Series, dims: int) -> Tensor:
-    """Values of one sequence over time, on the CPU; a ValueError for those of a batch."""
+    """Check that the values over time are of one sequence, and move them to the CPU."""
     if not isinstance(values, Tensor) or values.dim() != dims:
         raise ValueError("a plot shows one sequence: trace an input of shape (time, input_size)")
     return values.cpu()
 
 
 def _visible(letter: str) -> str:
-    """A character as a label: what cannot be seen has a sign, and $ begins no formula."""
+    """A character as a label: a sign for newline and space, and an escaped $, which would start a formula."""
     return {"\n": "↵", " ": "·", "$": r"\$"}.get(letter, letter)

@@ -1,13 +1,13 @@
-"""What a hyper cell makes of its state: the scales of one step, and how far the weights went since another step.
+"""The scales that a hyper cell generates from its state, and how much the weights change between two steps.
 
     z_a = P_a ĥ_t + p_a,   d_a = D_a z_a                              for a of h, x, b: recurrent/hyper.py
     W_t^y = diag(d_h^y) W_h^y                                         the matrix of gate y that acts at step t
     change^y = ‖W_t^y − W_{t'}^y‖_F = sqrt(Σ_j (d_h^y[j] − d'_h^y[j])² ‖W_h^y[j]‖²)
 
-The scales of a step are a function of ĥ_t alone, and ĥ_t is a part of the network's state. So whoever has the states,
-recorded or live, has the scales, and no step is computed a second time.
+The scales of a step depend on ĥ_t alone, which is part of the network's state. They can therefore be computed from recorded
+or live states, without running a step again.
 
-H hidden, K hyper hidden, Z embedding; "…" any leading dimensions, time and batch for instance.
+H hidden, K hyper hidden, Z embedding; "…" any leading dimensions, such as time and batch.
 """
 
 from typing import NamedTuple
@@ -20,27 +20,36 @@ from hypernetworks.recurrent.hyper import HyperRecurrentCell, embeddings, genera
 
 
 class GeneratedScales(NamedTuple):
-    """What a hyper cell made at one step or at many; blocks are gates, and for HyperRHN gates at each depth."""
+    """What a hyper cell generated at one or more steps. A block is a gate; for HyperRHN, a gate at one depth."""
 
     z: Tensor
-    """All embeddings, (blocks of h, x and b together, …, Z)."""
+    """The embeddings of all blocks, those of h, x and b concatenated: (blocks, …, Z)."""
     d_h: Tensor | None
-    """(blocks of h, …, H): scales the rows of W_h. None where whole matrices are made of z."""
+    """(blocks of h, …, H): scales the rows of W_h. None if whole matrices are generated from z."""
     d_x: Tensor | None
-    """(blocks of x, …, H): scales the rows of W_x. None where whole matrices are made of z."""
+    """(blocks of x, …, H): scales the rows of W_x. None if whole matrices are generated from z."""
     d_b: Tensor
-    """(blocks of b, …, H): the shift that is added to b."""
+    """(blocks of b, …, H): the shift added to b."""
 
 
 def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> GeneratedScales:
-    """The scales that a cell used in a step, from the hyper cell's ĥ after that step: z_a = P_a ĥ + p_a, d_a = D_a z_a.
+    """Compute the scales of a step from the hyper cell's ĥ after that step: z_a = P_a ĥ + p_a, d_a = D_a z_a.
 
     Args:
-        cell: of HyperLSTM, HyperGRU, HyperRNN or HyperRHN; `network.cell(k)` for layer and direction k.
+        cell: a cell of HyperLSTM, HyperGRU, HyperRNN or HyperRHN. `network.cell(k)` is that of layer and direction k.
         hyper_h: ĥ after the step, (…, K): `state.hyper_h[k]` of a network's state.
 
+    Raises:
+        TypeError: `cell` has no hyper cell.
+        ValueError: `hyper_h` has the wrong size, dtype or device.
+
     Source: HyperNetworks, arXiv 1609.09106, section 3.2.
-    Errors: TypeError for a cell without a hyper cell; ValueError for another width, dtype or device.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> output, state = rnn(torch.randn(7, 2, 3))
+        >>> scales_of(rnn.cell(0), state.hyper_h[0]).d_h.shape          # gates, batch, hidden
+        torch.Size([4, 2, 5])
     """
     check_hyper_cell(cell)
     P = cell.hyper.P
@@ -61,9 +70,19 @@ def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> GeneratedScales:
 
 
 def change_metric(cell: HyperRecurrentCell) -> Tensor:
-    """What `weight_change` needs of the weights alone: the lengths of the rows of W_h, (gates, H).
+    """Compute the part of `weight_change` that depends on the weights alone: the norms of the rows of W_h, (gates, H).
 
-    Where whole matrices are generated it is the R, (Z, Z), of a QR decomposition of W_hz, each of its Z matrices as one column.
+    If whole matrices are generated, this is the R, (Z, Z), of a QR decomposition of W_hz with its Z matrices as columns.
+
+    Args:
+        cell: a cell of HyperLSTM, HyperGRU, HyperRNN or HyperRHN.
+
+    Raises:
+        TypeError: `cell` has no hyper cell.
+
+    Example:
+        >>> change_metric(hn.HyperLSTM(3, 5).cell(0)).shape
+        torch.Size([4, 5])
     """
     check_hyper_cell(cell)
     H = cell.hidden_size
@@ -75,30 +94,45 @@ def change_metric(cell: HyperRecurrentCell) -> Tensor:
 def weight_change(
     cell: HyperRecurrentCell, before: GeneratedScales, after: GeneratedScales, metric: Tensor | None = None
 ) -> Tensor:
-    """How much each gate's W_h changed between two steps: ‖diag(d_h) W_h − diag(d'_h) W_h‖_F, of shape (gates, …).
+    """Compute how much each gate's W_h changed between two steps: ‖diag(d_h) W_h − diag(d'_h) W_h‖_F, (gates, …).
 
-    Where whole matrices are generated it is ‖<W_hz, z_h> − <W_hz, z'_h>‖_F. No generated matrix is built: the rows' lengths
-    suffice, or the R of a QR decomposition of the Z matrices, since W_h(z) is linear in z.
+    If whole matrices are generated, this is ‖<W_hz, z_h> − <W_hz, z'_h>‖_F. No generated matrix is built: the norms of the
+    rows are enough, or the R of a QR decomposition of the Z matrices, because W_h(z) is linear in z.
 
     Args:
-        cell: the one that both scales are of.
-        before, after: from `scales_of`, with the same leading dimensions.
-        metric: `change_metric(cell)`, which may be computed once for many calls as long as the weights stay.
+        cell: the cell that generated both scales.
+        before, after: from `scales_of`, with equal leading dimensions.
+        metric: `change_metric(cell)`. Pass it to compute it once for many calls while the weights do not change.
 
-    Source: HyperNetworks, arXiv 1609.09106, figure 4, which colours text by "the norm of the changes" of the four W_h. It
-    does not say which norm; Frobenius' is our choice.
+    Raises:
+        TypeError: `cell` has no hyper cell.
+
+    Source: HyperNetworks, arXiv 1609.09106, figure 4, which colours text by "the norm of the changes" of the four W_h. The
+    paper does not say which norm; the Frobenius norm is our choice.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> _, before = rnn(torch.randn(7, 3))
+        >>> _, after = rnn(torch.randn(1, 3), before)
+        >>> cell = rnn.cell(0)
+        >>> weight_change(cell, scales_of(cell, before.hyper_h[0]), scales_of(cell, after.hyper_h[0])).shape
+        torch.Size([4])
     """
     metric = change_metric(cell) if metric is None else metric
     if before.d_h is None or after.d_h is None:
         # ‖Σ_k Δz[k] W_hz[k]‖_F = ‖R Δz‖
         return torch.linalg.vector_norm((after.z[:1] - before.z[:1]) @ metric.mT, dim=-1)
-    # ‖diag(Δd_h) W_h‖_F = ‖Δd_h ⊙ lengths of the rows of W_h‖
+    # ‖diag(Δd_h) W_h‖_F = ‖Δd_h ⊙ row norms of W_h‖
     changes = after.d_h - before.d_h
-    lengths = metric.view(-1, *[1] * (changes.dim() - 2), cell.hidden_size)
-    return torch.linalg.vector_norm(changes * lengths, dim=-1)
+    row_norms = metric.view(-1, *[1] * (changes.dim() - 2), cell.hidden_size)
+    return torch.linalg.vector_norm(changes * row_norms, dim=-1)
 
 
 def check_hyper_cell(cell: object) -> None:
-    """The cell is one whose weights a hyper cell makes, else a TypeError."""
+    """Check that a hyper cell generates the weights of this cell.
+
+    Raises:
+        TypeError: it has no hyper cell.
+    """
     if not isinstance(cell, HyperRecurrentCell):
-        raise TypeError(f"cell should be that of a hyper network such as HyperLSTM, got {type(cell).__name__}")
+        raise TypeError(f"cell should be the cell of a hyper network such as HyperLSTM, got {type(cell).__name__}")

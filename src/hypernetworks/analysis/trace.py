@@ -1,10 +1,11 @@
-"""What a hyper network did at every step: its states, and the scales, gates and weight changes that follow from them.
+"""Record what a hyper network does at every step: its states, and the scales, gates and weight changes that follow from them.
 
-The network runs its own steps, once, and the states of each are kept. All else follows from these at once for all steps:
-z and d from ĥ_t (scales.py), the gates from the products on x_t and h_{t-1} and z, by the function that the step calls.
+The network runs its own steps once, and the state after each step is kept. Everything else is then computed for all steps at
+once: z and d from ĥ_t (scales.py), and the gates from the products on x_t and h_{t-1} and from z, by the function that the step
+itself calls.
 
-T time, B batch, N rows of all time steps, G gates, H hidden, K hyper hidden, Z embedding. Shapes below are for an input
-(T, B, I); for (B, T, I), (T, I) or a PackedSequence every tensor over time has that form instead.
+T time, B batch, N rows of all time steps, G gates, H hidden, K hyper hidden, Z embedding. Shapes are given for an input
+(T, B, I). For (B, T, I), (T, I) or a PackedSequence every tensor over time has the layout of the input.
 """
 
 from collections.abc import Sequence
@@ -22,67 +23,73 @@ from hypernetworks.recurrent.layer import Rows
 from .scales import scales_of, weight_change
 
 Series = Tensor | PackedSequence
-"""Values over time, in the form of the network's input."""
+"""Values over time, in the layout of the network's input."""
 
 
 class LayerTrace(NamedTuple):
-    """One layer in one direction, over time. For a layer that reads backwards, "before" is the step of time t + 1."""
+    """The trace of one layer in one direction. In a backward layer the previous step is that of time t + 1."""
 
     layer: int
     direction: int
-    """0, or 1 for the one that reads backwards."""
+    """0 for forward, 1 for backward."""
     gate_names: tuple[str, ...]
-    """i, f, g, o for HyperLSTM; r, u, n; h; h1, t1, h2, t2 … for HyperRHN."""
+    """i, f, g, o for HyperLSTM; r, u, n for HyperGRU; h for HyperRNN; h1, t1, h2, t2, … for HyperRHN."""
     state: Any
-    """The states after each step, as the network's state: h and c (T, B, H), hyper_h and hyper_c (T, B, K)."""
+    """The state after each step, of the type of the network's state: h and c (T, B, H), hyper_h and hyper_c (T, B, K)."""
     gates: Series
-    """The gates and candidates, (T, B, G, H), σ and tanh applied."""
+    """The gates and candidates after σ and tanh, (T, B, G, H)."""
     z: Series
-    """The embeddings, (T, B, blocks of h, x and b together, Z)."""
+    """The embeddings of all blocks, those of h, x and b concatenated: (T, B, blocks, Z)."""
     d_h: Series | None
-    """(T, B, blocks of h, H): scales the rows of W_h. None where whole matrices are made of z."""
+    """(T, B, blocks of h, H): scales the rows of W_h. None if whole matrices are generated from z."""
     d_x: Series | None
-    """(T, B, blocks of x, H): scales the rows of W_x. None where whole matrices are made of z."""
+    """(T, B, blocks of x, H): scales the rows of W_x. None if whole matrices are generated from z."""
     d_b: Series
-    """(T, B, blocks of b, H): the shift that is added to b."""
+    """(T, B, blocks of b, H): the shift added to b."""
     change: Series
-    """(T, B, G): how much each W_h changed since the step before, see `weight_change`; at the first, since what the initial
-    state's ĥ would make."""
+    """(T, B, G): how much each W_h changed since the previous step, see `weight_change`. The first step is compared with the
+    weights that the initial state's ĥ would generate."""
 
 
 class Trace(NamedTuple):
-    """What `trace` gives."""
+    """The result of `trace`."""
 
     output: Series
     """The network's output."""
     state: Any
     """The network's state after the last step."""
     layers: tuple[LayerTrace, ...]
-    """A trace for each layer and direction, in the order of network.cells."""
+    """One trace per layer and direction, in the order of network.cells."""
 
 
 @torch.no_grad()
 def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state: Any = None) -> Trace:
-    """Run a hyper network and tell what it did at every step: states, gates, embeddings, scales and weight changes.
+    """Run a hyper network and record every step: states, gates, embeddings, scales and weight changes.
 
-        trace = hn.trace(rnn, input)
-        trace.layers[0].change[:, 0]        # (T, 4): how much W_h^i, W_h^f, W_h^g and W_h^o changed, first sequence
-
-    The steps are the network's own, on the reference path (or the compiled one, where that is asked for), without gradients.
+    The network runs its own steps without gradients, on the reference path, or on the compiled path if that is selected.
 
     Args:
-        network: HyperLSTM, HyperGRU, HyperRNN or HyperRHN, as it predicts: in eval() where it has dropout.
-        input, state: as the network takes them.
+        network: a HyperLSTM, HyperGRU, HyperRNN or HyperRHN. Call its `eval()` first if it has dropout.
+        input, state: the arguments of the network's own call.
+
+    Raises:
+        TypeError: `network` is not a hyper network.
+        ValueError: the network is in training mode and has dropout, or the network itself refuses the input or state.
 
     Source: HyperNetworks, arXiv 1609.09106, figure 4 (weight changes over text).
-    Errors: TypeError for another module; ValueError for a network that is dropping, and what the network itself raises.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> trace = hn.trace(rnn, torch.randn(7, 2, 3))
+        >>> trace.layers[0].change.shape                # time, batch, gates: how much W_h^i, W_h^f, W_h^g, W_h^o changed
+        torch.Size([7, 2, 4])
     """
     if not isinstance(network, HyperRecurrentNetwork):
         raise TypeError(
             f"network should be a HyperLSTM, HyperGRU, HyperRNN or HyperRHN, got {type(network).__name__}: "
             "other networks generate no weights"
         )
-    _check_dropping_nothing(network)
+    _check_no_dropout(network)
     runs: list[_LayerRun] = []
 
     def record(
@@ -102,15 +109,15 @@ def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state:
     return Trace(rows.in_form_of_input(output), final, layers)
 
 
-def _check_dropping_nothing(network: HyperRecurrentNetwork) -> None:
+def _check_no_dropout(network: HyperRecurrentNetwork) -> None:
     drops = network.dropout > 0 or network.cell(0).recurrent_dropout > 0
     if network.training and drops:
-        raise ValueError("network should be in eval(): in training its dropout makes every run another")
+        raise ValueError("network should be in eval() mode: with dropout every run differs")
 
 
 @dataclass(frozen=True)
 class _LayerRun:
-    """One layer in one direction, after it was run: its input (N, I) and the states around each row's step, (N, ·)."""
+    """One layer in one direction after its run: the input (N, I), and the states before and after each row's step, (N, ·)."""
 
     cell: HyperRecurrentCell
     x: Tensor
@@ -118,7 +125,7 @@ class _LayerRun:
     after: Sequence[Tensor]
 
     def trace(self, layer: int, direction: int, rows: Rows) -> LayerTrace:
-        """All that follows from the states."""
+        """Compute the trace from the recorded states."""
         cell, weights = self.cell, self.cell.weights()
         h, hyper_h = self.before[0], self.after[-2]
         scales = scales_of(cell, hyper_h)

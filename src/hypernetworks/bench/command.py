@@ -22,11 +22,11 @@ from hypernetworks.bench.memory import is_measurable
 from hypernetworks.bench.plot import draw
 from hypernetworks.bench.sizes import QUANTITIES, Quantity, Size
 from hypernetworks.bench.table import heading, rows
+from hypernetworks.errors import FaultError, UsageError, check_count
+from hypernetworks.files import write_whole
 from hypernetworks.recurrent.native.build import library
+from hypernetworks.runs.machine import processor
 from hypernetworks.text.model import Network
-from hypernetworks.training.errors import FaultError, UsageError, check_count
-from hypernetworks.training.files import write_whole
-from hypernetworks.training.machine import processor
 
 BUSY = 0.5
 """The load average from which on the machine is not this command's alone."""

@@ -15,10 +15,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.autograd import forward_ad
+from torch import Tensor
 
+from .. import torch_compat
 from .checks import check_choice
 from .native.build import library
 
@@ -28,7 +27,7 @@ VARIABLE = "HYPERNETWORKS_BACKEND"
 _chosen: ContextVar[str | None] = ContextVar("hypernetworks_backend", default=None)
 
 
-@torch.compiler.assume_constant_result
+@torch_compat.constant_in_graphs
 def backend() -> str:
     """The path that is asked for: by the innermost use_backend, else by $HYPERNETWORKS_BACKEND, else auto.
 
@@ -66,7 +65,7 @@ def compiled(step: Callable) -> Callable:
     def compiled_step(*given: Any) -> Any:
         if torch.compiler.is_compiling():
             return step(*given)  # it is being compiled already, as a part of something larger
-        with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=4096):
+        with torch_compat.graph_limit(1024, 4096):
             return run(*given)
 
     return compiled_step
@@ -77,7 +76,6 @@ def native_wanted() -> bool:
     return backend() in ("auto", "native")
 
 
-_KINDS = (Tensor, nn.Parameter, FakeTensor)
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -89,27 +87,23 @@ def native_serves(tensors: Iterable[Tensor | None]) -> bool:
 def _plain(tensor: Tensor) -> bool:
     """A dense tensor of a served dtype on the CPU, whose memory holds the numbers that it stands for."""
     dense = tensor.is_cpu and tensor.layout is torch.strided
-    if not (dense and tensor.dtype in _DTYPES and type(tensor) in _KINDS):
+    if not (dense and tensor.dtype in _DTYPES and torch_compat.is_ordinary(tensor)):
         return False
     # a tracer cannot see these; what it compiles hands the operator tensors with memory of their own
-    return torch.compiler.is_compiling() or not (tensor.is_neg() or tensor._is_zerotensor())
+    return torch.compiler.is_compiling() or torch_compat.stores_its_values(tensor)
 
 
 def undisturbed() -> bool:
     """Whether a kernel may be called without torch's knowing: nothing traces or transforms it, tensors have memory."""
-    watched = torch.compiler.is_compiling() or torch._C._is_tracing() or _transformed()
-    return not watched and torch._C._len_torch_dispatch_stack() == 0  # pyright: ignore[reportAttributeAccessIssue]
+    watched = torch.compiler.is_compiling() or torch_compat.is_jit_tracing() or _transformed()
+    return not watched and not torch_compat.in_dispatch_mode()
 
 
 def _transformed() -> bool:
     """Under autocast, a torch.func transform, or forward-mode derivatives: these have no rule for a kernel."""
-    return (
-        torch.is_autocast_enabled("cpu")
-        or torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
-        or forward_ad._current_level >= 0
-    )
+    return torch.is_autocast_enabled("cpu") or torch_compat.in_function_transform() or torch_compat.in_forward_ad()
 
 
-@torch.compiler.assume_constant_result
+@torch_compat.constant_in_graphs
 def _built() -> bool:
     return library() is not None

@@ -19,13 +19,13 @@ from fastapi.sse import format_sse_event
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from hypernetworks import __version__
+from hypernetworks.errors import UsageError
 from hypernetworks.serve.batch import Batch, Job
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.serve.guard import Check, bearer, same_origin
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, TextRequest, request_type
 from hypernetworks.serve.stream import Piece, Stream
-from hypernetworks.training.errors import UsageError
 
 FRAME = 1 / 60
 """Seconds between two events of a stream: what comes faster than a screen shows it goes out together."""

@@ -9,12 +9,12 @@ from typing import Annotated
 import torch
 from tyro.conf import OmitArgPrefixes, Positional
 
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.experiments.config import find_device
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.train import load_run
-from hypernetworks.training.config import find_device
-from hypernetworks.training.errors import FaultError, UsageError
 
 TOKEN = "HYPERNETWORKS_TOKEN"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypernetworks.training.errors import UsageError, check_count
+from hypernetworks.errors import UsageError, check_count
 
 
 @dataclass(frozen=True)

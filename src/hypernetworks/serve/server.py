@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import uvicorn
 from fastapi import FastAPI
 
+from hypernetworks.errors import FaultError
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.guard import Patience
-from hypernetworks.training.errors import FaultError
 
 LAST_WORDS = 5
 """Seconds that the streams which are open when the server is told to stop may take to end."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
 
 __all__ = ["Unit", "alphabet_of", "decode", "encode", "symbols_of", "text_of_bytes"]
 

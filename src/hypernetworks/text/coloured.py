@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from hypernetworks.analysis import trace
+from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.hyper import HyperRecurrentNetwork
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.training.errors import UsageError
 
 CHUNK = 256
 """Steps that are traced at a time: of a trace's many numbers a step, one is kept for each gate."""

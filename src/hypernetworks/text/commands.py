@@ -13,6 +13,19 @@ from rich.console import Console
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.commands import (
+    find_preset,
+    goes_on_with,
+    origin,
+    read_config,
+    scan,
+    tell_other_surroundings,
+)
+from hypernetworks.experiments.config import find_device
+from hypernetworks.files import read_whole, write_whole
+from hypernetworks.processes import first_before_others, tell, together
+from hypernetworks.runs.run import Run
 from hypernetworks.text.alphabet import decode, encode, text_of_bytes
 from hypernetworks.text.compare import compare, matched, plot, table
 from hypernetworks.text.config import Symbols, TextConfig, read_run_config, settled
@@ -23,19 +36,6 @@ from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
 from hypernetworks.text.train import check_same_text, corpus_of, load_run, resume, sample, train
-from hypernetworks.training.commands import (
-    find_preset,
-    goes_on_with,
-    origin,
-    read_config,
-    scan,
-    tell_other_surroundings,
-)
-from hypernetworks.training.config import find_device
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import read_whole, write_whole
-from hypernetworks.training.processes import first_before_others, tell, together
-from hypernetworks.training.run import Run
 
 
 @dataclass(frozen=True)

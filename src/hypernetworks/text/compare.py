@@ -8,15 +8,15 @@ from statistics import mean
 
 from rich.table import Table
 
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
+from hypernetworks.files import write_whole
+from hypernetworks.runs.curve import Curve, curve_of, draw
+from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig, read_run_config
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.model import Network, count_parameters, flops_per_character, match_parameters
 from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
-from hypernetworks.training.curve import Curve, curve_of, draw
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import write_whole
-from hypernetworks.training.run import Run
 
 
 @dataclass(frozen=True)

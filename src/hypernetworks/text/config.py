@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from hypernetworks.errors import UsageError, check_count
+from hypernetworks.experiments.config import from_json
+from hypernetworks.processes import check_parts
 from hypernetworks.text.alphabet import Unit
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.model import ModelConfig
-from hypernetworks.training.config import from_json
-from hypernetworks.training.errors import UsageError, check_count
-from hypernetworks.training.processes import check_parts
 from hypernetworks.training.schedule import Schedule
 
 EXPERIMENT = "text"

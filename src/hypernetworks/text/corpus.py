@@ -10,10 +10,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from hypernetworks.data.named_sets import obtain_all
+from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, text_of_bytes
 from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.named_sets import obtain_all
 
 __all__ = ["Corpus", "load_corpus"]
 

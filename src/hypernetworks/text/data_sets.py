@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from hypernetworks.data.data_file import DataFile, Obtained
+from hypernetworks.data.named_sets import NamedSet, nearest
 from hypernetworks.text.alphabet import Unit, text_of_bytes
 from hypernetworks.text.plays import HELD_OUT_PLAYS, read_plays
-from hypernetworks.training.data import DataFile, Obtained
-from hypernetworks.training.named_sets import NamedSet, nearest
 
 __all__ = ["NAMED_SETS", "Splits", "TextSet", "no_such_corpus"]
 

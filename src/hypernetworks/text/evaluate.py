@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypernetworks.errors import UsageError
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.training.errors import UsageError
 
 CHUNK = 1024
 """Characters read between two additions; the state is carried, so the result does not depend on it but for rounding."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hypernetworks.errors import UsageError, check_count
 from hypernetworks.text.alphabet import Unit, encode
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.training.errors import UsageError, check_count
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hypernetworks.errors import UsageError
 from hypernetworks.recurrent import LSTM, RHN, HyperGRU, HyperLSTM, HyperRHN, HyperRNN
 from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.training.errors import UsageError
 
 Network = Literal[
     "lstm",

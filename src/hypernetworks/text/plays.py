@@ -25,8 +25,8 @@ from io import BytesIO
 from typing import Final
 from zipfile import ZipFile
 
-from hypernetworks.training.data import ZIP_DAMAGE
-from hypernetworks.training.errors import UsageError
+from hypernetworks.data.data_file import ZIP_DAMAGE
+from hypernetworks.errors import UsageError
 
 __all__ = ["HELD_OUT_PLAYS", "play_from_markdown", "read_plays"]
 

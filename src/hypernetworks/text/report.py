@@ -10,15 +10,15 @@ import torch
 from jinja2 import Environment, StrictUndefined
 from torch import nn
 
+from hypernetworks.errors import UsageError
+from hypernetworks.runs.curve import curve_of, draw, run_curve
+from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, gates_of
 from hypernetworks.text.compare import Row, row_of
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.train import load_run
-from hypernetworks.training.curve import curve_of, draw, run_curve
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.run import Run
 
 STRONGEST = 0.98
 """The quantile of the changes from which on a letter has the full colour: the few largest would leave the others pale."""

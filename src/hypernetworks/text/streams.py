@@ -11,7 +11,7 @@ N characters, B streams, T characters a step.
 import torch
 from torch import Tensor
 
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
 
 
 class Streams:

@@ -11,20 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.experiments.begin import begun, restored
+from hypernetworks.experiments.config import find_device
+from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
+from hypernetworks.runs.curve import draw_run
+from hypernetworks.runs.run import Run
 from hypernetworks.text.config import Symbols, TextConfig, read_run_config, run_config
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import Score, evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel, count_parameters
 from hypernetworks.text.streams import Streams
-from hypernetworks.training.begin import begun, restored
-from hypernetworks.training.config import find_device
-from hypernetworks.training.curve import draw_run
 from hypernetworks.training.draws import generator
-from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.loop import Task, Trainer, load_best
-from hypernetworks.training.processes import distributed, gathered, is_first, parts, take_from_first
-from hypernetworks.training.run import Run
 
 
 class CharacterTask(Task[CharacterModel]):

@@ -1,1 +1,1 @@
-"""What the experiments share: run folders, checkpoints, data files, progress."""
+"""The training loop: schedule, batches, progress, interruption."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from hypernetworks.errors import UsageError
 from hypernetworks.training.draws import generator
-from hypernetworks.training.errors import UsageError
 
 
 class Epochs:

@@ -5,7 +5,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from hypernetworks.training.processes import is_first
+from hypernetworks.processes import is_first
 
 
 class Terminated(KeyboardInterrupt):

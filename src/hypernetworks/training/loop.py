@@ -16,12 +16,12 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.training import processes
+from hypernetworks import processes
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.run import Run
 from hypernetworks.training.draws import seed_of
-from hypernetworks.training.errors import FaultError, UsageError
 from hypernetworks.training.interrupt import Interrupt, Terminated
 from hypernetworks.training.progress import Progress
-from hypernetworks.training.run import Run
 from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, get_args
 import torch
 from torch import nn
 
-from hypernetworks.training.errors import UsageError, check_count
+from hypernetworks.errors import UsageError, check_count
 
 Optimizer = Literal["adam", "sgd"]
 Decay = Literal["cosine", "steps"]

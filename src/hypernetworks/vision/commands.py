@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
-from hypernetworks.training.commands import (
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.commands import (
     find_preset,
     goes_on_with,
     origin,
@@ -16,9 +17,8 @@ from hypernetworks.training.commands import (
     scan,
     tell_other_surroundings,
 )
-from hypernetworks.training.config import carried, find_device
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.processes import first_before_others, tell, together
+from hypernetworks.experiments.config import carried, find_device
+from hypernetworks.processes import first_before_others, tell, together
 from hypernetworks.vision.compare import compare, plot, table
 from hypernetworks.vision.config import VisionConfig, read_run_config
 from hypernetworks.vision.data import ImageData, load_images

@@ -7,11 +7,11 @@ from statistics import mean
 
 from rich.table import Table
 
-from hypernetworks.training.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
-from hypernetworks.training.config import find_device
-from hypernetworks.training.curve import Curve, curve_of, draw
-from hypernetworks.training.files import write_whole
-from hypernetworks.training.run import Run
+from hypernetworks.experiments.compare import Experiment, mean_curve, speed, spread, train_all, write_rows
+from hypernetworks.experiments.config import find_device
+from hypernetworks.files import write_whole
+from hypernetworks.runs.curve import Curve, curve_of, draw
+from hypernetworks.runs.run import Run
 from hypernetworks.vision.config import VisionConfig, read_run_config
 from hypernetworks.vision.data import ImageData
 from hypernetworks.vision.evaluate import evaluate

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from hypernetworks.training.config import from_json
-from hypernetworks.training.errors import UsageError, check_count
-from hypernetworks.training.processes import check_parts
+from hypernetworks.errors import UsageError, check_count
+from hypernetworks.experiments.config import from_json
+from hypernetworks.processes import check_parts
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.vision.data import ImageData
 from hypernetworks.vision.models import ModelConfig

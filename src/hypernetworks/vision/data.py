@@ -17,10 +17,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hypernetworks.training.archive import Archive
-from hypernetworks.training.data import DataFile, Obtained
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.named_sets import NamedSet, nearest, obtain_all
+from hypernetworks.data.archive import Archive
+from hypernetworks.data.data_file import DataFile, Obtained
+from hypernetworks.data.named_sets import NamedSet, nearest, obtain_all
+from hypernetworks.errors import UsageError
 from hypernetworks.vision.formats import read_cifar, read_idx_images, read_idx_labels
 from hypernetworks.vision.views import Views
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hypernetworks.training.processes import count, rank, summed
+from hypernetworks.processes import count, rank, summed
 from hypernetworks.vision.data import Images
 from hypernetworks.vision.views import Views
 

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
 
 __all__ = ["CLASSES", "read_cifar", "read_idx_images", "read_idx_labels"]
 

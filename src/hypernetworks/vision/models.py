@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hypernetworks.training.errors import UsageError, check_count
+from hypernetworks.errors import UsageError, check_count
 from hypernetworks.vision.formats import CLASSES
 from hypernetworks.weights import HyperNetwork, TiledKernelGenerator
 

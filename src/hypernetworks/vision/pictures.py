@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hypernetworks.training.curve import svg_of
+from hypernetworks.runs.curve import svg_of
 from hypernetworks.vision.models import kernel_shown
 
 

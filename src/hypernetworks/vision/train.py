@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hypernetworks.training.begin import begun, restored
-from hypernetworks.training.config import find_device
-from hypernetworks.training.curve import draw_run
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.begin import begun, restored
+from hypernetworks.experiments.config import find_device
+from hypernetworks.processes import distributed, is_first, parts
+from hypernetworks.runs.curve import draw_run
+from hypernetworks.runs.run import Run
 from hypernetworks.training.draws import generator
 from hypernetworks.training.epochs import Epochs
-from hypernetworks.training.errors import UsageError
 from hypernetworks.training.loop import Task, Trainer, load_best
-from hypernetworks.training.processes import distributed, is_first, parts
-from hypernetworks.training.run import Run
 from hypernetworks.vision.config import VisionConfig, read_run_config, run_config
 from hypernetworks.vision.data import ImageData, load_images
 from hypernetworks.vision.evaluate import evaluate

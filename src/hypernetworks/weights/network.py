@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..torch_compat import is_exporting
 from .generator import Generator
 from .per_sample import run_per_sample
 from .report import WeightReport, report
@@ -144,7 +145,7 @@ class HyperNetwork(nn.Module):
             if tuple(now[name].shape) != shape:
                 raise ValueError(f"{changed}: {name} was {shape}, is {tuple(now[name].shape)}: wrap it again")
             # torch.func.functional_call puts in tensors that are no Parameters, and torch.export puts in stand-ins
-            stands_in = torch.compiler.is_exporting() or not isinstance(now[name], nn.Parameter)
+            stands_in = is_exporting() or not isinstance(now[name], nn.Parameter)
             if now[name] is not original and not stands_in:
                 raise ValueError(f"{changed}: {name} was replaced: wrap it again")
 

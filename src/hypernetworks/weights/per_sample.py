@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..recurrent.layer import RecurrentNetwork
+from ..torch_compat import packs_a_sequence, tree_flatten, tree_unflatten
 from .recurrence import RECURRENCES
 
-_PACK = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
 _PACKED = "packed input cannot have weights for each sample: pad it"
 
 
@@ -99,7 +98,7 @@ class PerSample(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.batch_norm:
             return batch_norm(self.samples, *args, **kwargs)
-        if func is _PACK:
+        if packs_a_sequence(func):
             raise ValueError(_PACKED)
         if func in RECURRENCES:
             return RECURRENCES[func](*args, **kwargs)

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from hypernetworks.training.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 
 
 def some_state() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.errors import FaultError, UsageError
 
 __all__ = ["json_object", "make_folder", "read_whole", "remove_stale", "sync_folder", "write_whole"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from hypernetworks.processes import count
 from hypernetworks.recurrent.backend import backend
-from hypernetworks.training.processes import count
 
 __all__ = ["other_surroundings", "processor", "surroundings"]
 

@@ -27,12 +27,12 @@ from typing import Any
 
 from torch import Tensor
 
-from hypernetworks.training.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, make_folder, read_whole, remove_stale, write_whole
-from hypernetworks.training.lock import LOCK
-from hypernetworks.training.machine import other_surroundings, surroundings
-from hypernetworks.training.metrics import Metrics, read_metrics
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import json_object, make_folder, read_whole, remove_stale, write_whole
+from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
+from hypernetworks.runs.lock import LOCK
+from hypernetworks.runs.machine import other_surroundings, surroundings
+from hypernetworks.runs.metrics import Metrics, read_metrics
 
 __all__ = ["CONFIG_LIMIT", "Run"]
 

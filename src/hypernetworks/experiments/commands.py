@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hypernetworks.training.begin import goes_on
-from hypernetworks.training.config import differences
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import json_object, read_whole
-from hypernetworks.training.machine import other_surroundings
-from hypernetworks.training.processes import is_first
-from hypernetworks.training.run import CONFIG_LIMIT, Run
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.begin import goes_on
+from hypernetworks.experiments.config import differences
+from hypernetworks.files import json_object, read_whole
+from hypernetworks.processes import is_first
+from hypernetworks.runs.machine import other_surroundings
+from hypernetworks.runs.run import CONFIG_LIMIT, Run
 
 Preset = TypeVar("Preset")
 Settings = TypeVar("Settings")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from hypernetworks.training.archive import Archive
-from hypernetworks.training.data import DataFile, Obtained, locate, obtain
-from hypernetworks.training.errors import UsageError
+from hypernetworks.data.archive import Archive
+from hypernetworks.data.data_file import DataFile, Obtained, locate, obtain
+from hypernetworks.errors import UsageError
 
 __all__ = ["DataRow", "NamedSet", "get", "list_data", "nearest", "obtain_all"]
 

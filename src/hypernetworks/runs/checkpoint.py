@@ -22,8 +22,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import read_whole, write_whole
+from hypernetworks.errors import UsageError
+from hypernetworks.files import read_whole, write_whole
 
 __all__ = ["load_model", "load_trainer", "model_digest", "save_model", "save_trainer"]
 

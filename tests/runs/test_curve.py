@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hypernetworks.training.curve import curve_of, draw, draw_run
-from hypernetworks.training.run import Run
+from hypernetworks.runs.curve import curve_of, draw, draw_run
+from hypernetworks.runs.run import Run
 
 pytest.importorskip("matplotlib")
 
@@ -55,7 +55,7 @@ def test_a_run_is_drawn_into_its_folder(tmp_path: Path) -> None:
 def test_nothing_global_of_matplotlib_is_touched() -> None:
     """No pyplot: it keeps figures, and looks for a display."""
     program = (
-        "import sys; from hypernetworks.training.curve import draw;"
+        "import sys; from hypernetworks.runs.curve import draw;"
         "draw({'a': [(1, 1.0), (2, 0.5)]}, 'y', 't'); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 from .runs import run as run  # a fixture
 
@@ -17,7 +17,7 @@ import os, resource, shutil, signal, sys
 from pathlib import Path
 
 import torch
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 torch.set_num_threads(1)
 template, folder = Path(sys.argv[1]), Path(sys.argv[2])
@@ -116,7 +116,7 @@ import sys
 from pathlib import Path
 
 import torch
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,9 +17,9 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile
 
 from hypernetworks.cache import cache_folder
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.fetch import download, download_wheel, fetching
-from hypernetworks.training.files import read_whole, write_whole
+from hypernetworks.data.fetch import download, download_wheel, fetching
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import read_whole, write_whole
 
 __all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "keep", "locate", "obtain", "place_to_fetch", "search_folders"]
 

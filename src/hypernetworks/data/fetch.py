@@ -15,8 +15,8 @@ from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import read_whole
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import read_whole
 
 __all__ = ["download", "download_wheel", "fetching"]
 

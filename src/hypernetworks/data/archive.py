@@ -10,9 +10,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from hypernetworks.training.data import DataFile, keep, place_to_fetch
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.fetch import download, fetching
+from hypernetworks.data.data_file import DataFile, keep, place_to_fetch
+from hypernetworks.data.fetch import download, fetching
+from hypernetworks.errors import UsageError
 
 __all__ = ["Archive"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, read_whole, remove_stale, write_whole
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import json_object, read_whole, remove_stale, write_whole
 
 
 def names(folder: Path) -> list[str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from hypernetworks.cache import cache_folder
-from hypernetworks.training import archive as module
-from hypernetworks.training.archive import Archive
-from hypernetworks.training.data import DataFile
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.named_sets import NamedSet, get, list_data
+from hypernetworks.data import archive as module
+from hypernetworks.data.archive import Archive
+from hypernetworks.data.data_file import DataFile
+from hypernetworks.data.named_sets import NamedSet, get, list_data
+from hypernetworks.errors import FaultError, UsageError
 
 from .conftest import leftovers, put
 

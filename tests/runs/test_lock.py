@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from hypernetworks import cli
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.lock import LOCK, only_writer
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.lock import LOCK, only_writer
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hypernetworks.training.lock import only_writer
+from hypernetworks.runs.lock import only_writer
 
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)

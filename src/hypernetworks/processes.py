@@ -21,7 +21,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.errors import FaultError, UsageError
 
 _ARRIVAL: Final = timedelta(minutes=5)
 """How long a process waits at the start until all are there."""

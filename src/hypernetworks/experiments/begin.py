@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from hypernetworks.training.lock import only_writer
-from hypernetworks.training.processes import first_before_others, highest, is_first, wait_for_all, was_restarted
-from hypernetworks.training.run import Run
+from hypernetworks.processes import first_before_others, highest, is_first, wait_for_all, was_restarted
+from hypernetworks.runs.lock import only_writer
+from hypernetworks.runs.run import Run
 
 
 def goes_on(folder: Path, resume: bool) -> bool:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, make_folder, read_whole
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import json_object, make_folder, read_whole
 
 __all__ = ["LOCK", "only_writer"]
 

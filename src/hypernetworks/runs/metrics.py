@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.files import json_object, read_whole, write_whole
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.files import json_object, read_whole, write_whole
 
 __all__ = ["Metrics", "read_metrics"]
 

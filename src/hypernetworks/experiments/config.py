@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from hypernetworks.training.errors import UsageError
+from hypernetworks.errors import UsageError
 
 Config = TypeVar("Config")
 

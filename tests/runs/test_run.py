@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from hypernetworks.training.checkpoint import load_model, load_trainer
-from hypernetworks.training.errors import FaultError, UsageError
-from hypernetworks.training.run import Run
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.runs.checkpoint import load_model, load_trainer
+from hypernetworks.runs.run import Run
 
 from .runs import CONFIG, names, same, trainer, weights
 from .runs import run as run  # a fixture

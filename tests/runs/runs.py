@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from hypernetworks.training.run import Run
+from hypernetworks.runs.run import Run
 
 CONFIG = {"seed": 3, "data": "shakespeare", "betas": (0.9, 0.99)}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hypernetworks.cache import cache_folder
-from hypernetworks.training import fetch
-from hypernetworks.training.data import DataFile, locate, obtain, search_folders
-from hypernetworks.training.errors import FaultError, UsageError
+from hypernetworks.data import fetch
+from hypernetworks.data.data_file import DataFile, locate, obtain, search_folders
+from hypernetworks.errors import FaultError, UsageError
 
 from .conftest import CONTENT, leftovers, put, zipped
 

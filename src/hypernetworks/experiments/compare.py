@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from hypernetworks.training.curve import Curve
-from hypernetworks.training.errors import UsageError
-from hypernetworks.training.files import write_whole
-from hypernetworks.training.lock import only_writer
-from hypernetworks.training.run import Run
+from hypernetworks.errors import UsageError
+from hypernetworks.files import write_whole
+from hypernetworks.runs.curve import Curve
+from hypernetworks.runs.lock import only_writer
+from hypernetworks.runs.run import Run
 from hypernetworks.training.schedule import Schedule
 
 

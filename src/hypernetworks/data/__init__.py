@@ -1,0 +1,1 @@
+"""Data files and data sets: found, fetched, checked."""

@@ -1,0 +1,90 @@
+"""Everything here that torch keeps private, or that differs from one version of torch to the next, one function each.
+
+No other module uses a private name of torch. To support another version of torch, run `tests/test_torch_compat.py` on it: each
+function is tested there in each situation that it reports on.
+
+Importing this module does not import `torch._dynamo`, which takes seconds.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+from torch.utils._pytree import TreeSpec
+from torch.utils._pytree import tree_flatten as _tree_flatten
+from torch.utils._pytree import tree_unflatten as _tree_unflatten
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ORDINARY = (Tensor, nn.Parameter, FakeTensor)
+_PACK_PADDED_SEQUENCE = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def constant_in_graphs(function: Function) -> Function:
+    """Mark a function whose result torch.compile may take for a constant, as torch.compiler.assume_constant_result does.
+
+    torch's own decorator imports torch._dynamo.
+    """
+    function._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+    return function
+
+
+def graph_limit(graphs: int, all_graphs: int) -> AbstractContextManager[Any]:
+    """Within it, torch.compile makes up to `graphs` graphs of one piece of code, and up to `all_graphs` with all callers."""
+    import torch._dynamo.config
+
+    return torch._dynamo.config.patch(recompile_limit=graphs, accumulated_recompile_limit=all_graphs)
+
+
+def is_exporting() -> bool:
+    """Whether torch.export traces what runs."""
+    return torch.compiler.is_exporting()
+
+
+def is_jit_tracing() -> bool:
+    """Whether torch.jit.trace records what runs."""
+    return torch._C._is_tracing()
+
+
+def in_function_transform() -> bool:
+    """Whether a transform of torch.func (vmap, grad, jvp, functionalize, ...) is active."""
+    return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def in_forward_ad() -> bool:
+    """Whether a level of forward-mode derivatives is open, by torch.autograd.forward_ad or torch.func.jvp."""
+    return forward_ad._current_level >= 0
+
+
+def in_dispatch_mode() -> bool:
+    """Whether a TorchDispatchMode is active: FakeTensorMode, make_fx, torch.export, a profiler of operators, ..."""
+    return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_ordinary(tensor: Tensor) -> bool:
+    """Whether a tensor is of no subclass but Parameter and the fake tensors that compilers trace with."""
+    return type(tensor) in _ORDINARY
+
+
+def stores_its_values(tensor: Tensor) -> bool:
+    """Whether a tensor's memory holds its values. A lazily negated view and an efficient zero tensor do not."""
+    return not (tensor.is_neg() or tensor._is_zerotensor())
+
+
+def packs_a_sequence(function: Any) -> bool:
+    """Whether a function that a TorchFunctionMode sees is the one behind torch.nn.utils.rnn.pack_padded_sequence."""
+    return function is _PACK_PADDED_SEQUENCE
+
+
+def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
+    """The leaves of nested tuples, lists and dicts, and the form that `tree_unflatten` needs."""
+    return _tree_flatten(tree)
+
+
+def tree_unflatten(leaves: Iterable[Any], form: TreeSpec) -> Any:
+    """The tree of this form with these leaves."""
+    return _tree_unflatten(leaves, form)

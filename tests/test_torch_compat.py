@@ -1,0 +1,237 @@
+"""What torch_compat says of torch, in each situation that it reports on; and that no other module needs private names."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import hypernetworks
+from hypernetworks import torch_compat
+
+SITUATIONS = {
+    "is_compiling": torch.compiler.is_compiling,
+    "is_exporting": torch_compat.is_exporting,
+    "is_jit_tracing": torch_compat.is_jit_tracing,
+    "in_function_transform": torch_compat.in_function_transform,
+    "in_forward_ad": torch_compat.in_forward_ad,
+    "in_dispatch_mode": torch_compat.in_dispatch_mode,
+}
+
+
+class Probe:
+    """A function of a tensor that notes which situations hold while it runs."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen |= {name for name, holds in SITUATIONS.items() if holds()}
+        return (x * 2).sum()
+
+
+class PlainMode(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+class FunctionMode(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def within(mode, probe, x):
+    with mode:
+        probe(x)
+
+
+def dual(probe, x):
+    with forward_ad.dual_level():
+        probe(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+def with_gradients(probe, x):
+    probe(x.clone().requires_grad_()).backward()
+
+
+RUNS = {
+    "plain": (lambda probe, x: probe(x), set()),
+    "no_grad": (lambda probe, x: within(torch.no_grad(), probe, x), set()),
+    "inference_mode": (lambda probe, x: within(torch.inference_mode(), probe, x), set()),
+    "autograd": (with_gradients, set()),
+    "function mode": (lambda probe, x: within(FunctionMode(), probe, x), set()),
+    "dispatch mode": (lambda probe, x: within(PlainMode(), probe, x), {"in_dispatch_mode"}),
+    "fake tensors": (
+        lambda probe, x: within(mode := FakeTensorMode(), probe, mode.from_tensor(x)),
+        {"in_dispatch_mode"},
+    ),
+    "make_fx": (lambda probe, x: make_fx(probe)(x), {"in_dispatch_mode"}),
+    "vmap": (lambda probe, x: torch.func.vmap(probe)(x), {"in_function_transform"}),
+    "grad": (lambda probe, x: torch.func.grad(probe)(x), {"in_function_transform"}),
+    "functionalize": (lambda probe, x: torch.func.functionalize(probe)(x), {"in_function_transform"}),
+    "jvp": (lambda probe, x: torch.func.jvp(probe, (x,), (x,)), {"in_function_transform", "in_forward_ad"}),
+    "dual_level": (dual, {"in_forward_ad"}),
+}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script`:DeprecationWarning"
+)  # torch's own, the first time that forward AD is used
+@pytest.mark.parametrize("run", RUNS)
+def test_each_situation_is_recognised(run):
+    program, expected = RUNS[run]
+    probe = Probe()
+    program(probe, torch.ones(2, 3))
+    assert probe.seen == expected
+    assert not any(holds() for holds in SITUATIONS.values())  # nothing is left behind
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+def test_torch_jit_trace_is_recognised():
+    probe = Probe()
+    torch.jit.trace(lambda x: probe(x), (torch.ones(2, 3),), check_trace=False)
+    assert probe.seen == {"is_jit_tracing"}
+
+
+class Exported(nn.Module):
+    def forward(self, x):
+        return x + (1 if torch_compat.is_exporting() else 2)
+
+
+def test_export_is_recognised_and_compile_is_not_export():
+    x = torch.zeros(2)
+    for strict in (False, True):
+        program = torch.export.export(Exported(), (x,), strict=strict)
+        assert program.module()(x).tolist() == [1, 1]
+    assert torch.compile(Exported(), backend="eager", fullgraph=True)(x).tolist() == [2, 2]
+    assert not torch_compat.is_exporting()
+
+
+def test_compile_takes_a_marked_function_for_a_constant():
+    torch.compiler.reset()
+    calls = []
+
+    @torch_compat.constant_in_graphs
+    def chosen():
+        return len([*map(calls.append, "x")]) + len(calls)
+
+    run = torch.compile(lambda x: x * chosen(), backend="eager", fullgraph=True)
+    first = run(torch.ones(2)).tolist()
+    assert run(torch.ones(2)).tolist() == first
+    made = len(calls)
+    chosen()
+    assert len(calls) == made + 1  # without a compiler it is an ordinary function
+    assert run(torch.ones(2)).tolist() == first
+
+
+def test_graph_limit_allows_as_many_graphs_and_no_more():
+    def graphs_made(limit):
+        torch.compiler.reset()
+        made = []
+        backend = lambda graph, _: made.append(graph) or graph.forward  # noqa: E731
+        run = torch.compile(lambda x, n: x + n, backend=backend, dynamic=False)
+        with torch_compat.graph_limit(limit, 100):
+            for n in range(limit + 3):
+                assert run(torch.ones(2), n).tolist() == [1 + n, 1 + n]  # beyond the limit it runs without a graph
+        return len(made)
+
+    settings = torch._dynamo.config
+    before = settings.recompile_limit, settings.accumulated_recompile_limit
+    assert (graphs_made(2), graphs_made(12)) == (2, 12)
+    assert (settings.recompile_limit, settings.accumulated_recompile_limit) == before
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+def test_ordinary_tensors():
+    x = torch.ones(2, 3)
+    assert torch_compat.is_ordinary(x)
+    assert torch_compat.is_ordinary(nn.Parameter(x))
+    assert torch_compat.is_ordinary(torch.ones(2, device="meta"))
+    with FakeTensorMode() as mode:
+        assert torch_compat.is_ordinary(mode.from_tensor(x))
+    assert not torch_compat.is_ordinary(x.as_subclass(Subclass))
+    assert not torch_compat.is_ordinary(nn.UninitializedParameter())
+
+
+def test_tensors_that_do_not_store_their_values():
+    x = torch.ones(2, 3)
+    assert torch_compat.stores_its_values(x)
+    assert torch_compat.stores_its_values(-x)
+    assert torch_compat.stores_its_values(x.t())
+    assert not torch_compat.stores_its_values(torch._neg_view(x))
+    assert not torch_compat.stores_its_values(torch.complex(x, x).conj().imag)
+    assert not torch_compat.stores_its_values(torch._efficientzerotensor((2, 3)))
+
+
+def test_packing_is_seen_by_a_function_mode():
+    class Seen(TorchFunctionMode):
+        def __init__(self):
+            super().__init__()
+            self.packs = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.packs += torch_compat.packs_a_sequence(func)
+            return func(*args, **(kwargs or {}))
+
+    with Seen() as seen:
+        packed = nn.utils.rnn.pack_padded_sequence(torch.ones(3, 2, 1), torch.tensor([3, 2]))
+        assert seen.packs == 1
+        nn.utils.rnn.pad_packed_sequence(packed)
+        torch.ones(2).sum()
+        assert seen.packs == 1
+
+
+def test_trees_are_taken_apart_and_put_together():
+    tree = ((1, [2, {"a": 3, "b": (4,)}]), {"c": None})
+    leaves, form = torch_compat.tree_flatten(tree)
+    assert [leaf for leaf in leaves if leaf is not None] == [1, 2, 3, 4]
+    assert torch_compat.tree_unflatten(leaves, form) == tree
+    doubled = torch_compat.tree_unflatten([leaf and 2 * leaf for leaf in leaves], form)
+    assert doubled == ((2, [4, {"a": 6, "b": (8,)}]), {"c": None})
+
+
+def test_importing_the_package_leaves_the_compiler_alone():
+    program = "import json, sys, hypernetworks; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert not [name for name in json.loads(done.stdout) if name.startswith(("torch._dynamo", "torch._inductor"))]
+
+
+def private_names(source):
+    """Names of torch with a leading underscore that a module imports or reads."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            name = ".".join([node.module or "", *(alias.name for alias in node.names)])
+        elif isinstance(node, ast.Import):
+            name = ".".join(alias.name for alias in node.names)
+        else:
+            continue
+        parts = name.split(".")
+        if parts[0] == "torch" and any(part.startswith("_") and not part.startswith("__") for part in parts):
+            yield name
+
+
+def test_no_other_module_uses_private_names_of_torch():
+    assert [*private_names("import torch._dynamo\nfrom torch._C import x\ntorch.utils._pytree.y")] != []
+    assert [*private_names("import torch\ntorch.__version__\nself._x\nfrom torch.func import vmap")] == []
+    package = Path(hypernetworks.__file__).parent
+    found = {
+        path.relative_to(package).as_posix(): [*private_names(path.read_text(encoding="utf-8"))]
+        for path in package.rglob("*.py")
+    }
+    assert found.pop("torch_compat.py")
+    found.pop("recurrent/native/plan.py", None)
+    assert {path: names for path, names in found.items() if names} == {}
