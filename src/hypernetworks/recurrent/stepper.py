@@ -38,7 +38,7 @@ class Stepper:
     mode of the network. On the native path one step of all layers is one call; elsewhere the reference path gives the same
     numbers. On the native path each row has the same bits whatever other rows the batch holds.
 
-    The weights are read once: call `refresh` after they have changed. One thread at a time may use a stepper.
+    The weights are read once: call `refresh` after they have changed. Until then it is open whether a step sees the change. One thread at a time may use a stepper.
 
     Args:
         network: a network of one direction.
@@ -55,7 +55,9 @@ class Stepper:
         if batch is not None:
             check_sizes(batch=batch)
         if network.bidirectional:
-            raise ValueError("a bidirectional network reads the whole sequence at once: it has no steps to take one by one")
+            raise ValueError(
+                "a bidirectional network reads the whole sequence at once: it has no steps to take one by one"
+            )
         self._network = network
         self._batched = batch is not None
         self._cells: list[RecurrentCell] = [network.cell(k) for k in range(network.num_layers)]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.recurrent import cell
 from hypernetworks.recurrent.native.op import LayerOp
-from hypernetworks.recurrent.native.plan import Plan
 
 from ..families import FAMILIES, Family, tensors
 
@@ -85,18 +85,18 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layers = self.steps = 0
-        layer, step = LayerOp.__call__, Plan.run
+        layer, step = LayerOp.__call__, cell.one_step
 
         def counted_layer(op, *arguments):
             self.layers += 1
             return layer(op, *arguments)
 
-        def counted_step(plan, given):
+        def counted_step(*arguments):
             self.steps += 1
-            return step(plan, given)
+            return step(*arguments)
 
         monkeypatch.setattr(LayerOp, "__call__", counted_layer)
-        monkeypatch.setattr(Plan, "run", counted_step)
+        monkeypatch.setattr(cell, "one_step", counted_step)
 
 
 @pytest.fixture

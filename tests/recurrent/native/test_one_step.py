@@ -1,4 +1,4 @@
-"""One step of a few rows, without gradients: equal to the reference, whatever has become of the weights since the last one."""
+"""One step of a few rows, without gradients: equal to the reference, whatever happened to the weights since the last one."""
 
 import copy
 import gc
@@ -14,7 +14,6 @@ from torch.nn.utils import parametrize, prune
 
 import hypernetworks as hn
 from hypernetworks.recurrent.cell import FEW_ROWS
-from hypernetworks.recurrent.native import plan
 
 from ..families import tensors
 from .parity import TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
@@ -190,7 +189,7 @@ def test_a_pruned_weight(x):
     same_as_reference(cell, x, state)
 
 
-def test_what_does_not_fit_a_plan_is_checked():
+def test_what_is_given_is_checked():
     cell = hn.HyperLSTMCell(5, 9, hyper_size=9, dtype=torch.float64)
     x, state = torch.randn(2, 5, dtype=torch.float64), (torch.randn(2, 9, dtype=torch.float64),) * 4
     same_as_reference(cell, x, state)
@@ -221,12 +220,6 @@ def test_inputs_that_lie_in_other_ways(cell, x, state, spy):
     assert spy.layers == 0
 
 
-def test_without_the_guards_of_torch_there_are_no_plans(cell, x, state, spy, monkeypatch):
-    monkeypatch.setattr(plan, "TensorGuards", None)
-    same_as_reference(cell, x, state)
-    assert (spy.steps, spy.layers) == (0, 1)
-
-
 def test_a_parametrized_weight(x):
     class Double(nn.Module):
         def forward(self, weight):
@@ -248,18 +241,6 @@ def test_copies_and_pickles(cell, x, state):
             for parameter in cell.parameters():
                 parameter.mul_(1.5)
         assert worst(same_as_reference(other, x, state), before) == 0
-
-
-def test_what_is_kept_dies_with_the_cell(x):
-    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
-    cell.itself = [cell]
-    same_as_reference(cell, x, None)
-    weight, plan = weakref.ref(cell.weight_x), weakref.ref(cell._plan.get(cell))
-    assert plan() is not None
-    del cell
-    gc.collect()
-    assert weight() is None
-    assert plan() is None
 
 
 def test_a_shallow_copy_goes_its_own_way(x):

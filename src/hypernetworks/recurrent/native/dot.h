@@ -32,9 +32,8 @@ template <class S, int R>
     within<T>(first, own.end, [&](auto part) {
       for (int r = 0; r < R; r++) {
         T* to = y + r * y_stride + first;
-        Vec<T> total = sum_each<T>(sums[r]);
-        if (W.scale) total *= load(W.scale + first, part) * x.scale[r];
-        store(to, overwrite ? total : total + load(to, part), part);
+        const Vec<T> total = sum_each<T>(sums[r]), before = overwrite ? Vec<T>{} : load(to, part);
+        store(to, W.scale ? multiply_add(total, load(W.scale + first, part) * x.scale[r], before) : total + before, part);
       }
     });
   }

@@ -163,4 +163,5 @@ template <class T> struct Forward : Layer<T> {
 }  // namespace
 }  // namespace hn
 
+HN_EXPORT(int64_t, lstm_size)() { return sizeof(hn::LSTMCall); }
 HN_EXPORT(int64_t, lstm_forward)(const hn::LSTMCall* call) { return hn::run<hn::Forward<HN_TYPE>>(*call); }

@@ -90,7 +90,9 @@ class PackedSteps:
 
     def begin(self, states: Sequence[Tensor]) -> None:
         """Start from these states, each (layers, B, size)."""
-        self._states = [torch.stack((tensor, tensor)) for tensor in states]  # (2, layers, B, size): before and after a step
+        self._states = [
+            torch.stack((tensor, tensor)) for tensor in states
+        ]  # (2, layers, B, size): before and after a step
         self._batch = states[0].shape[1]
         for k, (to, layer) in enumerate(zip(self._structures, self._layers, strict=True)):
             now, new = ([pair[turn, k] for pair in self._states] for turn in (0, 1))
@@ -113,7 +115,9 @@ class PackedSteps:
 class _Call:
     """A call of the kernel on these layers, again and again."""
 
-    def __init__(self, layers: Any, described: Sequence[StepLayer], dtype: torch.dtype, batch: int, storage: str) -> None:
+    def __init__(
+        self, layers: Any, described: Sequence[StepLayer], dtype: torch.dtype, batch: int, storage: str
+    ) -> None:
         self._layers = layers
         self._call = structure("StepperCall", "stepper.h")()
         self._call.batch, self._call.layers = batch, len(layers)

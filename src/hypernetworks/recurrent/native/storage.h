@@ -42,6 +42,18 @@ template <class S> struct Vectors {
   Vectors from(long row, long column = 0) const { return {data + row * stride + column, stride, scale ? scale + row : nullptr}; }
 };
 
+// a b + c, rounded once where the processor can: whether a compiler fuses the two by itself depends on the code around them, and
+// the bits of a row would depend on the number of rows.
+#if defined(__AVX512F__)
+inline Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> c) { return Vec<float>(_mm512_fmadd_ps(a, b, c)); }
+inline Vec<double> multiply_add(Vec<double> a, Vec<double> b, Vec<double> c) { return Vec<double>(_mm512_fmadd_pd(a, b, c)); }
+#elif defined(__FMA__) && HN_VECTOR_BYTES == 32
+inline Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> c) { return Vec<float>(_mm256_fmadd_ps(a, b, c)); }
+inline Vec<double> multiply_add(Vec<double> a, Vec<double> b, Vec<double> c) { return Vec<double>(_mm256_fmadd_pd(a, b, c)); }
+#else
+template <class V> inline V multiply_add(V a, V b, V c) { return a * b + c; }
+#endif
+
 template <class T> inline Vec<T> widen(const T* w, auto part) { return load(w, part); }
 inline Vec<float> widen(const uint16_t* w, auto) {
   typedef uint16_t Halves __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
@@ -63,7 +75,7 @@ template <class S, int M, int R> struct RowSums {
       for (int r = 0; r < R; r++) numbers[r] = load(x.data + r * x.stride + j, part);
       for (int i = 0; i < M; i++) {
         const Vec<T> w = widen(W.data + i * W.stride + j, part);
-        for (int r = 0; r < R; r++) sums[i][r] += w * numbers[r];
+        for (int r = 0; r < R; r++) sums[i][r] = multiply_add(w, numbers[r], sums[i][r]);
       }
     });
   }
