@@ -1,4 +1,4 @@
-# One command each: `make demo` and `make test` set everything up by themselves.
+# Every target sets up what it needs: `make demo` and `make test` work in a fresh checkout.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -6,22 +6,24 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test test-long test-page screenshots faults fuzz sanitize lint format bench docs clean help
+.PHONY: demo test test-long test-lowest test-newest test-page screenshots faults fuzz sanitize lint lint-imports format bench docs clean help
 
 help:
-	@echo "make demo   train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
-	@echo "make test   run the tests"
-	@echo "make test-long  the tests that compile for half a minute and more, too"
-	@echo "make test-page  the tests of the server's page, with axe-core from npm (apt-get install chromium npm)"
-	@echo "make screenshots  pictures of the page and the report into docs/images, of the runs of make demo"
-	@echo "make faults kill runs at every call of a save, cut their power, fill their disk: all must end the same (20 minutes)"
-	@echo "make fuzz   ten thousand changed files and odd command lines: each is answered, or refused in one line"
-	@echo "make sanitize  run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
-	@echo "make lint   ruff, pyright, import-linter"
-	@echo "make format rewrite the sources as ruff formats them"
-	@echo "make docs   build the documentation into docs/_build"
-	@echo "make bench  speed and memory beside torch.nn.LSTM, labml_nn and a jax scan (about 8 minutes), into benchmarks/results"
-	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
+	@echo "make demo         train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
+	@echo "make test         run the tests"
+	@echo "make test-long    run the tests that compile for half a minute or more, too"
+	@echo "make test-lowest  run the tests with the lowest supported versions, in .venv-lowest"
+	@echo "make test-newest  run the tests with the newest versions, in .venv-newest"
+	@echo "make test-page    test the server's page with axe-core from npm (apt-get install chromium npm)"
+	@echo "make screenshots  screenshots of the page and the report into docs/images, from the runs of make demo"
+	@echo "make faults       kill runs at every call of a save, cut their power, fill their disk; all must resume to the same result (20 minutes)"
+	@echo "make fuzz         ten thousand damaged files and random command lines: each works or is refused in one line"
+	@echo "make sanitize     run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
+	@echo "make lint         ruff, pyright, import-linter"
+	@echo "make format       format the sources with ruff"
+	@echo "make docs         build the documentation into docs/_build"
+	@echo "make bench        compare speed and memory with torch.nn.LSTM, labml_nn and a jax scan (about 8 minutes), into benchmarks/results"
+	@echo "make clean        remove the virtual environments and caches (runs/ stays)"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hypernetworks needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.x ..." >&2; exit 1; }
@@ -31,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@if [ -f $(DEMO)/compare.json ]; then rm -rf $(DEMO); fi  # a finished demo is made anew, an interrupted one goes on
+	@if [ -f $(DEMO)/compare.json ]; then rm -rf $(DEMO); fi  # a finished demo starts again, an interrupted one is resumed
 	@$(BIN)/hypernetworks doctor
 	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO) --resume
 
@@ -40,6 +42,16 @@ test: $(READY)
 
 test-long: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2
+
+test-lowest: constraints-lowest.txt
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[plot,serve,dev]'
+	@.venv-lowest/bin/python -m pytest -n 2
+
+test-newest:
+	@$(PYTHON) -m venv .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[plot,serve,dev]'
+	@.venv-newest/bin/python -m pytest -n 2
 
 test-page: $(READY)
 	@npm install --no-save --silent axe-core@4.14.1
@@ -55,8 +67,7 @@ faults: $(READY)
 fuzz: $(READY)
 	@HYPERNETWORKS_LONG=1 $(BIN)/python -m pytest -n 2 -p no:randomly tests/test_fuzz.py
 
-# The kernels alone are built so; torch and Python are as they are, therefore the runtime is loaded before them;
-# the compiler runs without it.
+# Only the kernels are instrumented. Python is not, so the sanitizers' runtime is loaded before it; the compiler runs without.
 SANITIZED := HYPERNETWORKS_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1" \
 	XDG_CACHE_HOME="$(abspath $(VENV))/sanitized"
 RUNTIME := LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
@@ -71,6 +82,9 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports
+
+lint-imports: $(READY)
 	@$(BIN)/lint-imports
 
 format: $(READY)
@@ -88,4 +102,4 @@ bench: $(READY)
 		--quantities training generation memory --json benchmarks/results/cpu.json --plot benchmarks/results/cpu.svg
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-newest .pytest_cache .ruff_cache .hypothesis .import_linter_cache

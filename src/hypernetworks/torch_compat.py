@@ -41,8 +41,11 @@ def graph_limit(graphs: int, all_graphs: int) -> AbstractContextManager[Any]:
 
 
 def is_exporting() -> bool:
-    """Whether torch.export traces what runs."""
-    return torch.compiler.is_exporting()
+    """Whether torch.export traces what runs.
+
+    Before torch 2.13, torch.compiler.is_exporting is also true in code that torch.compile traces; the flag behind it is not.
+    """
+    return torch.compiler._is_exporting_flag
 
 
 def is_jit_tracing() -> bool:

@@ -7,7 +7,8 @@ import pytest
 from torch import Tensor
 
 from hypernetworks.bench import implementations, sizes, timing
-from hypernetworks.bench.implementation import Case, TorchImplementation
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.implementation import TorchImplementation
 from hypernetworks.bench.sizes import Size
 
 TINY = Size("small", T=6, B=3, I=5, H=7, K=4, Z=2)

@@ -122,7 +122,7 @@ def gradient_lost(gradients):
 @pytest.mark.parametrize(
     ("spoilt", "gradients", "said"),
     [
-        (output_off, dict, "output differs from float64 by .*, allowed is 1.0e-05"),
+        (output_off, dict, "output differs from float64 by .*, the limit is 1.0e-05"),
         (state_off, dict, "final state 1 differs from float64 by 1.0e-03"),
         (not_a_number, dict, "output differs from float64 by nan"),
         (crash, dict, "failed: the kernel stumbled$"),
@@ -182,7 +182,7 @@ def test_a_failing_memory_process_is_a_line_and_exit_code_1(
 def test_without_proc_there_is_no_memory(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "is_measurable", lambda: False)
     out, _ = run(capsys, "--networks", "lstm", "--quantities", "memory")
-    assert "no memory: this system does not tell a process its peak" in out
+    assert "memory is not measured: this system does not report the peak memory" in out
     assert "nn.LSTM " not in out
 
 
@@ -215,14 +215,14 @@ NONSENSE = {
     "--sizes tiny": "tiny",
     "--sizes": "sizes should be one or more, all different, got none|--sizes",
     "--networks lstm lstm": "networks should be one or more, all different, got lstm lstm",
-    "--networks gru": "gru",
+    "--networks transformer": "transformer",
     "--quantities speed": "speed",
     "--repeats 0": "repeats should be at least 1, got 0",
     "--repeats many": "many",
     "--threads 0": "threads should be at least 1, got 0",
-    "--json {0}": "--json should be a file in a folder that is there, got ",
-    "--json {0}/none/bench.json": "--json should be a file in a folder that is there, got ",
-    "--plot {0}/none/bench.svg": "--plot should be a file in a folder that is there, got ",
+    "--json {0}": "--json should be a file in an existing folder, got ",
+    "--json {0}/none/bench.json": "--json should be a file in an existing folder, got ",
+    "--plot {0}/none/bench.svg": "--plot should be a file in an existing folder, got ",
     "--plot {0}/bench.png": r"--plot should end in \.svg, got ",
 }
 
@@ -238,7 +238,7 @@ def test_nonsense_is_refused_before_anything_is_measured(words: str, tmp_path: P
 def test_a_plot_needs_matplotlib(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     out, error = run(capsys, "--plot", str(tmp_path / "bench.svg"), code=2)
-    assert (out, error) == ("", "hypernetworks: --plot needs matplotlib: pip install 'hypernetworks[plot]'\n")
+    assert (out, error) == ("", "hypernetworks: --plot requires matplotlib: pip install 'hypernetworks[plot]'\n")
 
 
 @pytest.mark.usefixtures("alone")

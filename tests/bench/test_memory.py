@@ -19,5 +19,5 @@ def test_it_is_what_a_training_step_keeps_however_large_the_process_that_asks() 
 
 
 def test_a_process_that_fails_tells_its_last_words() -> None:
-    with pytest.raises(RuntimeError, match=r"the process that measures ended with 1: KeyError: 'nobody'"):
+    with pytest.raises(RuntimeError, match=r"the measuring process ended with 1: KeyError: 'nobody'"):
         peak_memory("lstm", "nobody", SIZE)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from hypernetworks.bench.implementation import Implementation, make_case, our_network
+from hypernetworks.bench.case import make_case
+from hypernetworks.bench.implementation import Implementation, our_network
 from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.parity import check
 from hypernetworks.bench.sizes import Size

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from hypernetworks.bench.implementation import Implementation, make_case, our_network
+from hypernetworks.bench.case import make_case
+from hypernetworks.bench.implementation import Implementation, our_network
 from hypernetworks.bench.parity import ROUNDING, check, distance, judge
 from hypernetworks.bench.sizes import QUANTITIES, Size
-from hypernetworks.text.model import NETWORKS
+from hypernetworks.recurrent.families import FAMILIES
 
 TINY = Size("tiny", T=5, B=2, I=3, H=4, K=3, Z=2)
 
@@ -51,7 +52,7 @@ def test_shapes_and_names_count() -> None:
     assert judge(named(1.0), more, {}, 1e-5).refusal == "state is missing"
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", FAMILIES)
 def test_a_network_in_float64_is_the_same_network(network) -> None:
     """Held to a tolerance of 0, float32 has to stand the comparison with float64."""
     case = make_case(network, TINY)

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks as hn
-from hypernetworks.bench.implementation import make_case
+from hypernetworks.bench.case import make_case
 from hypernetworks.bench.products import Products, backward_products, flops, forward_products, lstm_products
 from hypernetworks.bench.sizes import Size
 

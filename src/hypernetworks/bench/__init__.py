@@ -1,1 +1,1 @@
-"""`hypernetworks bench`: speed and memory of every network and path, beside torch.nn.LSTM and others' implementations."""
+"""`hypernetworks bench`: speed and memory of every network and path, compared with torch and other implementations."""

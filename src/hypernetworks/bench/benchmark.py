@@ -1,30 +1,35 @@
-"""One network at one size: check every implementation, then measure those that passed."""
+"""One network at one size: compare every implementation with the reference, then measure those that agree with it."""
 
 from contextlib import nullcontext
 from functools import cached_property, partial
 
 import torch
 
-from hypernetworks.bench.implementation import GENERATED, Case, Implementation, make_case
-from hypernetworks.bench.implementations import MAKERS, available_implementations, is_ours
+from hypernetworks.bench.case import Case, NetworkName, make_case
+from hypernetworks.bench.implementation import GENERATED, Implementation
+from hypernetworks.bench.implementations import MAKERS, available_implementations, is_ours, is_torch
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import peak_memory
 from hypernetworks.bench.parity import Verdict, check
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.bench.timing import occupied_core, time_in_turn
-from hypernetworks.text.model import Network
 
 Values = dict[str, list[float]]
 
 
 class NetworkBenchmark:
-    """A network, an input and the implementations, made when they are first needed.
+    """The implementations of one network at one size. They are made when first needed.
 
-    repeats: rounds; busy: as many again while a core is occupied; with_compiled: the compiled path, too.
+    Args:
+        network: its name in `FAMILIES`.
+        size: the size.
+        repeats: the number of rounds.
+        busy: time our paths and torch's networks a second time while another process keeps one core busy.
+        with_compiled: include the compiled path.
     """
 
-    def __init__(self, network: Network, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
-        self.network: Network = network
+    def __init__(self, network: NetworkName, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
+        self.network: NetworkName = network
         self.size = size
         self.repeats, self.busy, self.with_compiled = repeats, busy, with_compiled
         self._made: dict[str, Implementation] = {}
@@ -35,10 +40,10 @@ class NetworkBenchmark:
         return make_case(self.network, self.size)
 
     def measure(self, quantity: Quantity) -> Group:
-        """The measurements of a quantity."""
+        """Measure a quantity for every implementation."""
         busy: Values = {}
         if quantity == "memory":
-            # it is that of a training step, and is trusted where that is
+            # the memory of a training step is measured only for implementations whose training step is correct
             verdicts, values = self._memory(self._check("training"))
         else:
             verdicts = self._check(quantity)
@@ -46,7 +51,7 @@ class NetworkBenchmark:
             steps = GENERATED if quantity == "generation" else 1
             values = time_in_turn(runs, self.repeats, steps)
             with occupied_core() if self.busy else nullcontext():
-                chosen = {name: run for name, run in runs.items() if is_ours(name) or name.startswith("nn.LSTM")}
+                chosen = {name: run for name, run in runs.items() if is_ours(name) or is_torch(name)}
                 busy = time_in_turn(chosen, self.repeats, steps) if self.busy else {}
         return Group(
             [
@@ -66,18 +71,18 @@ class NetworkBenchmark:
         )
 
     def _check(self, quantity: Quantity) -> dict[str, Verdict]:
-        """The verdict on every implementation that there is for a quantity, made once."""
+        """The verdict on every implementation of a quantity, computed once."""
         if quantity not in self._verdicts:
             names = available_implementations(self._case, quantity, self.with_compiled)
             self._made |= {name: MAKERS[name](self._case) for name in names if name not in self._made}
             implementations = {name: self._made[name] for name in names}
             if self.with_compiled:
-                torch.compiler.reset()  # it refuses to compile a step for more than a few networks and sizes
+                torch.compiler.reset()  # torch recompiles one step only for a limited number of networks and sizes
             self._verdicts[quantity] = check(self._case, implementations, quantity)
         return self._verdicts[quantity]
 
     def _memory(self, verdicts: dict[str, Verdict]) -> tuple[dict[str, Verdict], Values]:
-        """Bytes of each that passed; where measuring fails the verdict says so."""
+        """The bytes of each implementation that passed. If measuring fails, the verdict gives the reason."""
         values: Values = {}
         verdicts = dict(verdicts)
         names = available_implementations(self._case, "memory", self.with_compiled)

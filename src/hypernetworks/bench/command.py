@@ -1,4 +1,4 @@
-"""`hypernetworks bench`: measure what was asked for, print it as it comes, write it down."""
+"""`hypernetworks bench`: measure, print each group of measurements as it is ready, and write them to a file."""
 
 import contextlib
 import json
@@ -17,6 +17,7 @@ import torch
 
 from hypernetworks.bench import jax_scan, labml, sizes
 from hypernetworks.bench.benchmark import NetworkBenchmark
+from hypernetworks.bench.case import NetworkName
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import is_measurable
 from hypernetworks.bench.plot import draw
@@ -24,17 +25,20 @@ from hypernetworks.bench.sizes import QUANTITIES, Quantity, Size
 from hypernetworks.bench.table import heading, rows
 from hypernetworks.errors import FaultError, UsageError, check_count
 from hypernetworks.files import write_whole
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.runs.machine import processor
-from hypernetworks.text.model import Network
+
+VARIANTS = ("-full", "-without-norm")
+"""Endings of the names of networks that are measured on request only."""
 
 BUSY = 0.5
-"""The load average from which on the machine is not this command's alone."""
+"""The load average above which other programs are assumed to be running."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Speed and memory of every network and path, beside torch.nn.LSTM, and labml_nn and JAX where they are installed.
+    """Speed and memory of every network and path, compared with torch.nn, and with labml_nn and JAX if installed.
 
     All implementations run in turn in one process, in float32 on the CPU. The outputs, final state and gradients of each are
     first compared with those of the reference path. An implementation that differs is not measured, and the exit code is 1.
@@ -43,36 +47,33 @@ class Bench:
 
     sizes: tuple[Literal["small", "labml", "ptb"], ...] = ("small", "labml", "ptb")
     """T, B, I, H, K, Z: small 128, 32, 256, 256, 64, 16; labml 512, 2, 512, 512, 16, 16; ptb 100, 128, 128, 1000, 128, 16."""
-    networks: tuple[Network, ...] = (
-        "lstm",
-        "layer-norm-lstm",
-        "rhn",
-        "hyper-lstm",
-        "hyper-gru",
-        "hyper-rnn",
-        "hyper-rhn",
-    )
-    """Which networks."""
+    networks: tuple[NetworkName, ...] = tuple(name for name in FAMILIES if not name.endswith(VARIANTS))
+    """The networks to measure. `gru` and `rnn` are also compared with nn.GRU and nn.RNN."""
     quantities: tuple[Quantity, ...] = QUANTITIES
-    """forward: without gradients; training: forward and backward; generation: one step of B = 1, I = H = 512, K = Z = 16;
-    memory: what a training step takes at its peak, in a process of its own."""
+    """forward: without gradients; training: forward and backward; generation: one step with B = 1, I = H = 512, K = Z = 16;
+    memory: the peak of a training step, in a separate process."""
     repeats: int = 5
-    """Rounds; minimum and median are told."""
+    """Number of rounds. Minimum and median are reported."""
     threads: int | None = None
-    """Threads for each implementation; torch's own number where left out."""
+    """Threads of each implementation (default: torch's own number)."""
     curves: bool = False
-    """Also training steps along T (up to 8192; and their memory), along B and along H."""
+    """Also measure training steps along T (up to 8192, with memory), along B and along H."""
     busy: bool = False
-    """Time our paths and nn.LSTM again while another process keeps one core busy."""
+    """Time our paths and torch's networks again while another process keeps one core busy."""
     compiled: bool = False
-    """Also the compiled path; compiling takes a while for each network and size."""
+    """Include the compiled path. Compiling takes a while for each network and size."""
     json: Path | None = None
-    """Write every number there, with versions, processor and command."""
+    """Write every number to this file, with versions, processor and command."""
     plot: Path | None = None
-    """Draw the ratios, and the curves if asked for, into this SVG file (needs matplotlib)."""
+    """Draw the ratios, and the curves with --curves, into this SVG file (requires matplotlib)."""
 
     def __call__(self) -> None:
-        """Measure and print; FaultError at the end where a check failed."""
+        """Measure and print.
+
+        Raises:
+            UsageError: a setting is wrong.
+            FaultError: at the end, if an implementation was refused.
+        """
         self._check()
         with _threads(self.threads):
             about = self._about()
@@ -80,7 +81,7 @@ class Bench:
             measurements: list[Measurement] = []
             for group in self._groups():
                 measurements += group.measurements
-                self._write(about, measurements)  # what was measured is not lost where a later one fails
+                self._write(about, measurements)  # so that no measurement is lost if a later one fails
         if self.json is not None:
             print(f"\nnumbers: {self.json}")
         if self.plot is not None:
@@ -90,7 +91,7 @@ class Bench:
             raise FaultError(f"{len(refused)} of {len(measurements)} were not measured; the reasons are given above")
 
     def _check(self) -> None:
-        """Refuse before anything is measured what could only fail at the end."""
+        """Check everything that would otherwise fail only at the end."""
         for name in ("sizes", "networks", "quantities"):
             given = getattr(self, name)
             if not given or len(set(given)) != len(given):
@@ -100,27 +101,27 @@ class Bench:
             check_count("threads", self.threads)
         for flag, path in (("--json", self.json), ("--plot", self.plot)):
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                raise UsageError(f"{flag} should be a file in a folder that is there, got {path}")
+                raise UsageError(f"{flag} should be a file in an existing folder, got {path}")
         if self.plot is not None and self.plot.suffix != ".svg":
             raise UsageError(f"--plot should end in .svg, got {self.plot}")
         if self.plot is not None and find_spec("matplotlib") is None:
-            raise UsageError("--plot needs matplotlib: pip install 'hypernetworks[plot]'")
+            raise UsageError("--plot requires matplotlib: pip install 'hypernetworks[plot]'")
 
     def _write(self, about: dict[str, Any], measurements: Sequence[Measurement]) -> None:
-        """The numbers so far, if they were asked for."""
+        """Write the measurements so far to the JSON file, if there is one."""
         if self.json is not None:
             numbers = about | {"measurements": [measurement.as_json() for measurement in measurements]}
             write_whole(self.json, (json.dumps(numbers, indent=1) + "\n").encode())
 
     def _groups(self) -> Iterator[Group]:
-        """Every group of measurements, printed as soon as it is there."""
+        """Measure every group, and print each as soon as it is ready."""
         for size, quantities in self._plan():
             benchmarks = [
                 NetworkBenchmark(network, size, repeats=self.repeats, busy=self.busy, with_compiled=self.compiled)
                 for network in self.networks
             ]
             for quantity in quantities:
-                print(heading(quantity, size, self.busy), flush=True)
+                print(heading(quantity, size, self.networks, self.busy), flush=True)
                 for benchmark in benchmarks:
                     group = benchmark.measure(quantity)
                     for row in rows(group):
@@ -128,10 +129,10 @@ class Bench:
                     yield group
 
     def _plan(self) -> Iterator[tuple[Size, Sequence[Quantity]]]:
-        """What is measured at which size, in this order."""
+        """Sizes and the quantities to measure at each, in order."""
         measurable = is_measurable()
         if not measurable:
-            print("no memory: this system does not tell a process its peak (Linux does)")
+            print("memory is not measured: this system does not report the peak memory of a process (Linux does)")
 
         def asked(*those: Quantity) -> list[Quantity]:
             return [one for one in those if one in self.quantities and (measurable or one != "memory")]
@@ -145,7 +146,7 @@ class Bench:
                 yield size, along
 
     def _about(self) -> dict[str, Any]:
-        """What the measurements depend on."""
+        """Everything that the measurements depend on."""
         return {
             "command": self._command(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -164,7 +165,7 @@ class Bench:
         }
 
     def _command(self) -> str:
-        """The command line that asks for the same."""
+        """The command line that repeats this run."""
         words = ["hypernetworks", "bench"]
         for field in fields(self):
             value = getattr(self, field.name)
@@ -178,28 +179,28 @@ class Bench:
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
-    except PackageNotFoundError:  # importable all the same
+    except PackageNotFoundError:  # importable, but not installed as a distribution
         return "unknown"
 
 
 def _introduction(about: dict[str, Any]) -> str:
-    """What stands above the tables."""
+    """The lines above the tables."""
     versions = about["versions"]
     present = [f"{name} {number}" for name, number in versions.items() if number is not None]
     lines = [f"{about['processor']}, {about['threads']} threads, {about['dtype']}; {', '.join(present)}"]
     lines += [f"min and median of {about['repeats']} rounds in turn; ratios are of minima"]
     if (about["load"] or 0) > BUSY:
-        lines += [f"other programs are running (load average {about['load']}): these measurements will be off"]
+        lines += [f"other programs are running (load average {about['load']}): the times will be unreliable"]
     how = {"labml_nn": "pip install --no-deps labml-nn==0.5.1", "jax": "pip install jax"}
     lines += [f"without {name}, which is not installed: {how[name]}" for name in how if versions[name] is None]
     if library() is None:
-        lines += ["without the native path: `hypernetworks doctor` tells why"]
+        lines += ["without the native path: `hypernetworks doctor` gives the reason"]
     return "\n".join(lines)
 
 
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Within, torch has so many threads."""
+    """Set the number of torch's threads within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

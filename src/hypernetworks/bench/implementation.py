@@ -1,6 +1,6 @@
-"""An implementation: something that computes a network, run and compared in the same way whoever wrote it.
+"""What is benchmarked: implementations of a network, which are all run and compared in the same way.
 
-A training step is forward, and the gradients of Σ output ⊙ cotangent with respect to the input and every parameter.
+A training step is a forward pass, and the gradients of Σ output ⊙ cotangent with respect to the input and every parameter.
 """
 
 from abc import ABC, abstractmethod
@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 import hypernetworks as hn
-from hypernetworks.bench.sizes import Quantity, Size
-from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.text.model import ModelConfig, Network, make_network
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.sizes import Quantity
 
-SEED = 0
-DEPTH = 5
-"""Of the RHN and the HyperRHN, as hn.RHN has it by default."""
 GENERATED = 8
-"""How many steps, one after another, a run of generation takes; its time is told for one."""
+"""Consecutive steps in one run of generation. The reported time is that of one step."""
 
 TOLERANCE = 1e-5
 """Between the paths of this package, in float32."""
@@ -27,41 +23,8 @@ TOLERANCE = 1e-5
 NamedTensors = dict[str, Tensor]
 
 
-class Case(NamedTuple):
-    """A network of this package with its default initialisation, an input (T, B, I) and a cotangent (T, B, H)."""
-
-    network: Network
-    size: Size
-    module: RecurrentNetwork
-    x: Tensor
-    cotangent: Tensor
-
-    def double(self) -> "Case":
-        """The same numbers in float64."""
-        module = make(self.network, self.size).double()
-        module.load_state_dict(self.module.state_dict())
-        x = self.x.detach().double().requires_grad_()
-        return self._replace(module=module, x=x, cotangent=self.cotangent.double())
-
-
-def make(network: Network, size: Size) -> RecurrentNetwork:
-    """A network of this size, in float32."""
-    config = ModelConfig(
-        network=network, hidden_size=size.H, hyper_size=size.K, hyper_embedding_size=size.Z, depth=DEPTH
-    )
-    return make_network(config, size.I)
-
-
-def make_case(network: Network, size: Size) -> Case:
-    """A case; the same numbers at every call."""
-    torch.manual_seed(SEED)
-    module = make(network, size)
-    x = torch.randn(size.T, size.B, size.I, requires_grad=True)
-    return Case(network, size, module, x, torch.randn(size.T, size.B, size.H))
-
-
 class RunResult(NamedTuple):
-    """What a run gave, in its author's own form."""
+    """What a run returned, in the implementation's own types."""
 
     output: Any = None
     state: Any = None
@@ -69,29 +32,29 @@ class RunResult(NamedTuple):
 
 
 class Implementation(ABC):
-    """Something that can be timed; `name` stands in the table."""
+    """Something that can be timed. `name` is its name in the table."""
 
     name: str
     flops: Mapping[Quantity, int] = {}
-    """How many floating-point operations a run takes, where that is known."""
+    """Floating-point operations of a run, if known."""
     tolerance: float | None = None
-    """Its tensors are the reference's within max|a − b| ≤ tolerance · max(1, max|b|); None: its numbers are its own."""
+    """Its tensors must satisfy max|a − b| ≤ tolerance · max(1, max|b|), b the reference's. None: they are not compared."""
     state: Any = None
-    """What generation carries on from one run to the next."""
+    """The state that generation carries from one run to the next."""
 
     @abstractmethod
     def run(self, quantity: Quantity) -> RunResult:
         """Do once what is timed: a forward pass, a training step, or GENERATED steps of generation."""
 
     def prepare(self, quantity: Quantity) -> None:  # noqa: B027  most need nothing
-        """Do what a first run would do besides."""
+        """Do the one-time work of a first run, such as compiling."""
 
     def named(self, result: RunResult) -> NamedTensors:
-        """The tensors of a result under the names that `hn_names` gives; none where there is nothing to compare."""
+        """The tensors of a result under the names of `hn_names`; empty if there is nothing to compare."""
         return {}
 
     def results(self, quantity: Quantity) -> NamedTensors:
-        """All that a run gives; of generation, the last of its steps from the zero state."""
+        """Everything that a run computes; for generation, the last of its steps from the zero state."""
         self.state = None
         return self.named(self.run(quantity))
 
@@ -99,7 +62,7 @@ class Implementation(ABC):
 class TorchImplementation(Implementation):
     """A torch module, called as `output, state = call(x, state)`, with the gradients of `parameters`.
 
-    It takes the path `path` where it is of this package, and is compared with its reference after `named_gradients`.
+    A network of this package runs on the backend `path`. `named_gradients` converts the gradients to the reference's names.
     """
 
     def __init__(
@@ -120,7 +83,7 @@ class TorchImplementation(Implementation):
         self._named_gradients = named_gradients
 
     def run(self, quantity: Quantity) -> RunResult:
-        """Output, state and, of a training step, gradients."""
+        """Compute output and state, and for a training step the gradients."""
         with torch.set_grad_enabled(quantity in ("training", "memory")), hn.use_backend(self._path):
             if quantity == "generation":
                 result = RunResult(state=self.state)
@@ -135,7 +98,7 @@ class TorchImplementation(Implementation):
             return RunResult(output, state, torch.autograd.grad(output, inputs, self._cotangent))
 
     def prepare(self, quantity: Quantity) -> None:
-        """Let the compiled path compile."""
+        """Compile, on the compiled path."""
         if self._path == "compiled":
             self.run(quantity)
 
@@ -147,7 +110,7 @@ class TorchImplementation(Implementation):
 
 
 def hn_names(output: Tensor, state: Any, x_gradient: Sequence[Tensor], gradients: Mapping[str, Tensor]) -> NamedTensors:
-    """What every implementation calls its tensors; a state's have numbers, whatever shape of layers stands before (B, ·)."""
+    """The names under which tensors are compared. State tensors are numbered; their leading dimensions are flattened."""
     states = (state,) if isinstance(state, Tensor) else tuple(state)
     named = {"output": output.flatten(0, -2)}
     named |= {f"final state {k}": tensor.flatten(0, -2) for k, tensor in enumerate(states)}
@@ -176,20 +139,20 @@ def our_cell(case: Case, path: str) -> TorchImplementation:
     )
 
 
-def torch_lstm(case: Case) -> TorchImplementation:
-    """torch.nn.LSTM of the same size: what times are divided by. Its numbers are its own and compared with nothing."""
-    lstm = torch.nn.LSTM(case.size.I, case.size.H)
-    parameters = dict(lstm.named_parameters())
-    return TorchImplementation("nn.LSTM", lstm, parameters, case.x, case.cotangent, tolerance=None)
+def torch_network(case: Case, kind: str) -> TorchImplementation:
+    """torch.nn.LSTM, nn.GRU or nn.RNN of the same size. Its weights differ, so its results are not compared."""
+    network = getattr(torch.nn, kind)(case.size.I, case.size.H)
+    parameters = dict(network.named_parameters())
+    return TorchImplementation(f"nn.{kind}", network, parameters, case.x, case.cotangent, tolerance=None)
 
 
-def torch_lstm_cell(case: Case) -> TorchImplementation:
-    """torch.nn.LSTMCell of the same size."""
-    cell = torch.nn.LSTMCell(case.size.I, case.size.H)
+def torch_cell(case: Case, kind: str) -> TorchImplementation:
+    """torch.nn.LSTMCell, nn.GRUCell or nn.RNNCell of the same size."""
+    cell = getattr(torch.nn, f"{kind}Cell")(case.size.I, case.size.H)
 
     def call(x: Tensor, state: Any) -> tuple[Tensor, Any]:
         state = cell(x, state)
-        return state[0], state
+        return (state[0] if isinstance(state, tuple) else state), state
 
     parameters = dict(cell.named_parameters())
-    return TorchImplementation("nn.LSTMCell", call, parameters, case.x[0].detach(), case.cotangent, tolerance=None)
+    return TorchImplementation(f"nn.{kind}Cell", call, parameters, case.x[0].detach(), case.cotangent, tolerance=None)

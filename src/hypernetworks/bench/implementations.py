@@ -1,52 +1,68 @@
-"""Who is measured: the paths of a network, and beside them torch.nn.LSTM, labml_nn, JAX and the bare products."""
+"""The implementations to measure: the paths of a network, torch's own networks, labml_nn, JAX and the bare matrix products."""
 
 from collections.abc import Callable
 from functools import partial
 
+import torch
+
 from hypernetworks.bench import jax_scan, labml
-from hypernetworks.bench.implementation import Case, Implementation, our_cell, our_network, torch_lstm, torch_lstm_cell
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.implementation import Implementation, our_cell, our_network, torch_cell, torch_network
 from hypernetworks.bench.products import Products
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent.native.build import library
 
 PATHS = ("native", "compiled", "reference")
+TORCH_KINDS = ("LSTM", "GRU", "RNN")
 
 MAKERS: dict[str, Callable[[Case], Implementation]] = {
     **{path: partial(our_network, path=path) for path in PATHS},
     "labml_nn": labml.labml_network,
     "jax": jax_scan.JaxScan,
     "products": lambda case: Products(case.size),
-    "nn.LSTM": torch_lstm,
+    **{f"nn.{kind}": partial(torch_network, kind=kind) for kind in TORCH_KINDS},
     **{f"{path} cell": partial(our_cell, path=path) for path in PATHS},
     "labml_nn cell": labml.labml_cell,
-    "nn.LSTMCell": torch_lstm_cell,
+    **{f"nn.{kind}Cell": partial(torch_cell, kind=kind) for kind in TORCH_KINDS},
 }
-"""Each implementation by its name."""
+"""A function for each implementation, by name."""
 
 
 def available_implementations(case: Case, quantity: Quantity, with_compiled: bool) -> list[str]:
-    """The names of those that are there for this network and quantity, the paths of this package first."""
+    """The names of the implementations that exist for this network and quantity, the paths of this package first."""
     cell = case.module.cell(0)
     has_native = cell.native is not None and cell.native_parameters() is not None and library() is not None
-    paths = [path for path, there in zip(PATHS, (has_native, with_compiled, True), strict=True) if there]
+    paths = [path for path, exists in zip(PATHS, (has_native, with_compiled, True), strict=True) if exists]
     others = []
     if case.network == "hyper-lstm":
         installed = {"labml_nn": labml.is_installed(), "jax": jax_scan.is_installed()}
-        others += [name for name, there in installed.items() if there]
+        others += [name for name, is_installed in installed.items() if is_installed]
         others += ["products"] if quantity in ("forward", "training") else []
-    names = [*paths, *others, "nn.LSTM"]
+    networks = [f"nn.{kind}" for kind in _torch_kinds(case)]
+    names = [*paths, *others, *networks]
     if quantity == "generation":
-        names += [f"{name} cell" for name in names if f"{name} cell" in MAKERS] + ["nn.LSTMCell"]
+        names += [f"{name} cell" for name in names if f"{name} cell" in MAKERS] + [f"{name}Cell" for name in networks]
     return names
 
 
-def baseline_name(name: str, other: str) -> str:
-    """The implementation that stands for `other` beside the implementation `name`: a cell is measured by a cell."""
+def _torch_kinds(case: Case) -> list[str]:
+    """torch's network of the same name, for instance GRU for hn.GRU, and LSTM, with which every network is compared."""
+    own = type(case.module).__name__
+    return [own, "LSTM"] if own in TORCH_KINDS and own != "LSTM" else ["LSTM"]
+
+
+def counterpart(name: str, other: str) -> str:
+    """The implementation of `other` with which `name` is compared: a cell is compared with a cell."""
     if not name.endswith(("cell", "Cell")):
         return other
-    return {"nn.LSTM": "nn.LSTMCell"}.get(other, f"{other} cell")
+    return f"{other}Cell" if is_torch(other) else f"{other} cell"
 
 
 def is_ours(name: str) -> bool:
     """Whether an implementation is a path of this package."""
     return name.removesuffix(" cell") in PATHS
+
+
+def is_torch(name: str) -> bool:
+    """Whether an implementation is a network or cell of torch.nn."""
+    return hasattr(torch.nn, name.removeprefix("nn."))

@@ -1,11 +1,11 @@
-"""The layer-normalised HyperLSTM once more, as a scan of JAX: what XLA makes of the equations that hyper_lstm.py has.
+"""The layer-normalised HyperLSTM as a JAX scan: the equations of hyper_lstm.py, compiled by XLA.
 
     wx, ŵx = W_x x, Ŵ_x x + b̂                                         for all t at once
     ĥ_t    = LSTM(ŵx_t + Ŵ_h h_{t-1} + Û ĥ_{t-1})                     the hyper cell
     d_a^y  = D_a^y (P_a^y ĥ_t + p_a^y)                                for a of h, x, b and y of i, f, g, o; no p for b
     h_t    = LSTM(d_h ⊙ W_h h_{t-1} + d_x ⊙ wx_t + d_b + b)           LN for each gate, LN_c on the way to h
 
-Forward, and forward with all gradients, are one compiled program each.
+The forward pass is one compiled program; forward and backward pass together are another.
 
 T time, B batch, I input, H hidden, K hyper hidden, Z embedding.
 """
@@ -19,30 +19,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernetworks.bench.implementation import GENERATED, Case, Implementation, NamedTensors, RunResult, hn_names
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.implementation import GENERATED, Implementation, NamedTensors, RunResult, hn_names
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent import HyperLSTM
 
 TOLERANCE = 1e-4
-"""Looser than between our own paths: XLA orders its sums in its own way, in float32."""
+"""Looser than between our own paths: XLA uses another order of summation, in float32."""
 
 
 def is_installed() -> bool:
-    """Whether it can be imported."""
+    """Whether JAX can be imported."""
     return find_spec("jax") is not None
 
 
 def import_jax(threads: int) -> Any:
-    """JAX on the CPU, with so many threads if nobody has imported it before."""
+    """Import JAX for the CPU. The number of threads takes effect only at the first import in a process."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ["NPROC"] = str(threads)  # XLA takes the size of its pools from there, when it starts
+    os.environ["NPROC"] = str(threads)  # XLA reads the size of its thread pools from here when it starts
     import jax  # pyright: ignore[reportMissingImports]
 
     return jax
 
 
 def make_forward(jax: Any, eps: float) -> Any:
-    """`forward(parameters, x, state) -> output, state`; parameters as in HyperLSTMCell, by their names there."""
+    """Make `forward(parameters, x, state) -> output, state`; parameters are those of HyperLSTMCell, by name."""
     jnp = jax.numpy
 
     def norm(a: Any, gain: Any, shift: Any) -> Any:
@@ -91,7 +92,7 @@ def make_forward(jax: Any, eps: float) -> Any:
 
 
 class JaxScan(Implementation):
-    """The scan with the weights of `case.module`, a HyperLSTM of one layer."""
+    """The scan with the weights of `case.module`, a HyperLSTM with one layer."""
 
     name = "jax"
     tolerance = TOLERANCE
@@ -112,7 +113,7 @@ class JaxScan(Implementation):
         self._program(quantity)
 
     def run(self, quantity: Quantity) -> RunResult:
-        """Run the program and wait for its result; of generation, for that of each step."""
+        """Run the program and wait for its result; in generation, for the result of each step."""
         program, arguments = self._program(quantity)
         if quantity != "generation":
             return RunResult(*self._jax.block_until_ready(program(*arguments)))
@@ -124,7 +125,7 @@ class JaxScan(Implementation):
         return RunResult(*result)
 
     def _program(self, quantity: Quantity) -> tuple[Any, tuple[Any, ...]]:
-        """The compiled program, and its arguments."""
+        """The compiled program and its arguments."""
         with_gradients = quantity in ("training", "memory")
         arguments = (self._weights, self._x, self._zeros)
         if with_gradients:
@@ -140,7 +141,7 @@ class JaxScan(Implementation):
         return output, state, pull(cotangent)
 
     def named(self, result: RunResult) -> NamedTensors:
-        """Output, state and gradients, as torch's tensors."""
+        """Output, state and gradients as torch tensors."""
         gradients, of_x = result.gradients if result.gradients else ({}, None)
         named = {f"cells.0.{name}": _tensor(gradient) for name, gradient in gradients.items()}
         state = tuple(_tensor(array) for array in result.state)

@@ -1,4 +1,4 @@
-"""labml_nn's HyperLSTM (version 0.5.1) with the weights of one of ours."""
+"""labml_nn's HyperLSTM (version 0.5.1) with the weights of our HyperLSTM."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -7,44 +7,45 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.bench.implementation import Case, TorchImplementation
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.implementation import TorchImplementation
 from hypernetworks.interop import hyper_lstm_from_labml
 
 TOLERANCE = 1e-4
-"""Looser than between our own paths: each sums in an order of its own, in float32."""
+"""Looser than between our own paths: the order of summation differs, in float32."""
 
 
 def is_installed() -> bool:
-    """Whether it can be imported."""
+    """Whether labml_nn can be imported."""
     return find_spec("labml_nn") is not None
 
 
 def network_like(case: Case) -> nn.Module:
-    """Their network, computing what `case.module` computes."""
+    """Their network with the weights of `case.module`."""
     from labml_nn.hypernetworks.hyper_lstm import HyperLSTM  # pyright: ignore[reportMissingImports]
 
     size = case.size
     theirs = HyperLSTM(size.I, size.H, size.K, size.Z, 1)
-    theirs.load_state_dict(_in_their_places(theirs.state_dict(), dict(case.module.named_parameters())))
+    theirs.load_state_dict(_with_their_names(theirs.state_dict(), dict(case.module.named_parameters())))
     return theirs
 
 
-def _in_their_places(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters under their names: every element goes back to where the conversion to ours takes it from.
+def _with_their_names(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert our parameters to theirs: the inverse of the conversion from theirs to ours.
 
-    That conversion only moves elements, so what it makes of their running numbers tells where each came from.
+    That conversion only moves elements. Applied to consecutive numbers, it shows where every element comes from.
     """
     lengths = [tensor.numel() for tensor in theirs.values()]
-    numbers = torch.arange(sum(lengths), dtype=torch.float64).split(lengths)  # whole numbers up to 2^53 are exact
-    numbered = {name: part.view_as(theirs[name]) for (name, part) in zip(theirs, numbers, strict=True)}
+    numbers = torch.arange(sum(lengths), dtype=torch.float64).split(lengths)  # integers up to 2^53 are exact
+    indices = {name: part.view_as(theirs[name]) for (name, part) in zip(theirs, numbers, strict=True)}
     values = torch.empty(sum(lengths))
-    for name, places in hyper_lstm_from_labml(numbered).named_parameters():
+    for name, places in hyper_lstm_from_labml(indices).named_parameters():
         values[places.detach().long()] = ours[name].detach()
     return {name: part.view_as(theirs[name]) for (name, part) in zip(theirs, values.split(lengths), strict=True)}
 
 
 def _our_names(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients under our names: they move as the weights do."""
+    """Gradients under our names; they are converted as the weights are."""
     return dict(hyper_lstm_from_labml(gradients).named_parameters())
 
 

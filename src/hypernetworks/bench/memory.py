@@ -1,11 +1,11 @@
-"""Peak memory of a training step: how far the resident set grows beyond what the network and its input already take.
+"""Peak memory of a training step: by how much the resident set grows beyond the network and its input.
 
 Each implementation is measured in its own process:
 
     python -m hypernetworks.bench.memory NETWORK IMPLEMENTATION THREADS T B I H K Z
 
-Linux keeps the high-water mark of the resident set. It is set back before the step, because making a network takes more than
-the network. (getrusage's ru_maxrss cannot be set back, and a process that a large one starts begins with that one's.)
+Linux keeps the high-water mark of the resident set. It is reset before the step, because making a network takes more memory
+than the network itself. (getrusage's ru_maxrss cannot be reset, and a child process starts with its parent's value.)
 """
 
 import ctypes
@@ -14,39 +14,41 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 
-from hypernetworks.bench.implementation import make_case
+from hypernetworks.bench.case import NetworkName, make_case
 from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.sizes import Size
-from hypernetworks.text.model import Network
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 WARM = Size("warm", T=2, B=1, I=8, H=8, K=4, Z=2)
-"""So small that a step of it leaves nothing but the libraries, their threads and their tables."""
+"""A step this small only loads the libraries and starts their threads."""
 
 
 def is_measurable() -> bool:
-    """Whether this system tells a process its high-water mark, and lets it be set back."""
+    """Whether this system reports the high-water mark of a process and lets it be reset."""
     return CLEAR.exists() and "VmHWM:" in STATUS.read_text()
 
 
-def peak_memory(network: Network, implementation: str, size: Size) -> int:
-    """Bytes that a training step takes; RuntimeError where the process that measures fails."""
+def peak_memory(network: NetworkName, implementation: str, size: Size) -> int:
+    """Measure the bytes that a training step takes, in a child process.
+
+    Raises:
+        RuntimeError: the child process failed.
+    """
     numbers = [str(n) for n in size[1:7]]
     command = [sys.executable, "-m", __name__, network, implementation, str(torch.get_num_threads()), *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise RuntimeError(f"the process that measures ended with {done.returncode}: {said[-1]}")
+        messages = done.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"the measuring process ended with {done.returncode}: {messages[-1]}")
     return int(done.stdout)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, in this process, and print the bytes."""
-    network, name = cast(Network, arguments[0]), arguments[1]
+    """Measure in this process, and print the bytes."""
+    network, name = arguments[:2]
     threads, T, B, I, H, K, Z = map(int, arguments[2:])
     torch.set_num_threads(threads)
     MAKERS[name](make_case(network, WARM)).run("memory")
@@ -56,23 +58,23 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def growth(run: Callable[[], object]) -> int:
-    """Bytes by which the resident set of this process grows at most while `run` runs."""
-    _give_back_free_memory()
-    CLEAR.write_text("5")  # the high-water mark is what is resident now
+    """The largest growth of this process's resident set while `run` runs, in bytes."""
+    _release_free_memory()
+    CLEAR.write_text("5")  # sets the high-water mark to the current resident set
     before = _bytes("VmRSS")
     run()
     return max(0, _bytes("VmHWM") - before)
 
 
-def _give_back_free_memory() -> None:
-    """What making the network left behind is not there for the step to take, unseen."""
+def _release_free_memory() -> None:
+    """Return free memory to the system; the step could otherwise reuse it without growing the resident set."""
     gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc only
         trim(ctypes.c_size_t(0))
 
 
 def _bytes(field: str) -> int:
-    """A field of /proc/self/status, which is in kB."""
+    """A field of /proc/self/status, converted from kB."""
     lines = STATUS.read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

@@ -1,12 +1,13 @@
-"""No measurement without this: an implementation's outputs, final state and gradients are those of the reference path.
+"""Parity: an implementation is measured only if its outputs, final state and gradients agree with the reference path.
 
-For each tensor max|a − b| ≤ tolerance · max(1, max|b|), in float32, b the reference path's: 1e-5 for our own paths.
+For each tensor max|a − b| ≤ tolerance · max(1, max|b|), in float32, with b from the reference path. The tolerance of our own
+paths is 1e-5.
 
-Over a hundred steps of a thousand units that sum in two different orders, float32 itself may be farther apart: at the size
-`ptb` the reference path is 2e-5 from its own float64 run, in the outputs of a layer-normalised network. Where a tensor is
-beyond the tolerance both are held to the float64 run, and the tensor may be as far from it as the tolerance, or as four times
-the float32 reference, whichever is more: as precise as the reference but for its luck. (Measured: native paths are at most
-2.4 times as far.) A mistake in a formula shows at the smaller sizes too, where 1e-5 alone decides.
+Over a hundred steps of a thousand units, two orders of summation can differ by more than that in float32: at the size `ptb`
+the reference path is 2e-5 from its own float64 run, in the outputs of a layer-normalised network. A tensor beyond the tolerance
+is therefore compared with the float64 run. Its error may be as large as the tolerance or four times the error of the float32
+reference, whichever is more. (Measured: the error of native paths is at most 2.4 times that of the reference.) A wrong formula
+shows at the smaller sizes too, where the tolerance of 1e-5 alone decides.
 """
 
 from collections.abc import Mapping
@@ -14,27 +15,28 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from hypernetworks.bench.implementation import Case, Implementation, NamedTensors, our_network
+from hypernetworks.bench.case import Case
+from hypernetworks.bench.implementation import Implementation, NamedTensors, our_network
 from hypernetworks.bench.sizes import Quantity
 
 ROUNDING = 4.0
-"""How many times as far from float64 as the reference another order of sums may be, in float32."""
+"""The largest error of another order of summation, as a multiple of the float32 reference's error."""
 
 
 class Verdict(NamedTuple):
-    """What the check found: the largest difference, and why there is no measurement, if so."""
+    """The result of a check: the largest difference, and the reason if the implementation is refused."""
 
     difference: float | None = None
     refusal: str | None = None
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """max|a − b| / max(1, max|b|); not a number where either is not."""
+    """max|a − b| / max(1, max|b|); NaN if either has a NaN."""
     return ((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1)).item()
 
 
 def check(case: Case, implementations: Mapping[str, Implementation], quantity: Quantity) -> dict[str, Verdict]:
-    """A verdict on each implementation's numbers for a quantity; all have run it at least once then. One is `reference`."""
+    """Compare every implementation with the one named `reference`. Each of them has run at least once afterwards."""
     try:
         reference = implementations["reference"].results(quantity)
     except RuntimeError as error:
@@ -45,7 +47,7 @@ def check(case: Case, implementations: Mapping[str, Implementation], quantity: Q
         try:
             given = reference if name == "reference" else implementation.results(quantity)
         except RuntimeError as error:
-            # the kernel, the compiler or the allocator failed; the others can be measured all the same
+            # the kernel, the compiler or the allocator failed; the other implementations can still be measured
             verdicts[name] = Verdict(refusal=f"failed: {_first_line(error)}")
             continue
         if implementation.tolerance is None:
@@ -58,7 +60,7 @@ def check(case: Case, implementations: Mapping[str, Implementation], quantity: Q
 
 
 def judge(given: NamedTensors, reference: NamedTensors, exact: NamedTensors, tolerance: float) -> Verdict:
-    """The verdict on tensors, given the reference's, and their float64 values where the tolerance is exceeded."""
+    """Judge tensors, given the reference's, and the float64 values in case the tolerance is exceeded."""
     if wrong := _misshapen(given, reference):
         return Verdict(refusal=wrong)
     differences = {name: distance(given[name], reference[name]) for name in reference}
@@ -67,19 +69,19 @@ def judge(given: NamedTensors, reference: NamedTensors, exact: NamedTensors, tol
         allowed = max(tolerance, ROUNDING * distance(reference[name], exact[name]))
         error = distance(given[name], exact[name])
         if not error <= allowed:
-            return Verdict(largest, f"{name} differs from float64 by {error:.1e}, allowed is {allowed:.1e}")
+            return Verdict(largest, f"{name} differs from float64 by {error:.1e}, the limit is {allowed:.1e}")
     return Verdict(largest)
 
 
 def _over(given: NamedTensors, reference: NamedTensors, tolerance: float) -> list[str]:
-    """The tensors that are farther from the reference than the tolerance; none where they cannot be compared."""
+    """The tensors whose difference exceeds the tolerance; none if names or shapes differ."""
     if _misshapen(given, reference):
         return []
     return [name for name in reference if not distance(given[name], reference[name]) <= tolerance]
 
 
 def _misshapen(given: NamedTensors, reference: NamedTensors) -> str | None:
-    """What is missing, superfluous or of another shape."""
+    """Describe a missing, unexpected or misshapen tensor."""
     if differing := given.keys() ^ reference.keys():
         return f"{min(differing)} is {'missing' if min(differing) in reference else 'unknown to the reference'}"
     for name, tensor in reference.items():

@@ -1,9 +1,10 @@
-"""The measurements as a picture, with matplotlib (the extra `plot`): ratios to nn.LSTM as bars, curves as lines."""
+"""The measurements as a plot, with matplotlib (the extra `plot`): ratios to nn.LSTM as bars, curves as lines."""
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from hypernetworks.bench.implementations import is_torch
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.sizes import DESCRIPTIONS, QUANTITIES
 from hypernetworks.bench.table import MB, MS
@@ -16,20 +17,22 @@ COLOURS = {
     "jax": "#7a5aa6",
     "products": "#b0b0b0",
     "nn.LSTM": "#333333",
+    "nn.GRU": "#6d6d6d",
+    "nn.RNN": "#9a9a9a",
 }
-"""Of each implementation; a cell has that of its network."""
+"""The colour of each implementation. A cell has the colour of its network."""
 
 BAR, GAP = 0.19, 0.6
-"""Inches from one bar to the next, and how many bars would fit between two networks."""
+"""Inches from one bar to the next, and the gap between two networks in bars."""
 NOTE = 0.36
-"""The part of a panel's width that is kept for the numbers beside the bars."""
+"""The fraction of a panel's width reserved for the numbers next to the bars."""
 AXES = {"T": "T, time steps", "B": "B, batch", "H": "H = I, hidden and input size"}
 
 Panel = list[Measurement]
 
 
 class PanelRow(NamedTuple):
-    """Panels side by side, of which `width` would fit; how high they are, and what draws one."""
+    """A row of panels: there is room for `width` of them; `inches` is the height, and `draw` draws one panel."""
 
     panels: list[Panel]
     width: int
@@ -38,7 +41,7 @@ class PanelRow(NamedTuple):
 
 
 def draw(measurements: Sequence[Measurement], title: str) -> str:
-    """An SVG: for each quantity a panel of bars for each size; then for each network its curves.
+    """Draw an SVG: for each quantity one panel of bars per size, then the curves of each network.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -59,14 +62,14 @@ def draw(measurements: Sequence[Measurement], title: str) -> str:
             axes.set_axis_off()
     canvas.suptitle(title, fontsize=9)
     FigureCanvasSVG(canvas)
-    picture = io.StringIO()
-    with rc_context({"svg.hashsalt": "hypernetworks"}):  # the same measurements make the same file
-        canvas.savefig(picture, format="svg", metadata={"Date": None})
-    return picture.getvalue()
+    svg = io.StringIO()
+    with rc_context({"svg.hashsalt": "hypernetworks"}):  # equal measurements give an identical file
+        canvas.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
 
 
 def _together(measurements: Sequence[Measurement], key: Callable[[Measurement], Any]) -> list[Panel]:
-    """The measurements of each key, in the order in which the keys come."""
+    """Group measurements by a key, in the order in which the keys first occur."""
     groups: dict[Any, Panel] = {}
     for measurement in measurements:
         groups.setdefault(key(measurement), []).append(measurement)
@@ -97,7 +100,7 @@ def _rows_of_curves(measurements: Sequence[Measurement]) -> list[PanelRow]:
 
 
 class Bar(NamedTuple):
-    """A bar of a panel: where it stands, and the ratio that it shows; no ratio where there is no measurement."""
+    """A bar of a panel at height y. Its ratio is None if the implementation was not measured."""
 
     y: float
     label: str
@@ -107,7 +110,7 @@ class Bar(NamedTuple):
 
 
 def _bars(panel: Panel) -> list[Bar]:
-    """A bar for each measurement but nn.LSTM's own, network by network."""
+    """A bar for each measurement except nn.LSTM's, network by network."""
     bars: list[Bar] = []
     y = 0.0
     for those in _together(panel, lambda measurement: measurement.network):
@@ -117,11 +120,15 @@ def _bars(panel: Panel) -> list[Bar]:
                 continue
             ratio = group.to(measurement, "nn.LSTM")
             note = "not measured" if ratio is None else f"{ratio:.2f}×  {_amount(measurement)}"
-            colour = COLOURS[measurement.implementation.removesuffix(" cell")]
+            colour = _colour(measurement.implementation)
             bars.append(Bar(y, f"{measurement.network} · {measurement.implementation}", ratio, colour, note))
             y += 1
         y += GAP
     return bars
+
+
+def _colour(implementation: str) -> str:
+    return COLOURS[implementation.removesuffix(" cell").removesuffix("Cell")]
 
 
 def _amount(measurement: Measurement) -> str:
@@ -135,7 +142,7 @@ def _unit(measurement: Measurement) -> tuple[float, str]:
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
-    """Ratios on a logarithmic axis, from 1: to the right where nn.LSTM takes less, to the left where it takes more."""
+    """Ratios on a logarithmic axis. Bars start at 1 and extend to the right if nn.LSTM takes less, else to the left."""
     bars = _bars(panel)
     for bar in bars:
         end = 1.0 if bar.ratio is None else bar.ratio
@@ -159,7 +166,7 @@ def _draw_bars(axes: Any, panel: Panel) -> None:
 
 
 def _draw_curves(axes: Any, panel: Panel) -> None:
-    """A line for each implementation, both axes logarithmic."""
+    """One line per implementation, on logarithmic axes."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     size, axis = panel[0].size, panel[0].size.axis
@@ -171,8 +178,8 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
         x = [getattr(measurement.size, axis) for measurement in points]
         y = [min(measurement.values) * scale for measurement in points]
         name = points[0].implementation
-        style = "--" if name in ("products", "nn.LSTM") else "-"
-        axes.plot(x, y, style, color=COLOURS[name], marker="o", markersize=3, linewidth=1.3, label=name)
+        style = "--" if name == "products" or is_torch(name) else "-"
+        axes.plot(x, y, style, color=_colour(name), marker="o", markersize=3, linewidth=1.3, label=name)
     numbers = sorted({getattr(measurement.size, axis) for measurement in panel})
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -1,11 +1,11 @@
-"""The matrix products that no HyperLSTM of this size can do without, alone: what there is to lose beside them.
+"""The matrix products of a HyperLSTM of this size, alone: a lower bound on its time.
 
     forward    once   [W_x; Ŵ_x] x                                           for all N = T·B rows
                per t  [W_h; Ŵ_h] h,  Û ĥ,  P ĥ,  D_a z_a (12 blocks)
-    backward   per t  the transposed ones of these, from their outputs' gradients to their inputs'
+    backward   per t  the transposed products, from the gradients of their outputs to those of their inputs
                once   that of [W_x; Ŵ_x], and for each weight its gradient over all N rows
 
-G gates together: 4H + 4K rows of x and of h. The products of D are batched (torch.bmm), all others are torch.mm.
+x and h each meet G = 4H + 4K rows of weights. The products of D are batched (torch.bmm); all others are torch.mm.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from hypernetworks.bench.implementation import Implementation, RunResult
 from hypernetworks.bench.sizes import Quantity, Size
 
 BLOCKS = 12
-"""z and d for each of h, x, b and each of four gates."""
+"""z and d for each of h, x, b and each of the four gates."""
 
 
 class Product(NamedTuple):
-    """`times` products, one after another, of (m, k) by (k, n); `blocks` of them side by side where it is not 1."""
+    """`times` consecutive products of (m, k) by (k, n), each a batch of `blocks`."""
 
     times: int
     m: int
@@ -31,12 +31,12 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """A multiplication and an addition for each of blocks·m·k·n, every time."""
+        """2 · times · blocks · m · k · n."""
         return 2 * self.times * self.blocks * self.m * self.k * self.n
 
 
 def forward_products(size: Size) -> list[Product]:
-    """Those of the forward pass."""
+    """The products of the forward pass."""
     T, B, I, H, K, Z = size[1:7]
     G = 4 * H + 4 * K
     return [
@@ -49,20 +49,20 @@ def forward_products(size: Size) -> list[Product]:
 
 
 def lstm_products(size: Size) -> list[Product]:
-    """Those of a plain LSTM's forward pass."""
+    """The products of a plain LSTM's forward pass."""
     T, B, I, H = size[1:5]
     return [Product(1, T * B, I, 4 * H), Product(T, B, H, 4 * H)]
 
 
 def backward_products(forward: list[Product], N: int) -> list[Product]:
-    """Those of the backward pass: for each (m, k) by (k, n), its input's gradient (m, n) by (n, k); then the weights'."""
+    """The products of the backward pass: for (m, k) by (k, n) the input's gradient (m, n) by (n, k), then the weight's."""
     to_inputs = [Product(times, m, n, k, blocks) for times, m, k, n, blocks in forward]
     to_weights = [Product(1, k, N, n, blocks) for _, _, k, n, blocks in forward]
     return to_inputs + to_weights
 
 
 def flops(forward: list[Product], size: Size) -> dict[Quantity, int]:
-    """Multiplications and additions of a forward pass and of a training step."""
+    """Additions and multiplications of a forward pass and of a training step."""
     training = forward + backward_products(forward, size.T * size.B)
     return {
         "forward": sum(product.flops for product in forward),
@@ -71,7 +71,7 @@ def flops(forward: list[Product], size: Size) -> dict[Quantity, int]:
 
 
 class Products(Implementation):
-    """The products as an implementation; they compute nothing that could be compared."""
+    """The products as an implementation. Their results are not compared."""
 
     name = "products"
 
@@ -82,7 +82,7 @@ class Products(Implementation):
         self._operands = {"forward": _operands(forward), "training": _operands(training)}
 
     def run(self, quantity: Quantity) -> RunResult:
-        """Multiply, one product after another."""
+        """Compute one product after another."""
         for times, a, b, out in self._operands[quantity]:
             multiply = torch.mm if a.dim() == 2 else torch.bmm
             for _ in range(times):
@@ -91,7 +91,7 @@ class Products(Implementation):
 
 
 def _operands(products: list[Product]) -> list[tuple[int, Tensor, Tensor, Tensor]]:
-    """For each product its operands and a place for its result; b is stored as a weight is, (n, k)."""
+    """For each product its operands and its output. b is stored as a weight, (n, k)."""
     made = []
     for times, m, k, n, blocks in products:
         leading = () if blocks == 1 else (blocks,)

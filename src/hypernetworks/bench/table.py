@@ -1,33 +1,33 @@
-"""Figures as lines of text: ratios first, then what they were made of."""
+"""The measurements as lines of text: ratios first, then the numbers behind them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
+from hypernetworks.bench.case import NetworkName
+from hypernetworks.bench.flops import flops_over_lstm
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
 
 MS, MB = 1e3, 1 / 2**20
-COLUMNS = {
-    "/ nn.LSTM": "/ nn.LSTM",
-    "labml_nn": "labml_nn /",
-    "jax": "jax /",
-    "products": "/ products",
-}
-"""The ratios and their headings: a measurement over another's, or another's over it."""
+COLUMNS = ("/ nn.LSTM", "/ GRU, RNN", "labml_nn /", "jax /", "/ products")
+"""The ratios: a measurement divided by another, or another divided by it. "GRU, RNN" is torch's network of the same name."""
 
 
-def heading(quantity: Quantity, size: Size, busy: bool) -> str:
-    """What stands above the rows of a quantity and size."""
+def heading(quantity: Quantity, size: Size, networks: Sequence[NetworkName], busy: bool) -> str:
+    """The heading above the rows of a quantity and size."""
+    lines = [f"\n{DESCRIPTIONS[quantity]} · {size}"]
+    if quantity in ("forward", "training"):
+        counts = (f"{network} {flops_over_lstm(network, size, quantity):.2f}" for network in networks)
+        lines += [f"FLOPs / nn.LSTM's: {', '.join(counts)}"]
     if quantity == "memory":
         values = f"{'MB':>10}"
         busy = False
     else:
         values = f"{'min ms':>10}{'median ms':>11}"
-    ratios = "".join(f"{title:>11}" for title in COLUMNS.values())
+    ratios = "".join(f"{title:>11}" for title in COLUMNS)
     occupied = f"{'busy ms':>11}{'busy/idle':>11}{'/ nn.LSTM':>11}" if busy else ""
-    title = f"\n{DESCRIPTIONS[quantity]} · {size}"
-    return f"{title}\n{'network':<17}{'run by':<15}{ratios}{values}{'differs':>10}{occupied}"
+    return "\n".join([*lines, f"{'network':<17}{'run by':<15}{ratios}{values}{'differs':>10}{occupied}"])
 
 
 def rows(group: Group) -> Iterable[str]:
@@ -37,18 +37,14 @@ def rows(group: Group) -> Iterable[str]:
         if measurement.refusal is not None:
             yield f"{label}  not measured: {measurement.refusal}"
         else:
-            yield (
-                label
-                + _ratios(measurement, group)
-                + _values(measurement)
-                + _note(measurement)
-                + _busy(measurement, group)
-            ).rstrip()
+            numbers = (_ratios(measurement, group), _values(measurement), _note(measurement), _busy(measurement, group))
+            yield (label + "".join(numbers)).rstrip()
 
 
 def _ratios(measurement: Measurement, group: Group) -> str:
     ratios = (
         group.to(measurement, "nn.LSTM"),
+        group.to(measurement, "nn.GRU") or group.to(measurement, "nn.RNN"),
         group.of(measurement, "labml_nn"),
         group.of(measurement, "jax"),
         None if measurement.implementation == "products" else group.to(measurement, "products"),
@@ -63,12 +59,11 @@ def _values(measurement: Measurement) -> str:
 
 
 def _note(measurement: Measurement) -> str:
-    """How far the numbers are from the reference's; of products, how many are made."""
+    """The difference from the reference; for the products, the rate and number of operations."""
     if measurement.flops is not None:
         times = measurement.flops / flops(lstm_products(measurement.size), measurement.size)[measurement.quantity]
-        return (
-            f"  {measurement.flops / min(measurement.values) / 1e9:.0f} GFLOP/s; {times:.2f} times nn.LSTM's operations"
-        )
+        rate = measurement.flops / min(measurement.values) / 1e9
+        return f"  {rate:.0f} GFLOP/s; {times:.2f} times nn.LSTM's operations"
     return " " * 10 if measurement.difference is None else f"{measurement.difference or 0:>10.2g}"
 
 

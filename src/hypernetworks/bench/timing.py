@@ -1,4 +1,4 @@
-"""Time of several runs, in turn, in one process: what disturbs the machine disturbs all of them."""
+"""Time several functions in turn in one process, so that a disturbance of the machine affects all of them."""
 
 import contextlib
 import os
@@ -8,15 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 SAMPLE = 0.05
-"""Seconds that a sample lasts at least, as many calls as that takes: a single short call says little."""
+"""Minimum seconds of a sample. Short calls are repeated until a sample lasts that long."""
 
 _SPIN = f"import os\nwhile os.getppid() == {{}}:\n    sum(range({10**5}))"
 
 
 def time_in_turn(runs: Mapping[str, Callable[[], object]], repeats: int, steps: int = 1) -> dict[str, list[float]]:
-    """Seconds of each run, `repeats` times; each round calls each of them. They have run before.
+    """Time each function `repeats` times. Every round calls all of them.
 
-    steps: how many of what is told one call does.
+    Args:
+        runs: the functions by name. Each must have run once before.
+        repeats: the number of rounds.
+        steps: how many steps one call does; the returned times are per step.
+
+    Returns:
+        The seconds of each round, by name.
     """
     calls = {name: max(1, int(SAMPLE / max(_seconds(run, 1), 1e-9))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -35,7 +41,7 @@ def _seconds(run: Callable[[], object], calls: int) -> float:
 
 @contextlib.contextmanager
 def occupied_core() -> Iterator[None]:
-    """Within, another process keeps one core busy; it ends with this one, however this one ends."""
+    """Keep one core busy with another process, which ends when the context or this process ends."""
     spinning = subprocess.Popen([sys.executable, "-S", "-c", _SPIN.format(os.getpid())])
     try:
         yield
