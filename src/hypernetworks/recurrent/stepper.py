@@ -38,7 +38,8 @@ class Stepper:
     mode of the network. On the native path one step of all layers is one call; elsewhere the reference path gives the same
     numbers. On the native path each row has the same bits whatever other rows the batch holds.
 
-    The weights are read once: call `refresh` after they have changed. Until then it is open whether a step sees the change. One thread at a time may use a stepper.
+    The weights are read once: call `refresh` after they have changed. Until then it is open whether a step sees the change. One
+    thread at a time may use a stepper.
 
     Args:
         network: a network of one direction.
