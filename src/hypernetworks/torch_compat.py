@@ -43,7 +43,7 @@ def graph_limit(graphs: int, all_graphs: int) -> AbstractContextManager[Any]:
 def is_exporting() -> bool:
     """Whether torch.export traces what runs.
 
-    Before torch 2.13, torch.compiler.is_exporting is also true in code that torch.compile traces; the flag behind it is not.
+    In torch 2.11, torch.compiler.is_exporting is also true in code that torch.compile traces; the flag behind it is not.
     """
     return torch.compiler._is_exporting_flag
 

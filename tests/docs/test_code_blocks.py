@@ -115,7 +115,7 @@ def test_each_other_command_calls_what_there_is(line):
 
 def test_commands_were_found():
     assert len(OF_OURS) >= 25
-    assert len([line for line in OF_OURS if line in commands(ROOT / "README.md")]) >= 8
+    assert len([line for line in OF_OURS if line in commands(ROOT / "docs/commands.md")]) >= 8
 
 
 @pytest.mark.parametrize("page", ["docs/start.md"])

@@ -98,7 +98,7 @@ def test_compile_is_one_graph(kind, samples):
 def test_inductor():
     torch._dynamo.reset()
     net, x, (_, c) = made("full")
-    # its layout optimisation makes wrong gradients of grouped convolutions: see HyperNetwork and docs/log.md
+    # its layout optimisation makes wrong gradients of grouped convolutions: see HyperNetwork and docs/development/log.md
     compare_compiled(net, x, c, "inductor", options={"layout_optimization": False})
 
 

@@ -32,7 +32,8 @@ class HyperNetwork(nn.Module):
     over all samples together and updates its running statistics once; dropout draws for each sample.
 
     torch.compile takes it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample needs
-    options={"layout_optimization": False}: with that optimisation on, it gets gradients of the kernels wrong (docs/log.md).
+    options={"layout_optimization": False}: with that optimisation on, it gets gradients of the kernels wrong:
+    docs/development/log.md.
 
     Args:
         target: the module f. It is held, not copied: `net.target` is it. Its generated parameters stay in it with the values
