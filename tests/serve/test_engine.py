@@ -9,8 +9,8 @@ import torch
 
 from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.errors import UsageError
-from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols

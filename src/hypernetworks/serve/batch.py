@@ -14,7 +14,7 @@ from time import monotonic
 import torch
 from torch import Tensor
 
-from hypernetworks.recurrent.cell import FEW_ROWS
+from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.changes import Changes
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
