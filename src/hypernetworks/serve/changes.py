@@ -1,4 +1,4 @@
-"""How much the weights of each gate change from step to step, for the texts of a batch.
+"""How much the weights of each gate change from step to step, for each text of a batch.
 
     change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
 
@@ -16,7 +16,7 @@ from hypernetworks.recurrent.layer import RecurrentNetwork
 
 
 class Changes:
-    """Tells the changes of a network's steps; of one whose weights are fixed there are none, and it has no gates."""
+    """Computes the weight changes of a network's steps. A network with fixed weights has no changes and no `gates`."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.gates: tuple[str, ...] = ()
@@ -29,19 +29,19 @@ class Changes:
                 self._metrics = [change_metric(cell) for cell in self._cells]
 
     def __call__(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[list[float]] | list[None]:
-        """For each text the change of each gate, from the states before and after a step, each (L, B, ·)."""
+        """The change of each gate for each text, from the states before and after a step, each (L, B, ·)."""
         if not self._cells:
             return [None] * before[0].shape[1]
         layers = []
         for cell, metric, old, new in zip(
             self._cells, self._metrics, before[self._place], after[self._place], strict=True
         ):
-            # both at once: at few texts a call costs more than what it computes
+            # both in one call: with few texts a call costs more than its computation
             both = scales_of(cell, torch.stack((old, new)))
             layers.append(weight_change(cell, _part(both, 0), _part(both, 1), metric))
         return torch.linalg.vector_norm(torch.stack(layers), dim=0).T.tolist()
 
 
 def _part(both: GeneratedScales, k: int) -> GeneratedScales:
-    """Those of one of two steps."""
+    """The scales of one of the two steps."""
     return GeneratedScales(*(None if part is None else part[:, k] for part in both))  # type: ignore[arg-type]
