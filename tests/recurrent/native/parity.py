@@ -20,12 +20,6 @@ def has_kernels(family: Family) -> bool:
 
 
 NATIVE = {name: family for name, family in FAMILIES.items() if has_kernels(family)}
-STEPPED = {
-    name: family
-    for name, family in NATIVE.items()
-    if family.cell().native.has_step(family.cell().native_parameters()[0])
-}
-"""Those that have a kernel for a single step, too."""
 native_families = pytest.mark.parametrize("family", NATIVE.values(), ids=NATIVE.keys())
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])

@@ -16,9 +16,7 @@ import hypernetworks as hn
 from hypernetworks.recurrent.sequence import FEW_ROWS
 
 from ..families import tensors
-from .parity import STEPPED, TOLERANCE, both_dtypes, given, network_of, state_of, worst
-
-stepped_families = pytest.mark.parametrize("family", STEPPED.values(), ids=STEPPED.keys())
+from .parity import NATIVE, TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
 
 
 def step(cell, x, state, path):
@@ -33,7 +31,7 @@ def same_as_reference(cell, x, state, tolerance=1e-10):
     return ours
 
 
-@stepped_families
+@native_families
 @both_dtypes
 @pytest.mark.parametrize(("size", "batch"), [(1, 1), (7, 3), (33, 9), (65, 4), (16, 16)])
 def test_generation_step_by_step(family, dtype, size, batch, spy):
@@ -52,7 +50,7 @@ def test_generation_step_by_step(family, dtype, size, batch, spy):
     assert spy.layers == 0
 
 
-@stepped_families
+@native_families
 @both_dtypes
 def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
     network = network_of(family, 35, 67, dtype, num_layers=2)
@@ -69,7 +67,6 @@ def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
 
 @pytest.fixture(params=["hyper-lstm", "layer-norm-lstm", "rhn"])
 def cell(request):
-    from .parity import NATIVE
 
     return network_of(NATIVE[request.param], 5, 9).cell(0)
 
@@ -114,7 +111,7 @@ def test_a_weight_turned_or_spread_where_it_lies():
     same_as_reference(square, x, None)
 
 
-@stepped_families
+@native_families
 def test_tensors_without_memory(family):
     network = network_of(family, 3, 5)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), hn.use_backend("native"):
