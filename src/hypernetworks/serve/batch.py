@@ -1,9 +1,8 @@
-"""The texts that one model makes side by side: each step of the model, (1, B), gives every one of them a character.
+"""The texts that one model makes concurrently: each step gives every one of them a character.
 
-Each text comes out as `text generate` makes it, whatever others there are: it draws by a generator of its own, and its logits
-have the bits that they have alone. The native path gives each of up to FEW_ROWS rows of a step these, so a step takes so many
-at once; the head takes one. Where a network or a device has no native path, logits are the same to rounding, and a draw may
-fall the other way.
+Each text is exactly what `text generate` makes, whatever other texts there are: it draws with a generator of its own, and its
+logits have the bits that they have alone. A stepper's rows have these on the native path; the head takes one text at a time.
+Where a network or a device has no native path, logits are the same up to rounding, and a draw may differ.
 
 B texts, L layers.
 """
@@ -14,12 +13,12 @@ from time import monotonic
 import torch
 from torch import Tensor
 
-from hypernetworks.recurrent.cell import FEW_ROWS
 from hypernetworks.serve.changes import Changes
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights, stepper
 
 
 @dataclass(eq=False)
@@ -72,12 +71,13 @@ class ActiveText:
 class Batch:
     """A model and the texts it is making."""
 
-    def __init__(self, model: CharacterModel, symbols: Symbols) -> None:
+    def __init__(self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32") -> None:
         self.model = model.eval()
         self.symbols = symbols
         self.texts: list[ActiveText] = []
         self.changes = Changes(model.network)
-        self._state: list[Tensor] = []  # of the rows, each (L, B, ·)
+        self._step = stepper(model, 1, weights)
+        self._state: list[Tensor] = []  # of the texts, each (L, B, ·): what the stepper has, too
 
     def prompt(self, text: str) -> Tensor:
         """What the model reads of a prompt, (length,); UsageError where it has characters that the model does not know."""
@@ -93,7 +93,7 @@ class Batch:
         tensors = self.model.network.cell(0).state_tensors(state)
         if len(self.texts) > 1:
             tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
-        self._state = list(tensors)
+        self._set_state(list(tensors))
         text.draw(logits[-1, 0], None)
         self._drop_complete()
 
@@ -101,23 +101,13 @@ class Batch:
     def step(self) -> None:
         """Draw one more character for every text; those that have all leave."""
         ids = torch.tensor([[text.drawn for text in self.texts]], device=self.model.head.weight.device)
-        h, state = self._read(ids)
-        before, self._state = self._state, state
+        h = self._step(self.model.embedding(ids)[0])
+        before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
         changes = self.changes(before, self._state)
-        for text, own_h, change in zip(self.texts, h.split(1, dim=1), changes, strict=True):
+        for text, own_h, change in zip(self.texts, h.split(1), changes, strict=True):
             # in memory of its own: where a vector begins may decide how it is summed up
-            text.draw(self.model.head(own_h.clone()).view(-1), change)
+            text.draw(self.model.head(own_h.clone())[0], change)
         self._drop_complete()
-
-    def _read(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """h (1, B, H) and the state after the characters ids (1, B), some rows at a time."""
-        cell = self.model.network.cell(0)
-        parts = []
-        for ids_of_some, *state in zip(*(tensor.split(FEW_ROWS, dim=1) for tensor in (ids, *self._state)), strict=True):
-            h, new = self.model.read(ids_of_some, cell.named_state(state))
-            parts.append((h, *cell.state_tensors(new)))
-        h, *state = (torch.cat(same, dim=1) for same in zip(*parts, strict=True))
-        return h, state
 
     @torch.inference_mode()
     def drop_stopped(self) -> None:
@@ -128,7 +118,7 @@ class Batch:
         """End all texts."""
         for text in self.texts:
             text.job.stream.end(reason)
-        self.texts, self._state = [], []
+        self.texts = []
 
     def _drop_complete(self) -> None:
         self._keep([not text.complete for text in self.texts])
@@ -138,4 +128,9 @@ class Batch:
             return
         self.texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
         chosen = torch.tensor(kept, device=self.model.head.weight.device)
-        self._state = [tensor[:, chosen] for tensor in self._state] if self.texts else []
+        if self.texts:
+            self._set_state([tensor[:, chosen] for tensor in self._state])
+
+    def _set_state(self, tensors: list[Tensor]) -> None:
+        self._state = tensors
+        self._step.state = self.model.network.cell(0).named_state(tensors)

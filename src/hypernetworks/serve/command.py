@@ -14,6 +14,7 @@ from hypernetworks.experiments.config import find_device
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
+from hypernetworks.text.stepper import Weights
 from hypernetworks.text.train import load_run
 
 TOKEN = "HYPERNETWORKS_TOKEN"
@@ -39,6 +40,8 @@ class Serve:
     """What requests to the API have to bear (Authorization: Bearer TOKEN); empty: $HYPERNETWORKS_TOKEN, or nothing. Others on
     this machine may see what stands in a command line."""
     limits: Annotated[Limits, OmitArgPrefixes] = field(default_factory=Limits)
+    weights: Weights = "float32"
+    """How the weights are stored. bfloat16 and int8 are faster and round them; they need the CPU."""
     device: str = "auto"
     """cpu, cuda, …; auto takes cuda where there is one."""
 
@@ -76,5 +79,5 @@ class Serve:
         batches = {}
         for name, folder in zip(names, self.runs, strict=True):
             model, _, symbols = load_run(folder)
-            batches[name] = Batch(model.to(device), symbols)
+            batches[name] = Batch(model.to(device), symbols, self.weights)
         return batches

@@ -35,6 +35,7 @@ from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import Network, count_parameters
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
+from hypernetworks.text.stepper import Weights
 from hypernetworks.text.train import check_same_text, corpus_of, load_run, resume, sample, train
 
 
@@ -115,6 +116,8 @@ class Evaluate:
     """Score the whole of this corpus or path instead."""
     characters: int = 0
     """Only the first so many characters; 0: all."""
+    weights: Weights = "float32"
+    """How the weights are stored. bfloat16 and int8 read the text step by step, to show what generation loses with them."""
     device: str = "auto"
     """cpu, cuda, …; auto takes cuda where there is one."""
     data_dir: Path | None = None
@@ -134,7 +137,7 @@ class Evaluate:
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
         ids = _translate(part, corpus, symbols)[: self.characters or None]
-        score = evaluate(model.to(find_device(self.device)), ids)
+        score = evaluate(model.to(find_device(self.device)), ids, self.weights)
         print(f"{self.run} on {corpus.name}, {name}: {score.characters:,} {symbols.unit}s predicted, one stream")
         print(f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}")
 
@@ -155,6 +158,8 @@ class Generate:
     prompt: str = ""
     """What the text begins with; empty: a new line."""
     sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    weights: Weights = "float32"
+    """How the weights are stored. bfloat16 and int8 are faster and round them; they need the CPU."""
     device: str = "auto"
     """cpu, cuda, …; auto takes cuda where there is one."""
 
@@ -162,7 +167,12 @@ class Generate:
         """Stream to standard output."""
         model, _, symbols = load_run(self.run)
         pieces = generate(
-            model.to(find_device(self.device)), symbols.alphabet, symbols.unit, self.prompt, self.sampling
+            model.to(find_device(self.device)),
+            symbols.alphabet,
+            symbols.unit,
+            self.prompt,
+            self.sampling,
+            self.weights,
         )
         sys.stdout.write(self.prompt)
         for piece in pieces:

@@ -13,6 +13,7 @@ from torch import Tensor
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.text.alphabet import Unit, encode
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights, stepper
 
 
 @dataclass(frozen=True)
@@ -71,32 +72,44 @@ class Draws:
         return int(torch.multinomial(probabilities(logits.cpu(), self.sampling), 1, generator=self._generator))
 
 
-def generate_ids(model: CharacterModel, prompt: Tensor, sampling: Sampling) -> Iterator[int]:
-    """Draw characters one after another, as ids; the prompt, (length,), is not given back. The model should be in eval."""
+def generate_ids(
+    model: CharacterModel, prompt: Tensor, sampling: Sampling, weights: Weights = "float32"
+) -> Iterator[int]:
+    """Draw characters one after another, as ids; the prompt, (length,), is not given back. The model should be in eval.
+
+    The prompt is read in one call. Each character after it is one step of a stepper that stores the weights as `weights`.
+    """
     draw = Draws(sampling)
     device = model.head.weight.device
-    ids = prompt.long().to(device)
-    state = None
-    for _ in range(sampling.length):
+    step = stepper(model, 1, weights)
+    with torch.inference_mode():
+        logits, step.state = model(prompt.long().to(device).unsqueeze(1))
+        drawn = draw(logits[-1, 0])
+    yield drawn
+    for _ in range(sampling.length - 1):
         with torch.inference_mode():
-            logits, state = model(ids.unsqueeze(1), state)
-            drawn = draw(logits[-1, 0])
+            h = step(model.embedding(torch.tensor([drawn], device=device)))
+            drawn = draw(model.head(h)[0])
         yield drawn
-        ids = torch.tensor([drawn], device=device)
 
 
 def generate(
-    model: CharacterModel, alphabet: tuple[str, ...], unit: Unit, prompt: str, sampling: Sampling
+    model: CharacterModel,
+    alphabet: tuple[str, ...],
+    unit: Unit,
+    prompt: str,
+    sampling: Sampling,
+    weights: Weights = "float32",
 ) -> Iterator[str]:
     """Make text that goes on after the prompt, in pieces as they come; the prompt itself is not given back.
 
     alphabet, unit: the corpus's. An empty prompt begins after a newline, or, where the alphabet has none, after its first
-    symbol. A model of bytes gives a character back when its last byte is there.
+    symbol. A model of bytes gives a character back when its last byte is there. weights: as for `generate_ids`.
 
     Raises:
         UsageError: the prompt has characters that the alphabet has not.
     """
-    ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling)
+    ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling, weights)
     return _texts(ids, Spelling(alphabet, unit))
 
 
