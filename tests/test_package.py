@@ -33,7 +33,7 @@ def test_all_is_sorted_and_complete() -> None:
 
 def test_every_network_has_a_cell_and_stands_alone() -> None:
     networks = [name for name in NAMES if inspect.isclass(getattr(hn, name)) and f"{name}Cell" in NAMES]
-    assert sorted(networks) == ["HyperGRU", "HyperLSTM", "HyperRHN", "HyperRNN", "LSTM", "RHN"]
+    assert sorted(networks) == ["GRU", "HyperGRU", "HyperLSTM", "HyperRHN", "HyperRNN", "LSTM", "RHN", "RNN"]
     for name in networks:
         output, _ = getattr(hn, name)(3, 4)(torch.zeros(5, 2, 3))
         h, _ = getattr(hn, f"{name}Cell")(3, 4)(torch.zeros(2, 3))

@@ -11,8 +11,11 @@ Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.
 from . import interop
 from .analysis import LayerTrace, Trace, trace
 from .recurrent import (
+    GRU,
     LSTM,
     RHN,
+    RNN,
+    GRUCell,
     HyperGRU,
     HyperGRUCell,
     HyperGRUState,
@@ -28,6 +31,7 @@ from .recurrent import (
     LSTMCell,
     LSTMState,
     RHNCell,
+    RNNCell,
     use_backend,
 )
 from .weights import (
@@ -51,11 +55,14 @@ from .weights import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
     "LSTM",
     "RHN",
+    "RNN",
     "ChunkedGenerator",
     "ContinualRegularizer",
     "FullGenerator",
+    "GRUCell",
     "Generator",
     "GeneratorChain",
     "GeneratorSplit",
@@ -79,6 +86,7 @@ __all__ = [
     "LayerTrace",
     "LowRankGenerator",
     "RHNCell",
+    "RNNCell",
     "RowScaleGenerator",
     "TargetWeight",
     "TaskEmbedding",

@@ -82,7 +82,7 @@ def test_what_is_scaled_is_what_the_step_does(name):
         main.bias.add_(scales.d_b.reshape(main.bias.shape))
         own = state[: len(main.state_sizes)]
         weights = main.weights()
-        plain = main.step(main.project(x, weights), own, weights, None)
+        plain = main.advance(main.project(x, weights), own, weights, None)
     close(h, plain[0])
 
 

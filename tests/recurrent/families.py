@@ -34,7 +34,7 @@ class Family:
         return randomise(self.cell_type(I, H, dtype=dtype, **self.options, **others))
 
     def state(self, *leading: int, dtype=torch.float64) -> Any:
-        """A random state; a bare tensor for RHN."""
+        """A random state; a bare tensor for GRU, RNN and RHN."""
         if self.state_type is None:
             return torch.randn(*leading, H, dtype=dtype)
         sizes = [K if name.startswith("hyper") else H for name in self.state_type._fields]

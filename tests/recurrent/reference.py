@@ -50,10 +50,10 @@ def lstm(cell, x, state, scales=None, drop=1.0):
     return o * torch.tanh(seen), c
 
 
-def gru(cell, x, state, scales, drop=1.0):
+def gru(cell, x, state, scales=None, drop=1.0):
     """n = tanh(LN_n(d_x ⊙ W_n x + b + d_b + r ⊙ (d_h ⊙ U_n h + b_h))), r and u as the gates of an LSTM."""
     (h,) = state
-    d_h, d_x, d_b = scales
+    d_h, d_x, d_b = scales or no_scales(3, 3, [0.0] * 3)
 
     def gate(y, r=1.0, b_h=0.0):
         W, U = diag(d_x[y], block(cell.weight_x, y, 3)), diag(d_h[y], block(cell.weight_h, y, 3))
@@ -65,9 +65,9 @@ def gru(cell, x, state, scales, drop=1.0):
     return ((1 - u) * n + u * h,)
 
 
-def rnn(cell, x, state, scales, drop=1.0):
+def rnn(cell, x, state, scales=None, drop=1.0):
     (h,) = state
-    d_h, d_x, d_b = scales
+    d_h, d_x, d_b = scales or no_scales(1, 1, [0.0])
     a = diag(d_h[0], cell.weight_h) @ h + diag(d_x[0], cell.weight_x) @ x + d_b[0] + cell.bias
     return (drop * torch.tanh(a if cell.norm is None else norm(a, cell.norm.gain, cell.norm.shift)),)
 
@@ -122,6 +122,10 @@ def hyper(main_step, blocks_h: int, blocks_x: int):
 STEPS = {
     "lstm": lstm,
     "layer-norm-lstm": lstm,
+    "gru": gru,
+    "layer-norm-gru": gru,
+    "rnn": rnn,
+    "layer-norm-rnn": rnn,
     "rhn": rhn,
     "hyper-lstm": hyper(lstm, 4, 4),
     "hyper-lstm-without-norm": hyper(lstm, 4, 4),

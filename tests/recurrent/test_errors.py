@@ -159,7 +159,7 @@ def test_an_input_of_a_cell_of_the_wrong_shape(family):
 
 
 def names_of(family):
-    return ("s",) if family.state_type is None else family.state_type._fields
+    return family.cell_type.state_names
 
 
 def with_part(family, state, k, change):
@@ -203,7 +203,7 @@ def test_a_state_of_a_cell_has_its_shape(family):
 def test_a_state_has_all_its_parts_and_is_a_tuple(family):
     network, x, state = family.network(), torch.zeros(T, B, I, dtype=torch.float64), family.state(1, B)
     if family.state_type is None:
-        with expect(TypeError, "state.s should be a tensor, got tuple"):
+        with expect(TypeError, f"state.{names_of(family)[0]} should be a tensor, got tuple"):
             network(x, (state, state))
         return
     names = ", ".join(names_of(family))

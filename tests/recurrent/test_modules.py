@@ -184,7 +184,7 @@ def test_recurrent_dropout_draws_for_each_sample_under_vmap(family):
 
 def test_settings_of_another_network_are_refused_by_the_name_of_this_one():
     for make, name in ((hn.HyperLSTM, "HyperLSTM"), (hn.HyperLSTMCell, "HyperLSTMCell"), (hn.HyperRNN, "HyperRNN")):
-        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'bias'"):
+        with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) got an unexpected keyword argument 'bias'"):
             make(3, 5, bias=False)
     assert hn.HyperRNN(3, 5, generation="full", hyper_size=4).cell(0).generation == "full"
     assert hn.HyperRHN(3, 5, depth=2, hyper_size=4).cell(0).main.depth == 2

@@ -256,3 +256,19 @@ def test_two_steppers_of_one_network(network, x):
     first, second = network.stepper(2), network.stepper(2)
     outputs = [(first(row), second(row)) for row in x]
     assert all(torch.equal(a, b) for a, b in outputs)
+
+
+def test_hooks_run_or_are_refused(network, x):
+    weight_norm = torch.nn.utils.weight_norm
+    for holder, name in ((network.cell(0).main, "weight_h"), (network.cell(1).hyper.lstm, "weight_x")):
+        with pytest.warns(FutureWarning):
+            weight_norm(holder, name)
+        with torch.no_grad():
+            getattr(holder, f"{name}_g").mul_(1.5)
+    assert worst(run(network.stepper(2), x), reference(network, x)) <= 1e-5
+    for module in (network, network.cell(1)):
+        handle = module.register_forward_hook(lambda *given: None)
+        with pytest.raises(RuntimeError, match="has a forward hook, which would never run"):
+            network.stepper(2)
+        handle.remove()
+    network.stepper(2)

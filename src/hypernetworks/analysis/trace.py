@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from hypernetworks.recurrent.cell import RecurrentCell, Steps, StepStates, run_steps
+from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork, products_on_h
-from hypernetworks.recurrent.layer import Rows
+from hypernetworks.recurrent.layer import SequenceRows
+from hypernetworks.recurrent.sequence import StepStates, TimeSteps
 
 from .scales import scales_of, weight_change
 
@@ -92,11 +93,9 @@ def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state:
     _check_no_dropout(network)
     runs: list[_LayerRun] = []
 
-    def record(
-        cell: RecurrentCell, x: Tensor, steps: Steps, initial: Sequence[Tensor], reverse: bool
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    def record(cell: RecurrentCell, x: Tensor, initial: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
         history: list[StepStates] = []
-        output, final = run_steps(cell, x, steps, initial, reverse, None, history)
+        output, final = cell(x, initial, steps, history)
         before, after = (
             [torch.cat(parts) for parts in zip(*states, strict=True)] for states in zip(*history, strict=True)
         )
@@ -124,7 +123,7 @@ class _LayerRun:
     before: Sequence[Tensor]
     after: Sequence[Tensor]
 
-    def trace(self, layer: int, direction: int, rows: Rows) -> LayerTrace:
+    def trace(self, layer: int, direction: int, rows: SequenceRows) -> LayerTrace:
         """Compute the trace from the recorded states."""
         cell, weights = self.cell, self.cell.weights()
         h, hyper_h = self.before[0], self.after[-2]

@@ -2,9 +2,18 @@
 
 from .labml import hyper_lstm_from_labml, lstm_from_labml, rhn_from_labml
 from .supercell import hyper_lstm_from_supercell, lstm_from_supercell
-from .torch_lstm import lstm_from_torch, lstm_to_torch
+from .torch_rnn import (
+    gru_from_torch,
+    gru_to_torch,
+    lstm_from_torch,
+    lstm_to_torch,
+    rnn_from_torch,
+    rnn_to_torch,
+)
 
 __all__ = [
+    "gru_from_torch",
+    "gru_to_torch",
     "hyper_lstm_from_labml",
     "hyper_lstm_from_supercell",
     "lstm_from_labml",
@@ -12,4 +21,6 @@ __all__ = [
     "lstm_from_torch",
     "lstm_to_torch",
     "rhn_from_labml",
+    "rnn_from_torch",
+    "rnn_to_torch",
 ]

@@ -31,7 +31,7 @@ def _fill_norms(names: Names, prefix: str, cell: LSTMCell) -> None:
 
 
 def _fill_lstm(names: Names, prefix: str, cell: LSTMCell, reads_h_first: int = 0) -> None:
-    """Fill an LSTM cell; with reads_h_first = H the first H columns of its input matrix are moved behind the others."""
+    """Fill an LSTM cell; with reads_h_first = H the first H columns of its input matrix are moved to the end."""
     W_x = names.take(prefix + "input_lin.weight")
     fill(prefix + "input_lin.weight", cell.weight_x, W_x.roll(-reads_h_first, dims=1))
     fill(prefix + "hidden_lin.weight", cell.weight_h, names.take(prefix + "hidden_lin.weight"))
@@ -44,7 +44,10 @@ def hyper_lstm_from_labml(state_dict: Mapping[str, Any]) -> HyperLSTM:
     """An hn.HyperLSTM that computes what labml_nn's HyperLSTM with this state_dict computes.
 
     state_dict: labml_nn's names (cells.0.hyper.hidden_lin.weight, …) to tensors or arrays; their dtype is kept, sizes
-    and the number of layers are read from them. Errors: ValueError that names what is missing, superfluous or misshapen.
+    and the number of layers are read from them.
+
+    Raises:
+        ValueError: naming what is missing, superfluous or misshapen.
     """
     names = Names(state_dict, "state_dict")
     H, I = names.shape("cells.0.w_x.0")
@@ -74,7 +77,9 @@ def lstm_from_labml(state_dict: Mapping[str, Any]) -> LSTM:
 
     state_dict: of an LSTM (cells.0.hidden_lin.weight, …) or of one LSTMCell (hidden_lin.weight, …), which becomes a network
     of one layer; dtype, sizes, number of layers and layer norm are read from it.
-    Errors: ValueError that names what is missing, superfluous or misshapen.
+
+    Raises:
+        ValueError: naming what is missing, superfluous or misshapen.
     """
     names = Names(state_dict, "state_dict")
     layers = names.count("cells.{}.input_lin.weight")
@@ -93,7 +98,10 @@ def rhn_from_labml(state_dict: Mapping[str, Any]) -> RHN:
     """An hn.RHN that computes what labml_nn's RHN with this state_dict computes.
 
     state_dict: labml_nn's names (cells.0.hidden_lin.0.weight, …) to tensors or arrays; their dtype is kept, sizes, depth
-    and number of layers are read from them. Errors: ValueError that names what is missing, superfluous or misshapen.
+    and number of layers are read from them.
+
+    Raises:
+        ValueError: naming what is missing, superfluous or misshapen.
     """
     names = Names(state_dict, "state_dict")
     I = names.shape("cells.0.input_lin.weight")[1]

@@ -1,4 +1,4 @@
-"""Taking arrays out of someone else's mapping by name, so that nothing is missed and nothing is left over."""
+"""Taking arrays by name out of a mapping of another library, with an error for each that is missing or left over."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class Names:
-    """The arrays of a mapping, each to be taken once; their dtype is kept.
+    """The arrays of a mapping, each to be taken once. Their dtype is kept.
 
     Args:
         arrays: names to tensors or numpy arrays, all of one floating dtype.
-        source: what the mapping is, for error messages.
+        source: the name of the mapping, for error messages.
     """
 
     def __init__(self, arrays: Mapping[str, Any], source: str) -> None:
@@ -39,24 +39,32 @@ class Names:
         return iter(self._left)
 
     def count(self, pattern: str) -> int:
-        """How many of pattern.format(0), pattern.format(1), … there are in a row."""
+        """How many of pattern.format(0), pattern.format(1), … exist before the first that does not."""
         k = 0
         while pattern.format(k) in self._left:
             k += 1
         return k
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of an array that is still there."""
+        """The shape of an array that was not taken yet."""
         return tuple(self._get(name).shape)
 
     def take(self, name: str) -> Tensor:
-        """Take an array; ValueError where there is none of this name."""
+        """Take an array.
+
+        Raises:
+            ValueError: if there is none of this name.
+        """
         tensor = self._get(name)
         del self._left[name]
         return tensor
 
     def finish(self) -> None:
-        """ValueError where arrays are left that nobody took."""
+        """Check that every array was taken.
+
+        Raises:
+            ValueError: naming the arrays that are left.
+        """
         if self._left:
             left = sorted(self._left)
             more = "" if len(left) <= 3 else f" and {len(left) - 3} more"
@@ -72,7 +80,11 @@ class Names:
 
 @torch.no_grad()
 def fill(name: str, parameter: Tensor | None, value: Tensor) -> None:
-    """Copy a value into a parameter of the same shape; ValueError that names it otherwise."""
+    """Copy a value into a parameter of the same shape.
+
+    Raises:
+        ValueError: naming the parameter, if the shapes differ.
+    """
     if parameter is None or parameter.shape != value.shape:
         expected = "no such parameter" if parameter is None else f"shape {tuple(parameter.shape)}"
         raise ValueError(f"{name}: got shape {tuple(value.shape)}, expected {expected}")

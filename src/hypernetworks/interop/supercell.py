@@ -1,8 +1,8 @@
 """Weights in from supercell, the TensorFlow cells of the paper's first author: its variables by their own names.
 
-supercell's matrices are (in, out) and its gates i, j (our g), f, o; it adds a forget bias of 1 inside σ, after the norm, which
-here lives in the norm's shift, or in b where there is no norm; its norms have ε = 1e-3. Without layer norm neither of its cells
-is normalised. Both carry their states as (c, h), main and hyper side by side.
+supercell's matrices are (in, out) and its gates i, j (our g), f, o. It adds a forget bias of 1 inside σ, after the norm; here
+that is a part of the norm's shift, or of b without a norm. Its norms have ε = 1e-3. Without layer norm neither of its cells is
+normalised. Its states are (c, h), main and hyper side by side.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from .names import Names, fill, fill_norm
 EPS = 1e-3
 FORGET_BIAS = 1.0
 OURS_IN_THEIRS = [0, 2, 1, 3]
-"""Where our gates i, f, g, o stand among theirs, i, j = g, f, o."""
+"""The positions of our gates i, f, g, o among theirs, i, j = g, f, o."""
 GATES = "ifjo"
 """Their letters, in our order."""
 
@@ -53,7 +53,7 @@ def _fill_lstm(names: Names, prefix: str, W_h: str, norm: str, cell: LSTMCell) -
 
 
 def _scope(names: Names) -> str:
-    """The scope of the outer cell: what stands before its W_xh, the shortest such name."""
+    """The scope of the outer cell: what precedes W_xh in the shortest such name."""
     ends = [name for name in names if name == "W_xh" or name.endswith("/W_xh")]
     if not ends:
         raise ValueError("variables should hold a '…/W_xh', but do not")
@@ -61,7 +61,7 @@ def _scope(names: Names) -> str:
 
 
 def _plain_names(variables: Mapping[str, Any]) -> Names:
-    """TensorFlow's names end in ':0' when taken from a graph; either form is accepted."""
+    """TensorFlow's names with or without the ':0' that those of a graph end in."""
     if isinstance(variables, Mapping):
         variables = {name.removesuffix(":0"): array for name, array in variables.items()}
     return Names(variables, "variables")
@@ -72,7 +72,9 @@ def hyper_lstm_from_supercell(variables: Mapping[str, Any]) -> HyperLSTM:
 
     variables: supercell's names (HyperLSTMCell/W_xh, HyperLSTMCell/hyper_ix/zw/super_linear_w, …, in any outer scope) to
     arrays; their dtype is kept, sizes and layer norm are read from them.
-    Errors: ValueError that names what is missing, superfluous or misshapen.
+
+    Raises:
+        ValueError: naming what is missing, superfluous or misshapen.
     """
     names = _plain_names(variables)
     scope = _scope(names)
@@ -101,7 +103,9 @@ def lstm_from_supercell(variables: Mapping[str, Any]) -> LSTM:
 
     variables: supercell's names (LSTMCell/W_xh, LSTMCell/W_hh_i, LSTMCell/bias, …, in any outer scope) to arrays; their
     dtype is kept, sizes and layer norm are read from them.
-    Errors: ValueError that names what is missing, superfluous or misshapen.
+
+    Raises:
+        ValueError: naming what is missing, superfluous or misshapen.
     """
     names = _plain_names(variables)
     scope = _scope(names)

@@ -1,16 +1,21 @@
 """Recurrent networks: the plain ones, and those whose weights a smaller network makes at every time step."""
 
 from .backend import use_backend
+from .gru import GRU, GRUCell
 from .hyper_gru import HyperGRU, HyperGRUCell, HyperGRUState
 from .hyper_lstm import HyperLSTM, HyperLSTMCell, HyperLSTMState
 from .hyper_rhn import HyperRHN, HyperRHNCell, HyperRHNState
 from .hyper_rnn import HyperRNN, HyperRNNCell, HyperRNNState
 from .lstm import LSTM, LSTMCell, LSTMState
 from .rhn import RHN, RHNCell
+from .rnn import RNN, RNNCell
 
 __all__ = [
+    "GRU",
     "LSTM",
     "RHN",
+    "RNN",
+    "GRUCell",
     "HyperGRU",
     "HyperGRUCell",
     "HyperGRUState",
@@ -26,5 +31,6 @@ __all__ = [
     "LSTMCell",
     "LSTMState",
     "RHNCell",
+    "RNNCell",
     "use_backend",
 ]

@@ -1,7 +1,7 @@
 """What a caller may get wrong, said before anything is computed: the argument, what came, what was expected."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
@@ -39,13 +39,6 @@ def check_finite(name: str, value: float) -> None:
         raise TypeError(f"{name} should be a number, got {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} should be finite, got {value}")
-
-
-def check_known(owner: str, given: Iterable[str], known: Collection[str]) -> None:
-    """The keyword arguments given are all known, else a TypeError as Python's own."""
-    for name in given:
-        if name not in known:
-            raise TypeError(f"{owner}() got an unexpected keyword argument {name!r}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .gru import GRU
 from .hyper import HyperRecurrentNetwork
 from .hyper_gru import HyperGRU
 from .hyper_lstm import HyperLSTM
@@ -15,6 +16,7 @@ from .hyper_rnn import HyperRNN
 from .layer import RecurrentNetwork
 from .lstm import LSTM
 from .rhn import RHN
+from .rnn import RNN
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ FAMILIES: Mapping[str, Family] = _by_name(
     [
         Family("lstm", "LSTM", LSTM),
         Family("layer-norm-lstm", "layer-norm LSTM", LSTM, {"layer_norm": True}),
+        Family("gru", "GRU", GRU),
+        Family("layer-norm-gru", "layer-norm GRU", GRU, {"layer_norm": True}),
+        Family("rnn", "RNN", RNN),
+        Family("layer-norm-rnn", "layer-norm RNN", RNN, {"layer_norm": True}),
         Family("rhn", "RHN", RHN, takes=("depth",)),
         Family("hyper-lstm", "HyperLSTM", HyperLSTM, takes=_HYPER),
         Family("hyper-lstm-without-norm", "HyperLSTM without norm", HyperLSTM, {"layer_norm": False}, _HYPER),

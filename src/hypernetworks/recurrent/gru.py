@@ -1,4 +1,4 @@
-"""The gated recurrent unit that HyperGRU scales. (torch.nn.GRU is the one to use for a plain GRU.)
+"""The gated recurrent unit (GRU), plain and layer-normalised: the main network of HyperGRU and its baseline.
 
     r   = σ(LN_r(W_r x_t + U_r h_{t-1} + b_r))
     u   = σ(LN_u(W_u x_t + U_u h_{t-1} + b_u))
@@ -6,45 +6,50 @@
     h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
 
 Cho et al., arXiv 1406.1078, in the form of torch.nn.GRU: the reset gate acts after the product. Without norm LN(a) = a.
-A hyper network scales the rows of W and U and adds d_b beside b:
+A hyper network scales the rows of W and U and adds d_b to b:
     n = tanh(LN_n(d_x ⊙ W_n x + d_b + b_n + r ⊙ (d_h ⊙ U_n h + b_h)))
 
-W_x (3H, I), W_h = U (3H, H), b (3H), b_h (H): gates r, u, n.
+B batch, T time, I input, H hidden.  W_x (3H, I), W_h = U (3H, H), b (3H), b_h (H): gates r, u, n.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, gates_first
+from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
+from .layer import TorchStandIn
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 
 
 class GRUWeights(NamedTuple):
-    """The parameters of one GRU layer, as its steps need them; norm of r and u, and of n, apart."""
+    """The parameters of one GRU layer, as its steps need them: one norm for r and u, and one for n."""
 
     weight_x: Tensor
     weight_h: Tensor
-    bias: Tensor
-    bias_h: Tensor
+    bias: Tensor | None
+    bias_h: Tensor | None
     gate_norm: Norm | None
     candidate_norm: Norm | None
 
 
-def gru_gates(wx: Tensor, wh: Tensor, weights: GRUWeights, scales: Scales | None) -> tuple[Tensor, Tensor, Tensor]:
+def gru_gates(
+    wx: Tensor, wh: Tensor, h: Tensor, weights: GRUWeights, scales: Scales | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """r, u and n, each (B, H), from the products as `gru_step` gets them."""
+    b_h = weights.bias_h
     if scales is None:
-        gates, n_x, n_h = scaled_sum(wx[:2], wh[:2], None), wx[2], wh[2] + weights.bias_h
+        gates, n_x, n_h = scaled_sum(wx[:2], wh[:2], None), wx[2], wh[2] if b_h is None else wh[2] + b_h
     else:
+        assert b_h is not None  # the main cell of a hyper network has biases
         gates = scaled_sum(wx[:2], wh[:2], Scales(scales.h[:2], scales.x[:2], scales.b[:2]))
         n_x = torch.addcmul(scales.b[2], scales.x[2], wx[2])
-        n_h = torch.addcmul(weights.bias_h, scales.h[2], wh[2])
+        n_h = torch.addcmul(b_h, scales.h[2], wh[2])
     # r, u = σ(LN(d_h ⊙ U h_{t-1} + d_x ⊙ W x_t + d_b + b))
     r, u = layer_norm(gates, weights.gate_norm).sigmoid().unbind(0)
     # n = tanh(LN_n(d_x ⊙ W_n x_t + d_b + b_n + r ⊙ (d_h ⊙ U_n h_{t-1} + b_h)))
@@ -52,80 +57,156 @@ def gru_gates(wx: Tensor, wh: Tensor, weights: GRUWeights, scales: Scales | None
 
 
 def gru_step(
-    wx: Tensor, wh: Tensor, h: Tensor, weights: GRUWeights, mask: Tensor | None, scales: Scales | None = None
-) -> Tensor:
-    """One step from wx = W x_t (+ b where there are no scales) and wh = U h_{t-1}, each (3, B, H)."""
-    _, u, n = gru_gates(wx, wh, weights, scales)
+    wx: Tensor,
+    wh: Tensor,
+    state: Sequence[Tensor],
+    weights: GRUWeights,
+    mask: Tensor | None,
+    scales: Scales | None = None,
+) -> tuple[Tensor]:
+    """One step from wx = W x_t (+ b without scales) and wh = U h_{t-1}, each (3, B, H), and the state (h,)."""
+    (h,) = state
+    _, u, n = gru_gates(wx, wh, h, weights, scales)
     # h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
     n = n if mask is None else mask * n
-    return n + u * (h - n)
+    return (n + u * (h - n),)
 
 
 class GRUCell(PlainCell):
-    """The parameters of one GRU layer and its step; what `HyperGRUCell` has for a main network."""
+    """One step of a GRU, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
+
+    r, u = σ(LN(W x + U h + b)), n = tanh(LN_n(W_n x + b_n + r ⊙ (U_n h + b_h))), h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}.
+
+    x is (B, input_size) or (input_size,); state is h, (B, hidden_size) or (hidden_size,), zeros if left out.
+    The arguments are those of `GRU`. Parameters: `weight_x` (3H, I), `weight_h` (3H, H), `bias` (3H,), gates r, u, n, and
+    `bias_h` (H,). Initialisation: W and U orthogonal for each gate, biases and shifts 0.
+
+    Example:
+        cell = hn.GRUCell(10, 20)
+        h, state = cell(torch.randn(3, 10))
+        h, state = cell(torch.randn(3, 10), state)
+
+    Source: arXiv 1406.1078; layer norm as in arXiv 1607.06450.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
+    """
 
     state_type = None
     state_names = ("h",)
+    gate_names = ("r", "u", "n")
+    step = staticmethod(gru_step)
+    gates = staticmethod(gru_gates)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
-        layer_norm: bool,
-        layer_norm_eps: float,
-        recurrent_dropout: float,
+        bias: bool = True,
         device=None,
         dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight_x = nn.Parameter(torch.empty(3 * hidden_size, input_size, **made))
         self.weight_h = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(3 * hidden_size, **made))
-        self.bias_h = nn.Parameter(torch.empty(hidden_size, **made))
+        self.bias = nn.Parameter(torch.empty(3 * hidden_size, **made)) if bias else None
+        self.bias_h = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
         self.norm = LayerNorm(3, hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew: orthogonal gates, biases zero."""
+        """Initialise all parameters."""
         orthogonal_blocks_(self.weight_x, 3)
         orthogonal_blocks_(self.weight_h, 3)
-        nn.init.zeros_(self.bias)
-        nn.init.zeros_(self.bias_h)
+        if self.bias is not None and self.bias_h is not None:
+            nn.init.zeros_(self.bias)
+            nn.init.zeros_(self.bias_h)
         if self.norm is not None:
             self.norm.reset_parameters()
 
-    @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Width of h."""
-        return (self.hidden_size,)
-
-    @property
-    def gate_names(self) -> tuple[str, ...]:
-        """The gates, in the order of their blocks."""
-        return "r", "u", "n"
-
-    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """W, U and b: what a hyper network scales the rows of."""
-        return self.weight_x, self.weight_h, self.bias
-
     def weights(self) -> GRUWeights:
-        """The parameters, put together once per call."""
+        """The parameters, gathered once per call."""
         gate_norm = candidate_norm = None
         if self.norm is not None:
             gain, shift, eps = self.norm.weights()
             gate_norm, candidate_norm = Norm(gain[:2], shift[:2], eps), Norm(gain[2], shift[2], eps)
         return GRUWeights(self.weight_x, self.weight_h, self.bias, self.bias_h, gate_norm, candidate_norm)
 
-    def project(self, x: Tensor, weights: GRUWeights) -> tuple[Tensor]:
-        """W x + b for all rows at once, (3, N, H)."""
-        return (gates_first(F.linear(x, weights.weight_x, weights.bias), 3),)
 
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: GRUWeights, mask: Tensor | None
-    ) -> tuple[Tensor]:
-        """One time step, see `gru_step`."""
-        (h,) = state
-        return (gru_step(inputs[0], gates_first(F.linear(h, weights.weight_h), 3), h, weights, mask),)
+class GRU(TorchStandIn[GRUCell]):
+    """A multi-layer GRU that replaces torch.nn.GRU: the same arguments in the same order, the same call.
+
+    Each layer computes, for its input x_t, r, u = σ(LN(W x_t + U h_{t-1} + b)),
+    n = tanh(LN_n(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h))), h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1};
+    without layer_norm LN(a) = a.
+
+        output, h = gru(input)          # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        output, h = gru(input, h)       # h (layers·directions, B, H)
+
+    Args:
+        input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
+        bias: whether to have b and b_h. torch.nn.GRU has b_h for r and u as well, where it acts as a part of b.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
+        dropout: probability of dropping an output of a layer before the next layer, while training.
+        bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
+        device, dtype: of the parameters.
+        layer_norm: normalise each gate (arXiv 1607.06450).
+        layer_norm_eps: ε of the norm, by default torch's own.
+        recurrent_dropout: probability of dropping a value of n, drawn again at each step (arXiv 1603.05118).
+
+    Initialisation is this package's, not torch's: orthogonal matrices, biases 0.
+
+    Example:
+        gru = hn.GRU(10, 20, num_layers=2, layer_norm=True)
+        output, h = gru(torch.randn(5, 3, 10))
+
+    Source: arXiv 1406.1078, in the form of torch.nn.GRU.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
+    """
+
+    cell_type = GRUCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device=None,
+        dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        make_cell = partial(
+            GRUCell,
+            hidden_size=hidden_size,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            bias=bias,
+        )

@@ -1,31 +1,30 @@
-"""The hyper cell: a small layer-normalised LSTM that reads [x; h] and makes the scales of the main network's rows.
+"""The generic hyper network: a plain network whose rows a small LSTM, the hyper cell, scales at every time step.
 
-    ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})             of size K
+    ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})             the hyper cell, of size K
     z_a      = P_a ĥ_t + p_a                                      Z numbers for each block a; no p for a = b
     d_a      = D_a z_a                                            H numbers, no bias
 
-A block is a row block of the main network: for HyperLSTM one for each gate, and that for each of W_h, W_x and b.
-Every hyper network here is a plain network beside one such cell, and its step is three lines: the products on h, the hyper
-step, the plain step with the scales.
+A block is a row block of the main network: for HyperLSTM there is one for each gate, in each of W_h, W_x and b. The step of
+every hyper network is here, once: the products on h, the hyper cell, the scales, and the step of the main network with them.
 
 B batch, N rows of all time steps, I input, H hidden, K hyper hidden, Z embedding.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cell import PlainCell, RecurrentCell, gates_first
-from .checks import check_choice, check_floating, check_known, check_sizes
+from .checks import check_choice, check_floating, check_sizes
+from .hooks import ParameterHolder
 from .init import embedding_, scale_
 from .layer import RecurrentNetwork
-from .lstm import LSTMCell, LSTMWeights, lstm_step
+from .lstm import LSTMCell, LSTMWeights
 from .scales import Scales
+from .sequence import NativeParameters
 
 SCHEMES = ("default", "paper")
 
@@ -39,7 +38,7 @@ class Blocks(NamedTuple):
 
 
 class Projections(NamedTuple):
-    """What leads from ĥ to the scales."""
+    """What turns ĥ into the scales."""
 
     blocks: Blocks
     P: Tensor
@@ -50,7 +49,7 @@ class Projections(NamedTuple):
     """(Z-to-H maps, Z, H), transposed."""
 
 
-class HyperCell(nn.Module):
+class HyperCell(ParameterHolder):
     """Holds the parameters of a hyper cell: its LSTM, P (blocks, Z, K), p and D (blocks, H, Z).
 
     Blocks are in the order h, x, b. With scales_rows=False (whole matrices are generated) there is a D for b alone.
@@ -64,7 +63,7 @@ class HyperCell(nn.Module):
         embedding_size: int,
         blocks: Blocks,
         *,
-        scales_rows: bool = True,
+        scales_rows: bool,
         layer_norm: bool,
         layer_norm_eps: float,
         init: str,
@@ -72,6 +71,7 @@ class HyperCell(nn.Module):
         dtype=None,
     ) -> None:
         super().__init__()
+        check_sizes(hyper_size=hyper_size, hyper_embedding_size=embedding_size)
         check_choice("init", init, SCHEMES)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -84,23 +84,28 @@ class HyperCell(nn.Module):
         self.p = nn.Parameter(torch.empty(blocks.h + blocks.x, embedding_size, **made))
         scaled = sum(blocks) if scales_rows else blocks.b
         self.D = nn.Parameter(torch.empty(scaled, hidden_size, embedding_size, **made))
-        self.reset_parameters()
+        self._reset()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Initialise all parameters, with the numbers that a new hyper cell would have at the same seed."""
+        self.lstm.reset_parameters()  # as the constructor of the LSTM does
+        self._reset()
+
+    def _reset(self) -> None:
         self.lstm.reset_parameters()
         embedding_(self.P, self.p, self.init)
         scale_(self.D, self.blocks.b)
 
     def projections(self) -> Projections:
-        """P, p and D, put together once per call."""
+        """P, p and D, gathered once per call."""
         P, p = self.P.flatten(0, 1), self.p.flatten()
         return Projections(self.blocks, P, F.pad(p, (0, P.shape[0] - p.shape[0])), self.D.mT)
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         blocks, Z, K = self.P.shape
-        return f"hyper_size={K}, embedding_size={Z}, blocks={blocks}"
+        init = "" if self.init == "default" else f", init={self.init!r}"
+        return f"hyper_size={K}, embedding_size={Z}, blocks={blocks}{init}"
 
 
 class HyperWeights(NamedTuple):
@@ -113,7 +118,7 @@ class HyperWeights(NamedTuple):
     h: Tensor
     """[W_h; Ŵ_h], (·, H): main and hyper cell share the product on h."""
     x_rows: tuple[int, int]
-    """How many rows of x are the main network's, and how many the hyper cell's."""
+    """How many rows of x belong to the main network, and how many to the hyper cell."""
     h_rows: tuple[int, int]
     """The same of h."""
     gates: tuple[int, int]
@@ -145,16 +150,6 @@ def generated_scales(z: Tensor, projections: Projections) -> tuple[Tensor, Tenso
     return d_h, d_x, d_b
 
 
-def hyper_step(
-    hyper_wx: Tensor, hyper_wh: Tensor, hyper_h: Tensor, hyper_c: Tensor, weights: HyperWeights
-) -> tuple[Tensor, Tensor, Tensor]:
-    """ĥ_t, ĉ_t and the embeddings z (blocks, B, Z), from Ŵ_x x_t + b̂ and Ŵ_h h_{t-1}, each (4, B, K)."""
-    # ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})
-    recurrent = gates_first(F.linear(hyper_h, weights.hyper.weight_h), 4)
-    hyper_h, hyper_c = lstm_step(hyper_wx + hyper_wh, recurrent, hyper_c, weights.hyper, None)
-    return hyper_h, hyper_c, embeddings(hyper_h, weights.projections)
-
-
 def row_scales(z: Tensor, weights: HyperWeights) -> Scales:
     """What the main step is scaled with, from the embeddings z (blocks, B, Z)."""
     d_h, d_x, d_b = generated_scales(z, weights.projections)
@@ -162,63 +157,40 @@ def row_scales(z: Tensor, weights: HyperWeights) -> Scales:
 
 
 class HyperRecurrentCell(RecurrentCell):
-    """A plain cell `main` whose rows the hyper cell `hyper` scales: what all hyper networks share.
-
-    main.matrices() gives W_x, the part of W_h that meets h_{t-1}, and b.
-    """
-
-    own_settings: ClassVar[tuple[str, ...]] = ()
-    """The settings of a subclass's main network, besides those that all share."""
-
-    scales_rows = True
-    """False where the main network's whole matrices are made of z, and D is for b alone."""
+    """A plain cell `main` whose rows the hyper cell `hyper` scales. A subclass makes `main`, and names state and kernel."""
 
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        main: PlainCell,
+        blocks: Blocks,
         *,
-        hyper_size: int = 128,
-        hyper_embedding_size: int = 16,
-        layer_norm: bool = True,
-        layer_norm_eps: float = 1e-5,
-        recurrent_dropout: float = 0.0,
-        init: str = "default",
+        scales_rows: bool = True,
+        hyper_size: int,
+        hyper_embedding_size: int,
+        layer_norm: bool,
+        layer_norm_eps: float,
+        init: str,
         device=None,
         dtype=None,
-        **of_main: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, recurrent_dropout)
-        check_known(type(self).__name__, of_main, self.own_settings)
-        check_sizes(hyper_size=hyper_size, hyper_embedding_size=hyper_embedding_size)
-        shared: dict[str, Any] = {
-            "layer_norm": layer_norm,
-            "layer_norm_eps": layer_norm_eps,
-            "device": device,
-            "dtype": dtype,
-        }
-        self.main, blocks = self.make_main(
-            hyper_embedding_size, recurrent_dropout=recurrent_dropout, **shared, **of_main
-        )
+        super().__init__(main.input_size, main.hidden_size)
+        self.main = main
+        self.scales_rows = scales_rows
+        """False if the whole matrices of the main network are generated, and D is for b alone."""
         self.hyper = HyperCell(
-            input_size,
-            hidden_size,
+            main.input_size,
+            main.hidden_size,
             hyper_size,
             hyper_embedding_size,
             blocks,
-            scales_rows=self.scales_rows,
+            scales_rows=scales_rows,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
             init=init,
-            **shared,
+            device=device,
+            dtype=dtype,
         )
-        self._state_sizes = (*self.main.state_sizes, *self.hyper.lstm.state_sizes)
-
-    @abstractmethod
-    def make_main(self, embedding_size: int, **settings: Any) -> tuple[PlainCell, Blocks]:
-        """The main network of a cell with these settings, and how many of its row blocks have an embedding z."""
-
-    @abstractmethod
-    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
-        """The gates and candidates, each (N, H), that the step takes from these products, h_{t-1} and z, before dropout."""
+        self._state_sizes = (*main.state_sizes, *self.hyper.lstm.state_sizes)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -230,15 +202,29 @@ class HyperRecurrentCell(RecurrentCell):
         """The main network's: the hyper cell has no dropout."""
         return self.main.candidate_size
 
+    @property
+    def recurrent_dropout(self) -> float:
+        """The main network's."""
+        return self.main.recurrent_dropout
+
+    @recurrent_dropout.setter
+    def recurrent_dropout(self, probability: float) -> None:
+        self.main.recurrent_dropout = probability
+
+    @property
+    def some_weight(self) -> Tensor:
+        """The main network's W_x."""
+        return self.main.weight_x
+
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Initialise all parameters."""
         self.main.reset_parameters()
         self.hyper.reset_parameters()
 
     def weights(self) -> HyperWeights:
-        """The parameters, put together once per call."""
-        W_x, W_h, b = self.main.matrices()
-        hyper = self.hyper.lstm.weights()
+        """The parameters, gathered once per call."""
+        main, hyper = self.main.weights(), self.hyper.lstm.weights()
+        W_x, W_h, b = main.weight_x, main.weight_h, self.main.bias
         hyper_W_x, hyper_W_h = hyper.weight_x.split((self.input_size, self.hidden_size), dim=1)
         assert b is not None  # main and hyper cell are made with biases
         assert hyper.bias is not None
@@ -249,7 +235,7 @@ class HyperRecurrentCell(RecurrentCell):
             x_rows=(W_x.shape[0], hyper_W_x.shape[0]),
             h_rows=(W_h.shape[0], hyper_W_h.shape[0]),
             gates=(W_x.shape[0] // self.hidden_size, W_h.shape[0] // self.hidden_size),
-            main=self.main.weights(),
+            main=main,
             hyper=hyper,
             projections=self.hyper.projections(),
             b=b.view(-1, 1, self.hidden_size),
@@ -260,52 +246,50 @@ class HyperRecurrentCell(RecurrentCell):
         main, hyper = F.linear(x, weights.x, weights.x_bias).split(weights.x_rows, dim=1)
         return gates_first(main, weights.gates[0]), gates_first(hyper, 4)
 
+    def advance(
+        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """One step from the projected input (W_x x_t, Ŵ_x x_t + b̂) and the state (main network's, ĥ, ĉ)."""
+        wx, hyper_wx = inputs
+        *own, hyper_h, hyper_c = state
+        # W_h h_{t-1} and Ŵ_h h_{t-1}
+        wh, hyper_wh = products_on_h(own[0], weights)
+        # ĥ_t, ĉ_t = LSTM([x_t; h_{t-1}], ĥ_{t-1}, ĉ_{t-1})
+        recurrent = gates_first(F.linear(hyper_h, weights.hyper.weight_h), 4)
+        hyper_h, hyper_c = self.hyper.lstm.step(hyper_wx + hyper_wh, recurrent, (hyper_h, hyper_c), weights.hyper, None)
+        # z_a = P_a ĥ_t + p_a;  d_a = D_a z_a
+        scales = self.scales(embeddings(hyper_h, weights.projections), weights)
+        return *self.main.step(wx, wh, own, weights.main, mask, scales), hyper_h, hyper_c
+
+    def scales(self, z: Tensor, weights: HyperWeights) -> Any:
+        """What the main network's step is scaled with, from the embeddings z (blocks, B, Z)."""
+        return row_scales(z, weights)
+
+    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> tuple[Tensor, ...]:
+        """The main network's gates and candidates, each (N, H), from its products, h_{t-1} and z, before dropout."""
+        return self.main.gates(wx, wh, h, weights.main, self.scales(z, weights))
+
+    def has_own_equations(self) -> bool:
+        """The same of the main network and of the LSTM of the hyper cell."""
+        if super().has_own_equations():
+            return True
+        return self.main.has_own_equations() or self.hyper.lstm.has_own_equations()
+
+    def native_parameters(self) -> NativeParameters | None:
+        """Those of the main network, those of the hyper cell's LSTM with `hyper_` before their names, and P, p and D."""
+        main, hyper = self.main, self.hyper
+        lstm = hyper.lstm
+        if main.native is not self.native or lstm.native is not LSTMCell.native:
+            return None
+        of_main, of_lstm = main.native_parameters(), lstm.native_parameters()
+        if of_main is None or of_lstm is None or of_main[1] != of_lstm[1]:
+            return None
+        of_hyper = {f"hyper_{name}": tensor for name, tensor in of_lstm[0].items()}
+        return of_main[0] | of_hyper | {name: getattr(hyper, name) for name in ("P", "p", "D")}, of_main[1]
+
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)
 
 
 class HyperRecurrentNetwork(RecurrentNetwork[Cell]):
-    """The layers and directions of a hyper network: one signature for all of them. A subclass names its cell."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        hyper_size: int = 128,
-        hyper_embedding_size: int = 16,
-        layer_norm: bool = True,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        bidirectional: bool = False,
-        init: str = "default",
-        device=None,
-        dtype=None,
-        **of_cell: Any,
-    ) -> None:
-        check_known(type(self).__name__, of_cell, self.cell_type.own_settings)
-        make_cell = partial(
-            self.cell_type,
-            hidden_size=hidden_size,
-            hyper_size=hyper_size,
-            hyper_embedding_size=hyper_embedding_size,
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            recurrent_dropout=recurrent_dropout,
-            init=init,
-            device=device,
-            dtype=dtype,
-            **of_cell,
-        )
-        super().__init__(
-            cast(Callable[[int], Cell], make_cell),
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-        )
+    """The layers and directions of a hyper network."""

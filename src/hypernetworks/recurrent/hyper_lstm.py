@@ -1,34 +1,28 @@
-"""HyperLSTM: an LSTM whose weights another, smaller LSTM makes anew at every time step, by scaling their rows.
+"""HyperLSTM: an LSTM whose weights another, smaller LSTM changes at every time step, by scaling their rows.
 
-    ĥ_t   = LSTM([x_t; h_{t-1}])                                      the hyper cell, layer-normalised, of size K: hyper.py
+    ĥ_t   = LSTM([x_t; h_{t-1}])                                      the hyper cell, layer-normalised, of size K
     z_a^y = P_a^y ĥ_t + p_a^y                                         for a of h, x, b and the gates y of i, f, g, o
     d_a^y = D_a^y z_a^y                                               (no p for a = b)
     pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
     c_t   = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
     h_t   = σ(o) ⊙ tanh(LN_c(c_t))
 
-Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, section 3.2 and appendix A.2.2. The new ĥ_t makes z, as the paper's text
-and its first author's code have it (the printed equation says ĥ_{t-1}).
+Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, section 3.2 and appendix A.2.2. z is computed from the new ĥ_t, as in the
+paper's text and its first author's code (the printed equation has ĥ_{t-1}).
+
+The step is in two parts: ĥ_t, z and d in hyper.py (`HyperRecurrentCell.advance`), pre, c_t and h_t in lstm.py (`lstm_step`).
 
 B batch, T time, I input, H hidden, K hyper hidden, Z embedding.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
-from .cell import NativeParameters, detach
-from .hyper import (
-    Blocks,
-    HyperRecurrentCell,
-    HyperRecurrentNetwork,
-    HyperWeights,
-    hyper_step,
-    products_on_h,
-    row_scales,
-)
-from .lstm import LSTMCell, lstm_gates, lstm_step
+from .cell import detach
+from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
+from .lstm import LSTMCell
 from .native.lstm import lstm as native_lstm
 
 
@@ -42,37 +36,30 @@ class HyperLSTMState(NamedTuple):
     detach = detach
 
 
-def hyper_lstm_step(
-    inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One step from the projected input (W_x x_t, Ŵ_x x_t + b̂) and the state (h, c, ĥ, ĉ)."""
-    wx, hyper_wx = inputs
-    h, c, hyper_h, hyper_c = state
-    wh, hyper_wh = products_on_h(h, weights)
-    # ĥ_t = LSTM([x_t; h_{t-1}]);  z_a^y = P_a^y ĥ_t + p_a^y;  d_a^y = D_a^y z_a^y
-    hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
-    # pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y);  c_t;  h_t
-    h, c = lstm_step(wx, wh, c, weights.main, mask, row_scales(z, weights))
-    return h, c, hyper_h, hyper_c
-
-
 class HyperLSTMCell(HyperRecurrentCell):
     """One step of a HyperLSTM, `h, state = cell(x, state)`.
 
-    A layer-normalised LSTM of size hyper_size reads [x_t; h_{t-1}]; from its new output ĥ_t come, for each gate y and each a
-    of h, x, b, z_a^y = P_a^y ĥ_t + p_a^y and d_a^y = D_a^y z_a^y, and these scale the rows of the main LSTM:
+    A layer-normalised LSTM of size hyper_size reads [x_t; h_{t-1}]. Its new output ĥ_t gives, for each gate y and each a of
+    h, x, b, z_a^y = P_a^y ĥ_t + p_a^y and d_a^y = D_a^y z_a^y, which scale the rows of the main LSTM:
     pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y), then c_t and h_t as in `LSTMCell`.
 
-    x is (B, input_size) or (input_size,); state is HyperLSTMState(h, c, hyper_h, hyper_c), zeros when left out.
+    x is (B, input_size) or (input_size,); state is HyperLSTMState(h, c, hyper_h, hyper_c), zeros if left out.
 
-    Arguments as for `HyperLSTM`. Parameters: `main` (an LSTMCell), `hyper.lstm` (another), `hyper.P` (12, Z, K),
+    The arguments are those of `HyperLSTM`. Parameters: `main` (an LSTMCell), `hyper.lstm` (another), `hyper.P` (12, Z, K),
     `hyper.p` (8, Z) and `hyper.D` (12, H, Z), blocks in the order h, x, b, and in each the gates i, f, g, o.
 
     Initialisation: W orthogonal for each gate; P ~ N(0, 0.01²), p = 1, D = 0.1/Z for h and x, so that every d starts near
-    0.1, and 0 for b; forget gates 1. init="paper" sets P = 0 for h and x, as printed, which keeps D at rank 1 for ever.
+    0.1, and 0 for b; forget gates 1. init="paper" sets P = 0 for h and x, as printed; D then keeps rank 1.
+
+    Example:
+        cell = hn.HyperLSTMCell(10, 20, hyper_size=8)
+        h, state = cell(torch.randn(3, 10))
+        h, state = cell(torch.randn(3, 10), state)
 
     Source: HyperNetworks, arXiv 1609.09106, appendices A.2.2 and A.2.3.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     main: LSTMCell
@@ -80,37 +67,47 @@ class HyperLSTMCell(HyperRecurrentCell):
     state_names = HyperLSTMState._fields
     native = native_lstm
 
-    def native_parameters(self) -> NativeParameters | None:
-        """The parameters as hypernetworks::lstm names them, the hyper cell's with `hyper_` before, and the ε of all norms."""
-        generator = self.hyper
-        main = self.main.native_parameters()
-        hyper = generator.lstm.native_parameters()
-        if main is None or hyper is None or main[1] != hyper[1]:
-            return None
-        weights, settings = main
-        of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper[0].items()}
-        return weights | of_hyper | {name: getattr(generator, name) for name in ("P", "p", "D")}, settings
-
-    def make_main(self, embedding_size: int, **settings: Any) -> tuple[LSTMCell, Blocks]:
-        """An LSTM; each of its four gates is scaled."""
-        return LSTMCell(self.input_size, self.hidden_size, **settings), Blocks(h=4, x=4, b=4)
-
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
-    ) -> Sequence[Tensor]:
-        """One time step, see `hyper_lstm_step`."""
-        return hyper_lstm_step(inputs, state, weights, mask)
-
-    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
-        """σ(i), σ(f), tanh g and σ(o)."""
-        return lstm_gates(wx, wh, weights.main, row_scales(z, weights))
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+        init: str = "default",
+        device=None,
+        dtype=None,
+    ) -> None:
+        main = LSTMCell(
+            input_size,
+            hidden_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(
+            main,
+            Blocks(h=4, x=4, b=4),
+            hyper_size=hyper_size,
+            hyper_embedding_size=hyper_embedding_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            init=init,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
     """A multi-layer HyperLSTM, called as torch.nn.LSTM is called.
 
-    In each layer a layer-normalised LSTM of size K = hyper_size reads [x_t; h_{t-1}] and makes, at every time step, the scales
-    d_a^y = D_a^y (P_a^y ĥ_t + p_a^y) of the main LSTM's rows, for a of h, x, b and the gates y = i, f, g, o:
+    In each layer a layer-normalised LSTM of size K = hyper_size reads [x_t; h_{t-1}] and computes, at every time step, the
+    scales d_a^y = D_a^y (P_a^y ĥ_t + p_a^y) of the main LSTM's rows, for a of h, x, b and the gates y = i, f, g, o:
     pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y),
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)).
 
@@ -119,19 +116,65 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
 
     Args:
         input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
-        hyper_size: K, the size of the hyper cell; 128 is the paper's for Penn Treebank at H = 1000.
+        hyper_size: K, the size of the hyper cell; the paper has 128 for Penn Treebank at H = 1000.
         hyper_embedding_size: Z, the size of each embedding z; the paper has 4, 16 and 64.
-        layer_norm: normalise main and hyper cell; without it neither is.
+        layer_norm: normalise the main network and the hyper cell, or neither.
         layer_norm_eps: ε of all norms (the first author's code has 1e-3).
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
-        dropout: probability of dropping an output of a layer on its way to the next, while training.
-        recurrent_dropout: probability of dropping a value of tanh g of the main LSTM, fresh for each step.
+        dropout: probability of dropping an output of a layer before the next layer, while training.
+        recurrent_dropout: probability of dropping a value of the main LSTM's tanh g, drawn again at each step.
         bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
         init: "default", or "paper" for P = 0 as printed there, see `HyperLSTMCell`.
         device, dtype: of the parameters.
 
+    Example:
+        rnn = hn.HyperLSTM(10, 20, hyper_size=8)
+        output, state = rnn(torch.randn(5, 3, 10))
+
     Source: HyperNetworks, arXiv 1609.09106, section 3.2 and appendix A.2.2.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     cell_type = HyperLSTMCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        bidirectional: bool = False,
+        init: str = "default",
+        device=None,
+        dtype=None,
+    ) -> None:
+        make_cell = partial(
+            HyperLSTMCell,
+            hidden_size=hidden_size,
+            hyper_size=hyper_size,
+            hyper_embedding_size=hyper_embedding_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+            init=init,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )

@@ -1,31 +1,25 @@
 """HyperRHN: a Recurrent Highway Network whose rows a hyper cell scales, at every depth of every time step.
 
-    ĥ_t = LSTM([x_t; s^{t-1}])                                      once per time step: hyper.py
+    ĥ_t = LSTM([x_t; s^{t-1}])                                      the hyper cell, once per time step
     d_a = D_a (P_a ĥ_t + p_a)                                       for R^l and b^l of each depth l, and for W; h and t apart
     h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x_t·1[l=1] + d_b + b_H^l)
     t_l = σ   (d_h ⊙ R_T^l s_{l-1} + d_x ⊙ W_T x_t·1[l=1] + d_b + b_T^l)
     s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
 
-The published HyperRHN (Suarez, "Language Modeling with Recurrent Highway Hypernetworks", 2017) has a second RHN for a hyper
-cell; this one has the layer-norm LSTM that all hyper networks of this package share.
+The published HyperRHN (Suarez, "Language Modeling with Recurrent Highway Hypernetworks", 2017) has a second RHN as its hyper
+cell; this one has the layer-norm LSTM that all hyper networks of this package have.
+
+The step is in two parts: ĥ_t and d in hyper.py (`HyperRecurrentCell.advance`), the rest in rhn.py (`rhn_step`).
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
 from .cell import detach
-from .hyper import (
-    Blocks,
-    HyperRecurrentCell,
-    HyperRecurrentNetwork,
-    HyperWeights,
-    hyper_step,
-    products_on_h,
-    row_scales,
-)
-from .rhn import RHNCell, rhn_step
+from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
+from .rhn import RHNCell
 
 
 class HyperRHNState(NamedTuple):
@@ -37,73 +31,72 @@ class HyperRHNState(NamedTuple):
     detach = detach
 
 
-def hyper_rhn_step(
-    inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One step from the projected input (W x_t, Ŵ_x x_t + b̂) and the state (s, ĥ, ĉ)."""
-    wx, hyper_wx = inputs
-    s, hyper_h, hyper_c = state
-    wh, hyper_wh = products_on_h(s, weights)
-    # ĥ_t = LSTM([x_t; s^{t-1}]);  z_a = P_a ĥ_t + p_a;  d_a = D_a z_a
-    hyper_h, hyper_c, z = hyper_step(hyper_wx, hyper_wh, hyper_h, hyper_c, weights)
-    # h_l, t_l and s_l for every depth l
-    s, _ = rhn_step(wx, wh, s, weights.main, mask, row_scales(z, weights))
-    return s, hyper_h, hyper_c
-
-
 class HyperRHNCell(HyperRecurrentCell):
     """One step of a HyperRHN, `h, state = cell(x, state)`, state HyperRHNState(h, hyper_h, hyper_c).
 
     h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l), t_l likewise with σ, and
-    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l) for l = 1 … depth, the d made by a layer-norm LSTM that reads [x; s].
+    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l) for l = 1 … depth; a layer-norm LSTM that reads [x; s] gives the d.
 
-    x is (B, input_size) or (input_size,). Arguments as for `HyperRHN`. Parameters: `main` (an RHNCell), `hyper.lstm`,
-    and P, p and D of `hyper` for 2·depth blocks of h, 2 of x, 2·depth of b, in this order, h before t at each depth.
-    Initialisation as for `RHNCell` and `HyperLSTMCell`.
+    x is (B, input_size) or (input_size,). The arguments are those of `HyperRHN`. Parameters: `main` (an RHNCell),
+    `hyper.lstm`, and P, p and D of `hyper` for 2·depth blocks of h, 2 of x, 2·depth of b, in this order, h before t at each
+    depth. Initialisation as for `RHNCell` and `HyperLSTMCell`.
 
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    Example:
+        cell = hn.HyperRHNCell(10, 20, depth=3, hyper_size=8)
+        s, state = cell(torch.randn(3, 10))
+        s, state = cell(torch.randn(3, 10), state)
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     main: RHNCell
     state_type = HyperRHNState
     state_names = HyperRHNState._fields
-    own_settings = ("depth", "transform_bias")
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, depth: int = 5, transform_bias: float = -2.0, **settings: Any
-    ) -> None:
-        super().__init__(input_size, hidden_size, depth=depth, transform_bias=transform_bias, **settings)
-
-    def make_main(
         self,
-        embedding_size: int,
+        input_size: int,
+        hidden_size: int,
         *,
-        layer_norm: bool,
-        layer_norm_eps: float,
-        depth: int,
-        transform_bias: float,
-        **settings: Any,
-    ) -> tuple[RHNCell, Blocks]:
-        """An RHN, which has no norm; h and t are scaled at each depth."""
-        main = RHNCell(self.input_size, self.hidden_size, depth=depth, transform_bias=transform_bias, **settings)
-        return main, Blocks(h=2 * depth, x=2, b=2 * depth)
-
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: HyperWeights, mask: Tensor | None
-    ) -> Sequence[Tensor]:
-        """One time step, see `hyper_rhn_step`."""
-        return hyper_rhn_step(inputs, state, weights, mask)
-
-    def gates(self, wx: Tensor, wh: Tensor, h: Tensor, z: Tensor, weights: HyperWeights) -> Sequence[Tensor]:
-        """h_1, t_1, h_2, t_2 … of all depths."""
-        return rhn_step(wx, wh, h, weights.main, None, row_scales(z, weights))[1]
+        depth: int = 5,
+        transform_bias: float = -2.0,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+        init: str = "default",
+        device=None,
+        dtype=None,
+    ) -> None:
+        main = RHNCell(
+            input_size,
+            hidden_size,
+            depth=depth,
+            transform_bias=transform_bias,
+            recurrent_dropout=recurrent_dropout,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(
+            main,
+            Blocks(h=2 * depth, x=2, b=2 * depth),
+            hyper_size=hyper_size,
+            hyper_embedding_size=hyper_embedding_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            init=init,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
     """A multi-layer Recurrent Highway Network whose rows a hyper cell scales; called as torch.nn.LSTM is called.
 
     In each layer, for l = 1 … depth within one time step: h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l),
-    t_l likewise with σ, s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l); a layer-norm LSTM that reads [x; s] makes all d once per
+    t_l likewise with σ, s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l); a layer-norm LSTM that reads [x; s] gives all d once per
     time step.
 
         output, state = rnn(input, state)     # HyperRHNState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
@@ -111,11 +104,18 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
     Args:
         depth, transform_bias: as for `RHN` (5 and −2).
         layer_norm: normalise the hyper cell. The RHN itself has no norm.
-        All other arguments as for `HyperLSTM`; recurrent_dropout acts on each h_l.
+        recurrent_dropout: probability of dropping a value of each h_l, drawn again at each step.
+        The other arguments are those of `HyperLSTM`.
+
+    Example:
+        rnn = hn.HyperRHN(10, 20, depth=3, hyper_size=8)
+        output, state = rnn(torch.randn(5, 3, 10))
 
     Source: the scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to arXiv 1607.03474. Suarez, "Language
-    Modeling with Recurrent Highway Hypernetworks" (2017) has an RHN for a hyper cell instead of an LSTM.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+    Modeling with Recurrent Highway Hypernetworks" (2017) has an RHN as the hyper cell instead of an LSTM.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     cell_type = HyperRHNCell
@@ -128,6 +128,38 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
         *,
         depth: int = 5,
         transform_bias: float = -2.0,
-        **settings: Any,
+        hyper_size: int = 128,
+        hyper_embedding_size: int = 16,
+        layer_norm: bool = True,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        bidirectional: bool = False,
+        init: str = "default",
+        device=None,
+        dtype=None,
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, depth=depth, transform_bias=transform_bias, **settings)
+        make_cell = partial(
+            HyperRHNCell,
+            hidden_size=hidden_size,
+            depth=depth,
+            transform_bias=transform_bias,
+            hyper_size=hyper_size,
+            hyper_embedding_size=hyper_embedding_size,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+            init=init,
+            device=device,
+            dtype=dtype,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )

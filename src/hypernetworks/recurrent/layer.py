@@ -13,22 +13,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .cell import LayerRun, RecurrentCell, Steps, run_layer
+from .cell import RecurrentCell
 from .checks import check_input, check_probability, check_sizes, check_state
+from .sequence import TimeSteps
 from .stepper import Stepper
 
 
-class Rows(NamedTuple):
-    """An input of any accepted form, as rows: what is needed to run, and to give the answer the same form."""
+class SequenceRows(NamedTuple):
+    """A network's input as the rows of all time steps, and what is needed to give the output the form of the input."""
 
     data: Tensor
-    steps: Steps
+    """(N, I)."""
+    steps: TimeSteps
     packed: PackedSequence | None
     batched: bool
     batch_first: bool
 
     def in_form_of_input(self, rows: Tensor) -> Tensor | PackedSequence:
-        """Values of all rows, (N, …), as the input came: (T, B, …), (B, T, …), (T, …) or packed."""
+        """Values of all rows, (N, …), in the form of the input: (T, B, …), (B, T, …), (T, …) or packed."""
         if self.packed is not None:
             return PackedSequence(rows, *self.packed[1:])
         values = rows.view(self.steps.time, self.steps.batch, *rows.shape[1:])
@@ -37,11 +39,23 @@ class Rows(NamedTuple):
         return values.transpose(0, 1) if self.batch_first else values
 
 
+CallCell = Callable[[RecurrentCell, Tensor, Any, TimeSteps], tuple[Tensor, Any]]
+"""Calls a cell for a whole layer, (cell, x, state, steps) -> (outputs, final state)."""
+
+
+def call_cell(cell: RecurrentCell, x: Tensor, state: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
+    """Run a layer by calling its cell, so that the cell's hooks run."""
+    return cell(x, state, steps)
+
+
+_SHOWN = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+"""The settings of a network that are printed unless they have these values."""
+
 Cell = TypeVar("Cell", bound=RecurrentCell)
 
 
 def _makers_level(network: nn.Module) -> int:
-    """The stack level, for a warning in __init__, of the code that makes the network: below it stand its own __init__s."""
+    """The stack level, for a warning in __init__, of the code that makes the network, past the network's own __init__s."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_locals.get("self") is network:
         level, frame = level + 1, frame.f_back
@@ -51,7 +65,8 @@ def _makers_level(network: nn.Module) -> int:
 class RecurrentNetwork(nn.Module, Generic[Cell]):
     """Layers of cells, in one or both directions, called as torch.nn.LSTM is called.
 
-    Subclasses make the cells; `cells[layer * directions + direction]` is the cell of a layer and direction.
+    `cells[layer * directions + direction]` is the cell of a layer and direction. The network calls each cell once for the
+    whole sequence, `cell(x, state, steps)`; the hooks of a cell run then.
     """
 
     cell_type: ClassVar[type[Any]]
@@ -85,36 +100,51 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         self.cells = nn.ModuleList(make_cell(size) for size in sizes for _ in range(self.directions))
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Initialise all parameters, with the numbers that a new network would have at the same seed."""
         for k in range(len(self.cells)):
             self.cell(k).reset_parameters()
 
+    @property
+    def recurrent_dropout(self) -> float:
+        """The probability of dropping a candidate value while training: the first cell's. Assigning it sets all cells.
+
+        Raises:
+            TypeError or ValueError: on assignment, for anything but a number in [0, 1).
+        """
+        return self.cell(0).recurrent_dropout
+
+    @recurrent_dropout.setter
+    def recurrent_dropout(self, probability: float) -> None:
+        for k in range(len(self.cells)):
+            self.cell(k).recurrent_dropout = probability
+
     def forward(self, input: Tensor | PackedSequence, state: Any = None) -> tuple[Any, Any]:
-        """Run the sequence; (output, state) as torch.nn.LSTM gives them.
+        """Run the sequence; (output, state) as torch.nn.LSTM returns them.
 
         input: (T, B, I), or (B, T, I) with batch_first, or (T, I) for one sequence, or a PackedSequence.
-        state: each tensor (layers·directions, B, size), without B for one sequence; zeros when left out.
-        output: the top layer's h at every step, in the form of the input, H·directions wide; state as it came in.
+        state: each tensor (layers·directions, B, size), without B for one sequence; zeros if left out.
+        output: the top layer's h at every step, in the form of the input, H·directions wide; the state in the form given.
         """
         rows = self.rows(input)
-        x, state = self.run(rows, state, run_layer)
+        x, state = self.run(rows, state)
         return rows.in_form_of_input(x), state
 
-    def run(self, rows: Rows, state: Any, run_layer: LayerRun) -> tuple[Tensor, Any]:
-        """Run all layers and directions, each by run_layer: the output (N, H·directions), and the state as it came in."""
-        state = self._initial_state(state, rows)
+    def run(self, rows: SequenceRows, state: Any, call: CallCell = call_cell) -> tuple[Tensor, Any]:
+        """Run all layers and directions: the output (N, H·directions), and the final state in the form of the given one."""
+        cell = self.cell(0)
+        initial = list(zip(*(tensor.unbind() for tensor in self._initial_state(state, rows)), strict=True))
         x, finals = rows.data, []
         cells = list(self.cells)
-        initial = list(zip(*(tensor.unbind() for tensor in state), strict=True))
         for layer in range(self.num_layers):
             if layer > 0:
                 x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for direction in range(self.directions):
                 k = layer * self.directions + direction
-                output, final = run_layer(cast(Cell, cells[k]), x, rows.steps, initial[k], direction == 1)
+                steps = rows.steps._replace(reverse=direction == 1)
+                output, final = call(cast(Cell, cells[k]), x, cell.named_state(initial[k]), steps)
                 outputs.append(output)
-                finals.append(final)
+                finals.append(cell.state_tensors(final))
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return x, self._final_state(finals, rows)
 
@@ -131,20 +161,24 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
 
     @property
     def directions(self) -> int:
-        """2 where the network reads both ways, else 1."""
+        """2 if the network is bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     def cell(self, k: int) -> Cell:
         """The cell of layer k // directions and direction k % directions."""
         return cast(Cell, self.cells[k])
 
-    def rows(self, input: Tensor | PackedSequence) -> Rows:
-        """The input as rows. Errors: ValueError or TypeError that names what came and what was expected."""
-        weight = next(self.parameters())
+    def rows(self, input: Tensor | PackedSequence) -> SequenceRows:
+        """The input as rows.
+
+        Raises:
+            ValueError or TypeError: naming what was given and what was expected.
+        """
+        weight = self.cell(0).some_parameter()
         if isinstance(input, PackedSequence):
             check_input(input.data, self.input_size, {2: "(rows, input_size) when packed"}, weight)
             sizes = input.batch_sizes.tolist()
-            return Rows(input.data, Steps(len(sizes), sizes[0], sizes), input, True, self.batch_first)
+            return SequenceRows(input.data, TimeSteps(len(sizes), sizes[0], sizes), input, True, self.batch_first)
         batched = "(batch, time, input_size)" if self.batch_first else "(time, batch, input_size)"
         check_input(input, self.input_size, {3: batched, 2: "(time, input_size)"}, weight)
         x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
@@ -152,23 +186,23 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         if time == 0:
             raise ValueError(f"input should have at least one time step, got shape {tuple(input.shape)}")
         data = x.reshape(time * batch, self.input_size)
-        return Rows(data, Steps(time, batch, None), None, input.dim() == 3, self.batch_first)
+        return SequenceRows(data, TimeSteps(time, batch, None), None, input.dim() == 3, self.batch_first)
 
-    def _initial_state(self, state: Any, rows: Rows) -> Sequence[Tensor]:
+    def _initial_state(self, state: Any, rows: SequenceRows) -> Sequence[Tensor]:
         cell = self.cell(0)
         if state is None:
             return cell.zero_state(rows.data, len(self.cells), rows.steps.batch)
         tensors = cell.state_tensors(state)
         leading = (len(self.cells), rows.steps.batch) if rows.batched else (len(self.cells),)
         shapes = [(*leading, size) for size in cell.state_sizes]
-        check_state(tensors, cell.state_names, shapes, next(self.parameters()))
+        check_state(tensors, cell.state_names, shapes, cell.some_parameter())
         if not rows.batched:
             return [tensor.unsqueeze(1) for tensor in tensors]
         if rows.packed is not None and rows.packed.sorted_indices is not None:
             return [tensor.index_select(1, rows.packed.sorted_indices) for tensor in tensors]
         return tensors
 
-    def _final_state(self, finals: list[Sequence[Tensor]], rows: Rows) -> Any:
+    def _final_state(self, finals: list[Sequence[Tensor]], rows: SequenceRows) -> Any:
         tensors = [torch.stack(same) for same in zip(*finals, strict=True)]
         if not rows.batched:
             tensors = [tensor.squeeze(1) for tensor in tensors]
@@ -177,10 +211,46 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         return self.cell(0).named_state(tensors)
 
     def extra_repr(self) -> str:
-        """Sizes and the settings that are not the default, for printing."""
+        """Sizes and settings, for printing."""
         shown = [str(self.input_size), str(self.hidden_size)]
-        defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        shown += [
-            f"{name}={getattr(self, name)}" for name, default in defaults.items() if getattr(self, name) != default
-        ]
+        for name, default in _SHOWN.items():
+            value = getattr(self, name, default)
+            shown += [f"{name}={value}"] if value != default else []
         return ", ".join(shown)
+
+
+class TorchStandIn(RecurrentNetwork[Cell]):
+    """A network that replaces one of torch.nn: code that was written for torch.nn.LSTM, GRU or RNN can use it."""
+
+    def __init__(
+        self,
+        make_cell: Callable[[int], Cell],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        bias: bool,
+    ) -> None:
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
+        self.bias = bias
+        self.proj_size = 0
+
+    def forward(self, input: Tensor | PackedSequence, state: Any = None, *, hx: Any = None) -> tuple[Any, Any]:
+        """Run the sequence, see `RecurrentNetwork.forward`; hx is torch's name for the state."""
+        if state is not None and hx is not None:
+            raise TypeError("state and hx are two names of one argument: give one of them")
+        return super().forward(input, hx if state is None else state)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: code written for torch.nn calls it, and the parameters here need no rearranging."""

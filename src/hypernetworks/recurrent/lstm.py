@@ -1,4 +1,4 @@
-"""The long short-term memory, plain and layer-normalised: what HyperLSTM scales, and what it is compared with.
+"""The long short-term memory (LSTM), plain and layer-normalised: the main network of HyperLSTM and its baseline.
 
     pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y)              for each gate y of i, f, g, o
     c_t   = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)               recurrent dropout on tanh g alone: no memory is lost
@@ -7,7 +7,7 @@
 The plain LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000) has LN(a) = a.
 A hyper network scales the rows: pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y).
 
-B batch, T time, N rows of all time steps, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, f, g, o.
+B batch, T time, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, f, g, o.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from .cell import NativeParameters, PlainCell, detach, gates_first
+from .cell import PlainCell, detach
 from .checks import check_floating
-from .init import forget_gate_, orthogonal_blocks_
-from .layer import RecurrentNetwork
+from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
+from .layer import TorchStandIn
 from .native.lstm import lstm as native_lstm
 from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
+from .sequence import NativeParameters
 
 
 class LSTMState(NamedTuple):
@@ -47,7 +46,9 @@ class LSTMWeights(NamedTuple):
     cell_norm: Norm | None
 
 
-def lstm_gates(wx: Tensor, wh: Tensor, weights: LSTMWeights, scales: Scales | None) -> tuple[Tensor, ...]:
+def lstm_gates(
+    wx: Tensor, wh: Tensor, h: Tensor, weights: LSTMWeights, scales: Scales | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """σ(i), σ(f), tanh g and σ(o), each (B, H), from the products as `lstm_step` gets them."""
     # pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
     i, f, g, o = layer_norm(scaled_sum(wx, wh, scales), weights.norm).unbind(0)
@@ -55,15 +56,20 @@ def lstm_gates(wx: Tensor, wh: Tensor, weights: LSTMWeights, scales: Scales | No
 
 
 def lstm_step(
-    wx: Tensor, wh: Tensor, c: Tensor, weights: LSTMWeights, mask: Tensor | None, scales: Scales | None = None
+    wx: Tensor,
+    wh: Tensor,
+    state: Sequence[Tensor],
+    weights: LSTMWeights,
+    mask: Tensor | None,
+    scales: Scales | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step from the products wx = W_x x_t (+ b where there are no scales) and wh = W_h h_{t-1}, each (4, B, H)."""
-    i, f, g, o = lstm_gates(wx, wh, weights, scales)
+    """One step from wx = W_x x_t (+ b without scales) and wh = W_h h_{t-1}, each (4, B, H), and the state (h, c)."""
+    h, c = state
+    i, f, g, o = lstm_gates(wx, wh, h, weights, scales)
     # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
     c = f * c + i * (g if mask is None else mask * g)
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
-    h = o * layer_norm(c, weights.cell_norm).tanh()
-    return h, c
+    return o * layer_norm(c, weights.cell_norm).tanh(), c
 
 
 class LSTMCell(PlainCell):
@@ -72,17 +78,27 @@ class LSTMCell(PlainCell):
     pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)).
 
-    x is (B, input_size) or (input_size,); state is LSTMState(h, c), each (B, hidden_size), zeros when left out.
-    Arguments as for `LSTM`. Initialisation: W_x and W_h orthogonal for each gate; all biases and shifts zero but the
-    forget gate's, which is 1 (it lives in LN's shift where there is one, else in b).
+    x is (B, input_size) or (input_size,); state is LSTMState(h, c), each (B, hidden_size), zeros if left out.
+    The arguments are those of `LSTM`. Initialisation: W_x and W_h orthogonal for each gate; all biases and shifts 0 but the
+    forget gate's, which is 1 (it is a part of LN's shift if there is a norm, else of b).
+
+    Example:
+        cell = hn.LSTMCell(10, 20)
+        h, state = cell(torch.randn(3, 10))
+        h, state = cell(torch.randn(3, 10), state)
 
     Source: HyperNetworks, arXiv 1609.09106, appendix A.2; layer norm as in arXiv 1607.06450, supplement.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     state_type = LSTMState
     state_names = LSTMState._fields
+    gate_names = ("i", "f", "g", "o")
     native = native_lstm
+    step = staticmethod(lstm_step)
+    gates = staticmethod(lstm_gates)
 
     def __init__(
         self,
@@ -102,36 +118,23 @@ class LSTMCell(PlainCell):
         self.weight_x = nn.Parameter(torch.empty(4 * hidden_size, input_size, **made))
         self.weight_h = nn.Parameter(torch.empty(4 * hidden_size, hidden_size, **made))
         self.bias = nn.Parameter(torch.empty(4 * hidden_size, **made)) if bias else None
-        self.norm = LayerNorm(4, hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
-        self.cell_norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.norm = self.cell_norm = None
+        if layer_norm:
+            self.norm = LayerNorm(4, hidden_size, eps=layer_norm_eps, initial_shift=FORGET_GATE, **made)
+            self.cell_norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Initialise all parameters."""
         orthogonal_blocks_(self.weight_x, 4)
         orthogonal_blocks_(self.weight_h, 4)
         if self.norm is not None and self.cell_norm is not None:
             self.norm.reset_parameters()
             self.cell_norm.reset_parameters()
-            forget_gate_(self.norm.shift)
             if self.bias is not None:
                 nn.init.zeros_(self.bias)
         elif self.bias is not None:
             forget_gate_(self.bias)
-
-    @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Widths of h and c."""
-        return self.hidden_size, self.hidden_size
-
-    @property
-    def gate_names(self) -> tuple[str, ...]:
-        """The gates, in the order of their blocks."""
-        return "i", "f", "g", "o"
-
-    def matrices(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """W_x, W_h and b: what a hyper network scales the rows of."""
-        return self.weight_x, self.weight_h, self.bias
 
     def weights(self) -> LSTMWeights:
         """The parameters, put together once per call."""
@@ -152,20 +155,9 @@ class LSTMCell(PlainCell):
             weights[name], weights[f"cell_{name}"] = getattr(norm, name), getattr(cell_norm, name)
         return weights, (eps,)
 
-    def project(self, x: Tensor, weights: LSTMWeights) -> tuple[Tensor]:
-        """W_x x + b for all rows at once, (4, N, H)."""
-        return (gates_first(F.linear(x, weights.weight_x, weights.bias), 4),)
 
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: LSTMWeights, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """One time step, see `lstm_step`."""
-        h, c = state
-        return lstm_step(inputs[0], gates_first(F.linear(h, weights.weight_h), 4), c, weights, mask)
-
-
-class LSTM(RecurrentNetwork[LSTMCell]):
-    """A multi-layer LSTM that stands in for torch.nn.LSTM: the same arguments in the same order, the same call.
+class LSTM(TorchStandIn[LSTMCell]):
+    """A multi-layer LSTM that replaces torch.nn.LSTM: the same arguments in the same order, the same call.
 
     Each layer computes, for its input x_t, pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)); without layer_norm LN(a) = a.
@@ -175,19 +167,26 @@ class LSTM(RecurrentNetwork[LSTMCell]):
 
     Args:
         input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
-        bias: whether there is a b. One vector: torch.nn.LSTM's two always act as their sum.
+        bias: whether to have a b: one vector, since torch.nn.LSTM's two always act as their sum.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
-        dropout: probability of dropping an output of a layer on its way to the next, while training.
+        dropout: probability of dropping an output of a layer before the next layer, while training.
         bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
         proj_size: only 0 is supported.
         device, dtype: of the parameters.
-        layer_norm: normalise each gate and the cell state on its way to h (arXiv 1607.06450).
-        layer_norm_eps: ε of all norms, torch's own default.
-        recurrent_dropout: probability of dropping a value of tanh g, fresh for each step (arXiv 1603.05118).
+        layer_norm: normalise each gate, and the cell state where h is computed from it (arXiv 1607.06450).
+        layer_norm_eps: ε of all norms, by default torch's own.
+        recurrent_dropout: probability of dropping a value of tanh g, drawn again at each step (arXiv 1603.05118).
 
     Initialisation is the paper's, not torch's: orthogonal matrices, forget gate 1, see `LSTMCell`.
+
+    Example:
+        lstm = hn.LSTM(10, 20, num_layers=2, layer_norm=True)
+        output, (h, c) = lstm(torch.randn(5, 3, 10))
+
     Source: HyperNetworks, arXiv 1609.09106, appendix A.2.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     cell_type = LSTMCell
@@ -211,7 +210,6 @@ class LSTM(RecurrentNetwork[LSTMCell]):
     ) -> None:
         if proj_size != 0:
             raise ValueError(f"proj_size should be 0, the only size hn.LSTM supports, got {proj_size}")
-
         make_cell = partial(
             LSTMCell,
             hidden_size=hidden_size,
@@ -230,16 +228,5 @@ class LSTM(RecurrentNetwork[LSTMCell]):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            bias=bias,
         )
-
-        self.bias = bias
-        self.proj_size = proj_size
-
-    def forward(self, input: Tensor | PackedSequence, state: Any = None, *, hx: Any = None) -> tuple[Any, Any]:
-        """Run the sequence, see `RecurrentNetwork.forward`; hx is torch.nn.LSTM's name for the state."""
-        if state is not None and hx is not None:
-            raise TypeError("state and hx are two names of one argument: give one of them")
-        return super().forward(input, hx if state is None else state)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: code written for torch.nn.LSTM calls it, and there is nothing here to lay out anew."""

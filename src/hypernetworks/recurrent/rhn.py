@@ -1,4 +1,4 @@
-"""The Recurrent Highway Network: several highway layers, one above the other, within each time step.
+"""The Recurrent Highway Network (RHN): several highway layers, one above the other, within each time step.
 
     s_0 = s^{t-1}_L, and for l = 1 … L (L is the depth):
     h_l = tanh(W_H x_t·1[l=1] + R_H^l s_{l-1} + b_H^l)
@@ -19,39 +19,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import NativeParameters, PlainCell, gates_first
+from .cell import PlainCell, gates_first
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import RecurrentNetwork
 from .native.rhn import rhn as native_rhn
 from .scales import Scales, scaled_sum
+from .sequence import NativeParameters
 
 
 class RHNWeights(NamedTuple):
     """The parameters of one RHN layer, as its steps need them."""
 
     weight_x: Tensor
-    weight_h: Sequence[Tensor]
-    bias: Sequence[Tensor]
+    weight_h: Tensor
+    """R^1, (2H, H)."""
+    bias: Tensor
+    """b^1, (2H,)."""
+    deeper: Sequence[tuple[Tensor, Tensor]]
+    """R^l and b^l for l = 2 … L."""
 
 
-def rhn_step(
-    wx: Tensor, wh: Tensor, s: Tensor, weights: RHNWeights, mask: Tensor | None, scales: Scales | None = None
+def highway_layers(
+    wx: Tensor, wh: Tensor, s: Tensor, weights: RHNWeights, mask: Tensor | None, scales: Scales | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """One step from wx = W x_t (+ b^1 where there are no scales) and wh = R^1 s^{t-1}, each (2, B, H).
-
-    s_L, and h_1, t_1, h_2, t_2 … of all depths, before dropout.
-    """
+    """All layers of one time step: s_L, and the gates h_1, t_1, h_2, t_2 … before dropout."""
     gates: list[Tensor] = []
-    masks = None if mask is None else mask.chunk(len(weights.weight_h), dim=-1)
-    for l, (R, b) in enumerate(zip(weights.weight_h, weights.bias, strict=True)):
-        if l == 0:
-            pre = scaled_sum(wx, wh, scales if scales is None else Scales(scales.h[:2], scales.x, scales.b[:2]))
-        elif scales is None:
-            pre = gates_first(F.linear(s, R, b), 2)
-        else:
-            block = slice(2 * l, 2 * l + 2)
-            pre = torch.addcmul(scales.b[block], scales.h[block], gates_first(F.linear(s, R), 2))
+    masks = None if mask is None else mask.chunk(1 + len(weights.deeper), dim=-1)
+    # d_h ⊙ R^1 s_{L, t-1} + d_x ⊙ W x_t + d_b + b^1
+    pre = scaled_sum(wx, wh, scales if scales is None else Scales(scales.h[:2], scales.x, scales.b[:2]))
+    for l in range(1 + len(weights.deeper)):
+        if l > 0:
+            # d_h^l ⊙ R^l s_{l-1} + d_b^l + b^l
+            R, b = weights.deeper[l - 1]
+            if scales is None:
+                pre = gates_first(F.linear(s, R, b), 2)
+            else:
+                block = slice(2 * l, 2 * l + 2)
+                pre = torch.addcmul(scales.b[block], scales.h[block], gates_first(F.linear(s, R), 2))
         # h_l = tanh(…), t_l = σ(…)
         h, t = pre[0].tanh(), pre[1].sigmoid()
         gates += (h, t)
@@ -60,21 +65,51 @@ def rhn_step(
     return s, gates
 
 
+def rhn_gates(
+    wx: Tensor, wh: Tensor, h: Tensor, weights: RHNWeights, scales: Scales | None = None
+) -> tuple[Tensor, ...]:
+    """h_1, t_1, h_2, t_2 … of all layers, each (B, H), before dropout; h is the state s."""
+    return tuple(highway_layers(wx, wh, h, weights, None, scales)[1])
+
+
+def rhn_step(
+    wx: Tensor,
+    wh: Tensor,
+    state: Sequence[Tensor],
+    weights: RHNWeights,
+    mask: Tensor | None,
+    scales: Scales | None = None,
+) -> tuple[Tensor]:
+    """One step from wx = W x_t (+ b^1 without scales) and wh = R^1 s, each (2, B, H), and the state (s,)."""
+    (s,) = state
+    return (highway_layers(wx, wh, s, weights, mask, scales)[0],)
+
+
 class RHNCell(PlainCell):
-    """One step of a Recurrent Highway Network, `s, state = cell(x, state)`; state is s, a bare tensor.
+    """One step of a Recurrent Highway Network, `s, state = cell(x, state)`; the state is s, a bare tensor.
 
     For l = 1 … depth: h_l = tanh(W_H x·1[l=1] + R_H^l s_{l-1} + b_H^l), t_l = σ(W_T x·1[l=1] + R_T^l s_{l-1} + b_T^l),
     s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l).
 
-    x is (B, input_size) or (input_size,); state (B, hidden_size) or (hidden_size,), zeros when left out.
-    Arguments as for `RHN`. Initialisation: every matrix orthogonal, b_H = 0, b_T = transform_bias.
+    x is (B, input_size) or (input_size,); state (B, hidden_size) or (hidden_size,), zeros if left out.
+    The arguments are those of `RHN`. Initialisation: every matrix orthogonal, b_H = 0, b_T = transform_bias.
 
-    Source: arXiv 1607.03474, section 4. Errors: ValueError or TypeError that names the argument.
+    Example:
+        cell = hn.RHNCell(10, 20, depth=3)
+        s, state = cell(torch.randn(3, 10))
+        s, state = cell(torch.randn(3, 10), state)
+
+    Source: arXiv 1607.03474, section 4.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     state_type = None
     state_names = ("s",)
     native = native_rhn
+    step = staticmethod(rhn_step)
+    gates = staticmethod(rhn_gates)
 
     def __init__(
         self,
@@ -93,6 +128,7 @@ class RHNCell(PlainCell):
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.depth = depth
+        self.gate_names = tuple(f"{gate}{l}" for l in range(1, depth + 1) for gate in "ht")
         self.transform_bias = transform_bias
         self.weight_x = nn.Parameter(torch.empty(2 * hidden_size, input_size, **made))
         self.weight_h = nn.Parameter(torch.empty(depth, 2 * hidden_size, hidden_size, **made))
@@ -101,54 +137,30 @@ class RHNCell(PlainCell):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Initialise all parameters."""
         orthogonal_blocks_(self.weight_x, 2)
         orthogonal_blocks_(self.weight_h.flatten(0, 1), 2 * self.depth)
         self.bias.zero_()
         self.bias[:, self.hidden_size :].fill_(self.transform_bias)
 
     @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Width of s."""
-        return (self.hidden_size,)
-
-    @property
     def candidate_size(self) -> int:
         """One candidate h_l at each depth."""
         return self.depth * self.hidden_size
 
-    @property
-    def gate_names(self) -> tuple[str, ...]:
-        """h1, t1, h2, t2 …: h and t at each depth."""
-        return tuple(f"{gate}{l}" for l in range(1, self.depth + 1) for gate in "ht")
-
-    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """W, R^1 and b: what a hyper network scales the rows of, besides the deeper R, which `rhn_step` reads itself."""
-        return self.weight_x, self.weight_h[0], self.bias
-
     def weights(self) -> RHNWeights:
-        """The parameters, put together once per call."""
-        return RHNWeights(self.weight_x, self.weight_h.unbind(0), self.bias.unbind(0))
+        """The parameters, gathered once per call."""
+        (R, *deeper_R), (b, *deeper_b) = self.weight_h.unbind(0), self.bias.unbind(0)
+        return RHNWeights(self.weight_x, R, b, list(zip(deeper_R, deeper_b, strict=True)))
 
     def native_parameters(self) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
         return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, ()
 
-    def project(self, x: Tensor, weights: RHNWeights) -> tuple[Tensor]:
-        """W x + b^1 for all rows at once, (2, N, H)."""
-        return (gates_first(F.linear(x, weights.weight_x, weights.bias[0]), 2),)
-
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: RHNWeights, mask: Tensor | None
-    ) -> tuple[Tensor]:
-        """One time step, see `rhn_step`."""
-        (s,) = state
-        wh = gates_first(F.linear(s, weights.weight_h[0]), 2)
-        return (rhn_step(inputs[0], wh, s, weights, mask)[0],)
-
-    def extra_repr(self) -> str:
-        """The sizes, for printing."""
-        return f"{super().extra_repr()}, depth={self.depth}"
+    def shown_settings(self) -> dict[str, Any]:
+        """Those of all cells, the depth, and a transform_bias that is not the default."""
+        shown = super().shown_settings() | {"depth": self.depth}
+        return shown if self.transform_bias == -2 else shown | {"transform_bias": self.transform_bias}
 
 
 class RHN(RecurrentNetwork[RHNCell]):
@@ -163,16 +175,22 @@ class RHN(RecurrentNetwork[RHNCell]):
     Args:
         input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
         depth: highway layers within a time step; the paper has 10 for Penn Treebank, 5 and 10 for enwik8.
-        transform_bias: b_T at the start, negative so that a fresh network carries; the paper has −2 for Penn Treebank
+        transform_bias: initial b_T, negative so that a new network carries its state; the paper has −2 for Penn Treebank
             and −4 for enwik8 and text8.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
-        dropout: probability of dropping an output of a layer on its way to the next, while training.
-        recurrent_dropout: probability of dropping a value of each h_l, fresh for each step.
+        dropout: probability of dropping an output of a layer before the next layer, while training.
+        recurrent_dropout: probability of dropping a value of each h_l, drawn again at each step.
         bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
         device, dtype: of the parameters.
 
+    Example:
+        rhn = hn.RHN(10, 20, depth=3)
+        output, s = rhn(torch.randn(5, 3, 10))
+
     Source: Recurrent Highway Networks, arXiv 1607.03474, section 4.
-    Errors: ValueError or TypeError that names the argument, what came and what was expected.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
     cell_type = RHNCell

@@ -1,25 +1,25 @@
-"""The plain recurrent network that HyperRNN makes the weights of. (torch.nn.RNN is the one to use for a plain RNN.)
+"""The basic recurrent network (RNN), plain and layer-normalised: the main network of HyperRNN and its baseline.
 
     h_t = drop(tanh(LN(W_h h_{t-1} + W_x x_t + b)))
 
-Elman 1990. Without norm LN(a) = a. A hyper network scales the rows, d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b, or mixes several
-matrices into one, W = Σ_k z[k] W[k]; then there are M of them, one below the other.
+Elman 1990. Without norm LN(a) = a. A hyper network scales the rows: d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b.
 
-W_x (M·H, I), W_h (M·H, H), b (H).
+B batch, T time, I input, H hidden.  W_x (H, I), W_h (H, H), b (H).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, gates_first
+from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
+from .layer import TorchStandIn
 from .norm import LayerNorm, Norm, layer_norm
-from .scales import scaled_sum
+from .scales import Scales, scaled_sum
 
 
 class RNNWeights(NamedTuple):
@@ -27,80 +27,170 @@ class RNNWeights(NamedTuple):
 
     weight_x: Tensor
     weight_h: Tensor
-    bias: Tensor
+    bias: Tensor | None
     norm: Norm | None
 
 
-def rnn_step(pre: Tensor, weights: RNNWeights, mask: Tensor | None) -> Tensor:
-    """One step from the sum of the products, pre = W_h h_{t-1} + W_x x_t + b or what a hyper network made of it, (B, H)."""
-    # h_t = drop(tanh(LN(pre)))
-    h = layer_norm(pre, weights.norm).tanh()
-    return h if mask is None else mask * h
+def rnn_gates(wx: Tensor, wh: Tensor, h: Tensor, weights: RNNWeights, scales: Scales | None = None) -> tuple[Tensor]:
+    """h_t before dropout, (B, H): there are no gates."""
+    # tanh(LN(d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b))
+    return (layer_norm(scaled_sum(wx, wh, scales)[0], weights.norm).tanh(),)
+
+
+def rnn_step(
+    wx: Tensor,
+    wh: Tensor,
+    state: Sequence[Tensor],
+    weights: RNNWeights,
+    mask: Tensor | None,
+    scales: Scales | None = None,
+) -> tuple[Tensor]:
+    """One step from wx = W_x x_t (+ b without scales) and wh = W_h h_{t-1}, each (1, B, H), and the state (h,)."""
+    # h_t = drop(tanh(…))
+    (h,) = rnn_gates(wx, wh, state[0], weights, scales)
+    return (h if mask is None else mask * h,)
+
+
+def check_tanh(nonlinearity: str) -> None:
+    """The only nonlinearity is tanh."""
+    if nonlinearity != "tanh":
+        raise ValueError(f"nonlinearity should be 'tanh', the only one hn.RNN supports, got {nonlinearity!r}")
 
 
 class RNNCell(PlainCell):
-    """The parameters of one RNN layer and its step; what `HyperRNNCell` has for a main network, with M matrices."""
+    """One step of an RNN, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
+
+    h_t = drop(tanh(LN(W_h h + W_x x + b))).
+
+    x is (B, input_size) or (input_size,); state is h, (B, hidden_size) or (hidden_size,), zeros if left out.
+    The arguments are those of `RNN`. Parameters: `weight_x` (H, I), `weight_h` (H, H), `bias` (H,).
+    Initialisation: matrices orthogonal, bias and shift 0.
+
+    Example:
+        cell = hn.RNNCell(10, 20)
+        h, state = cell(torch.randn(3, 10))
+        h, state = cell(torch.randn(3, 10), state)
+
+    Source: Elman, "Finding structure in time" (1990); layer norm as in arXiv 1607.06450.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
+    """
 
     state_type = None
     state_names = ("h",)
+    gate_names = ("h",)
+    step = staticmethod(rnn_step)
+    gates = staticmethod(rnn_gates)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        matrices: int = 1,
-        *,
-        layer_norm: bool,
-        layer_norm_eps: float,
-        recurrent_dropout: float,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
         device=None,
         dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
+        check_tanh(nonlinearity)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.matrices_mixed = matrices
-        self.weight_x = nn.Parameter(torch.empty(matrices * hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(matrices * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(hidden_size, **made))
+        self.weight_x = nn.Parameter(torch.empty(hidden_size, input_size, **made))
+        self.weight_h = nn.Parameter(torch.empty(hidden_size, hidden_size, **made))
+        self.bias = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
         self.norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew: orthogonal matrices over √M, so that Σ_k W[k] has rows of length 1; biases zero."""
-        gain = self.matrices_mixed**-0.5
-        orthogonal_blocks_(self.weight_x, self.matrices_mixed, gain)
-        orthogonal_blocks_(self.weight_h, self.matrices_mixed, gain)
-        nn.init.zeros_(self.bias)
+        """Initialise all parameters."""
+        orthogonal_blocks_(self.weight_x, 1)
+        orthogonal_blocks_(self.weight_h, 1)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
         if self.norm is not None:
             self.norm.reset_parameters()
 
-    @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Width of h."""
-        return (self.hidden_size,)
-
-    @property
-    def gate_names(self) -> tuple[str, ...]:
-        """There is one block: h itself."""
-        return ("h",)
-
-    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """W_x, W_h and b: what a hyper network scales or mixes."""
-        return self.weight_x, self.weight_h, self.bias
-
     def weights(self) -> RNNWeights:
-        """The parameters, put together once per call."""
-        norm = None if self.norm is None else self.norm.weights()
-        return RNNWeights(self.weight_x, self.weight_h, self.bias, norm)
+        """The parameters, gathered once per call."""
+        return RNNWeights(self.weight_x, self.weight_h, self.bias, None if self.norm is None else self.norm.weights())
 
-    def project(self, x: Tensor, weights: RNNWeights) -> tuple[Tensor]:
-        """W_x x + b for all rows at once, (1, N, H)."""
-        return (F.linear(x, weights.weight_x, weights.bias).unsqueeze(0),)
 
-    def step(
-        self, inputs: Sequence[Tensor], state: Sequence[Tensor], weights: RNNWeights, mask: Tensor | None
-    ) -> tuple[Tensor]:
-        """One time step, see `rnn_step`."""
-        (h,) = state
-        return (rnn_step(scaled_sum(inputs[0], gates_first(F.linear(h, weights.weight_h), 1), None)[0], weights, mask),)
+class RNN(TorchStandIn[RNNCell]):
+    """A multi-layer RNN that replaces torch.nn.RNN: the same arguments in the same order, the same call.
+
+    Each layer computes, for its input x_t, h_t = drop(tanh(LN(W_h h_{t-1} + W_x x_t + b))); without layer_norm LN(a) = a.
+
+        output, h = rnn(input)          # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        output, h = rnn(input, h)       # h (layers·directions, B, H)
+
+    Args:
+        input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
+        nonlinearity: only "tanh" is supported.
+        bias: whether to have a b: one vector, since torch.nn.RNN's two always act as their sum.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·); the state is not affected.
+        dropout: probability of dropping an output of a layer before the next layer, while training.
+        bidirectional: a second cell per layer reads backwards; outputs are 2·H wide, forward half first.
+        device, dtype: of the parameters.
+        layer_norm: normalise the sum of the products (arXiv 1607.06450).
+        layer_norm_eps: ε of the norm, by default torch's own.
+        recurrent_dropout: probability of dropping a value of h_t, drawn again at each step. It acts on the state itself: a
+            plain RNN has no other memory.
+
+    Initialisation is this package's, not torch's: orthogonal matrices, bias 0.
+
+    Example:
+        rnn = hn.RNN(10, 20, num_layers=2, layer_norm=True)
+        output, h = rnn(torch.randn(5, 3, 10))
+
+    Source: Elman, "Finding structure in time" (1990), in the form of torch.nn.RNN.
+
+    Raises:
+        ValueError or TypeError: naming the argument, the value and what was expected.
+    """
+
+    cell_type = RNNCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device=None,
+        dtype=None,
+        *,
+        layer_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        make_cell = partial(
+            RNNCell,
+            hidden_size=hidden_size,
+            bias=bias,
+            nonlinearity=nonlinearity,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
+        )
+        super().__init__(
+            make_cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            bias=bias,
+        )
+        self.nonlinearity = nonlinearity

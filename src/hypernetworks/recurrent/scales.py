@@ -2,8 +2,8 @@
 
     d_h ⊙ (W_h h) + d_x ⊙ (W_x x) + d_b + b
 
-is what the main network computes in place of W_h h + W_x x + b. Since d ⊙ (W v) = (diag(d) W) v, scaling the product is
-scaling the rows of W: H numbers for a matrix instead of H². HyperNetworks, arXiv 1609.09106, section 3.2.
+is what the main network computes instead of W_h h + W_x x + b. Since d ⊙ (W v) = (diag(d) W) v, scaling the product
+scales the rows of W, with H numbers instead of the H² of a generated matrix. HyperNetworks, arXiv 1609.09106, section 3.2.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Scales(NamedTuple):
 
 
 def scaled_sum(wx: Tensor, wh: Tensor, scales: Scales | None) -> Tensor:
-    """d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b from wx = W_x x and wh = W_h h; without scales wx already holds b."""
+    """d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b from wx = W_x x and wh = W_h h; without scales wx already includes b."""
     if scales is None:
         return wx + wh
     return torch.addcmul(torch.addcmul(scales.b, scales.h, wh), scales.x, wx)

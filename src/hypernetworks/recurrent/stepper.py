@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from .backend import native_serves, native_wanted, undisturbed
-from .cell import RecurrentCell, Steps, run_steps
 from .checks import check_choice, check_input, check_sizes, check_state
+from .hooks import run_hooks
 from .native.stepper import PackedSteps, StepLayer
+from .sequence import TimeSteps, run_steps
 
 if TYPE_CHECKING:
+    from .cell import RecurrentCell
     from .layer import RecurrentNetwork
 
 REDUCED = ("bfloat16", "int8")
@@ -50,6 +52,7 @@ class Stepper:
 
     Raises:
         TypeError, ValueError: for an argument that is not as above; the message names it, what came and what was expected.
+        RuntimeError: the network or one of its cells has a forward hook, which would never run.
     """
 
     def __init__(self, network: "RecurrentNetwork[Any]", batch: int | None = 1, weights: str | None = None) -> None:
@@ -62,7 +65,7 @@ class Stepper:
         self._network = network
         self._batched = batch is not None
         self._cells: list[RecurrentCell] = [network.cell(k) for k in range(network.num_layers)]
-        self._dtype = next(network.parameters()).dtype
+        self._dtype = network.cell(0).some_parameter().dtype
         own = str(self._dtype).removeprefix("torch.")
         self._weights = own if weights is None else weights
         check_choice("weights", self._weights, (own, *REDUCED) if own == "float32" else (own,))
@@ -120,11 +123,10 @@ class Stepper:
         tensors = cell.state_tensors(state)
         leading: tuple[int, ...] = (len(self._cells),)
         if self._batched:
-            first = tensors[0] if len(tensors) > 0 else None
-            rows = first.shape[1] if isinstance(first, Tensor) and first.dim() == 3 else self._shape[0]
-            leading = (*leading, max(rows, 1))
+            rows = [tensor.shape[1] for tensor in tensors if isinstance(tensor, Tensor) and tensor.dim() == 3]
+            leading = (*leading, max(rows[0], 1) if rows else self._shape[0])
         check_state(
-            tensors, cell.state_names, [(*leading, size) for size in cell.state_sizes], next(self._network.parameters())
+            tensors, cell.state_names, [(*leading, size) for size in cell.state_sizes], self._cells[0].some_parameter()
         )
         tensors = [tensor.detach() for tensor in tensors]
         self._begin(tensors if self._batched else [tensor.unsqueeze(1) for tensor in tensors])
@@ -171,6 +173,12 @@ class Stepper:
         return self._steps
 
     def _read_weights(self) -> None:
+        if self._network._forward_hooks or self._network._forward_pre_hooks:
+            raise RuntimeError(
+                "the network has a forward hook, which would never run: a stepper does not call the network"
+            )
+        for k, cell in enumerate(self._cells):
+            run_hooks(cell, f"cells.{k}")
         layers = _native_layers(self._cells)
         if layers is not None:
             with torch.no_grad():
@@ -184,7 +192,7 @@ class Stepper:
             self._steps = _ReferenceSteps(self._cells)
 
     def _zeros(self, batch: int) -> list[Tensor]:
-        like = next(self._network.parameters())
+        like = self._cells[0].some_parameter()
         return list(self._cells[0].zero_state(like, len(self._cells), batch))
 
     def _begin(self, states: Sequence[Tensor]) -> None:
@@ -193,7 +201,7 @@ class Stepper:
             self._open().begin(states)
 
     def _check(self, x: Tensor) -> None:
-        weight = next(self._network.parameters())
+        weight = self._cells[0].some_parameter()
         dims = {2: "(batch, input_size)"} if self._batched else {1: "(input_size,)"}
         check_input(x, self._network.input_size, dims, weight)
         if x.shape != self._shape:
@@ -224,12 +232,14 @@ class _Steps(Protocol):
         ...
 
 
-def _native_layers(cells: Sequence[RecurrentCell]) -> list[StepLayer] | None:
+def _native_layers(cells: Sequence["RecurrentCell"]) -> list[StepLayer] | None:
     """The layers as the native path needs them; None where it does not serve them."""
     layers = []
     for cell in cells:
-        served = cell.native_parameters() if native_wanted() and cell.native is not None else None
-        if served is None or cell.native is None or not native_serves(served[0].values()):
+        if cell.native is None or not native_wanted() or cell.has_own_equations():
+            return None
+        served = cell.native_parameters()
+        if served is None or not native_serves(served[0].values()):
             return None
         layers.append(StepLayer(cell.native, *served))
     return layers
@@ -240,7 +250,7 @@ class _ReferenceSteps:
 
     native = False
 
-    def __init__(self, cells: Sequence[RecurrentCell]) -> None:
+    def __init__(self, cells: Sequence["RecurrentCell"]) -> None:
         self._cells = cells
 
     def begin(self, states: Sequence[Tensor]) -> None:
@@ -250,11 +260,11 @@ class _ReferenceSteps:
     @torch.no_grad()
     def step(self, x: Tensor) -> Tensor:
         """One cell after the other."""
-        steps = Steps(1, self.states[0].shape[1], None)
+        steps = TimeSteps(1, self.states[0].shape[1], None)
         x = x.view(steps.batch, -1)
         finals = []
         for cell, *state in zip(self._cells, *(tensor.unbind() for tensor in self.states), strict=True):
-            x, final = run_steps(cell, x, steps, state, False, None)
+            x, final = run_steps(cell, x, steps, state, None)
             finals.append(final)
         self.states = [torch.stack(same) for same in zip(*finals, strict=True)]
         return x

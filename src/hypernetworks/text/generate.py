@@ -88,7 +88,7 @@ def generate_ids(
     yield drawn
     for _ in range(sampling.length - 1):
         with torch.inference_mode():
-            h = step(model.embedding(torch.tensor([drawn], device=device)))
+            h = step(model.embedding(torch.tensor([[drawn]], device=device))[0])
             drawn = draw(model.head(h)[0])
         yield drawn
 

@@ -27,7 +27,7 @@ def _lstm_step(x: Tensor, state: State, weights: Weights) -> State:
     W_x, W_h, b_x, b_h = weights
     wx = gates_first(F.linear(x, W_x, b_x), 4)
     wh = gates_first(F.linear(state[0], W_h, b_h), 4)
-    return lstm_step(wx, wh, state[1], LSTMWeights(W_x, W_h, None, None, None), None)
+    return lstm_step(wx, wh, state, LSTMWeights(W_x, W_h, None, None, None), None)
 
 
 def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
@@ -35,8 +35,7 @@ def _gru_step(x: Tensor, state: State, weights: Weights) -> State:
     W_x, W_h, b_x, b_h = weights
     wx = gates_first(F.linear(x, W_x, b_x), 3)
     wh = gates_first(F.linear(state[0], W_h, b_h), 3)
-    zero = torch.zeros_like(wh[2])  # the bias of n's product on h is in wh already
-    return (gru_step(wx, wh, state[0], GRUWeights(W_x, W_h, zero, zero, None, None), None),)
+    return gru_step(wx, wh, state, GRUWeights(W_x, W_h, None, None, None, None), None)  # the biases are in wx and wh
 
 
 def _rnn_step(activation: Callable[[Tensor], Tensor], x: Tensor, state: State, weights: Weights) -> State:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import hypernetworks as hn
-from hypernetworks.recurrent import cell
+from hypernetworks.recurrent import sequence
 from hypernetworks.recurrent.native.op import LayerOp
 
 from ..families import FAMILIES, Family, tensors
@@ -85,7 +85,7 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layers = self.steps = 0
-        layer, step = LayerOp.__call__, cell.one_step
+        layer, step = LayerOp.__call__, sequence.one_step
 
         def counted_layer(op, *arguments):
             self.layers += 1
@@ -96,7 +96,7 @@ class Spy:
             return step(*arguments)
 
         monkeypatch.setattr(LayerOp, "__call__", counted_layer)
-        monkeypatch.setattr(cell, "one_step", counted_step)
+        monkeypatch.setattr(sequence, "one_step", counted_step)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize, prune
 
 import hypernetworks as hn
-from hypernetworks.recurrent.cell import FEW_ROWS
+from hypernetworks.recurrent.sequence import FEW_ROWS
 
 from ..families import tensors
 from .parity import TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst

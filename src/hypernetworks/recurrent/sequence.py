@@ -1,0 +1,132 @@
+"""Running a cell over all time steps of a batch of sequences, natively or step by step.
+
+The rows of all time steps are stored one step after another, as in a PackedSequence: N = Σ_t B_t rows, B_t of them at step t.
+For a plain batch B_t = B at every t, so one loop serves both.
+
+B batch, T time, N rows of all time steps, I input, H hidden.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .backend import backend, native_serves, native_wanted, undisturbed
+from .native.op import Tensors
+from .native.stepper import StepLayer, one_step
+
+if TYPE_CHECKING:
+    from .cell import RecurrentCell
+
+FEW_ROWS = 32
+"""A single step of at most this many rows runs without packing the weights; each row gets the bits that it gets alone."""
+
+NativeParameters = tuple[Tensors, tuple[float, ...]]
+"""The tensors of an operator by the operator's names, and its settings."""
+
+
+class TimeSteps(NamedTuple):
+    """How the N rows of a layer's input are divided into time steps, and in which direction they are read."""
+
+    time: int
+    batch: int
+    sizes: list[int] | None
+    """B_t for each step; None for a plain batch."""
+    reverse: bool = False
+    """Read from the last step to the first."""
+
+    def each(self) -> list[int]:
+        """B_t for each step."""
+        return [self.batch] * self.time if self.sizes is None else self.sizes
+
+
+class StepStates(NamedTuple):
+    """The states of the rows of one step, each tensor (B_t, ·)."""
+
+    before: Sequence[Tensor]
+    after: Sequence[Tensor]
+
+
+def run_layer(
+    cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor]
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run a cell over all time steps: x (N, I), state each (B, ·) -> outputs (N, H) in the order of x, final state."""
+    # the number of rows is asked for last: in a graph with an open batch the question would fix the answer
+    if steps.time == 1 and _steps_alone(cell) and 0 < steps.batch <= FEW_ROWS:
+        new = _one_step(cell, x, state)
+        if new is not None:
+            return new[0].clone(), new
+    mask = cell.dropout_mask(x.shape[0], x)
+    served = _native_parameters(cell, x, steps, state)
+    if served is None or cell.native is None:
+        return run_steps(cell, x, steps, state, mask)
+    weights, settings = served
+    inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+    output, *final = cell.native(inputs, mask, steps.sizes, steps.reverse, *settings)
+    return output, final[: len(state)]
+
+
+def run_steps(
+    cell: "RecurrentCell",
+    x: Tensor,
+    steps: TimeSteps,
+    state: Sequence[Tensor],
+    mask: Tensor | None,
+    history: list[StepStates] | None = None,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """As `run_layer`, one step after another in plain torch or compiled.
+
+    Batch sizes never grow with time. The state of rows whose sequence has ended (in reverse: not begun) is kept as it is.
+    A history receives the states of every step, in the order of the outputs.
+    """
+    batch_sizes = steps.each()
+    advance = cell.compiled_advance() if backend() == "compiled" else cell.advance
+    weights = cell.weights()
+    inputs = list(zip(*(part.split(batch_sizes, dim=1) for part in cell.project(x, weights)), strict=True))
+    masks: Sequence[Tensor | None] = [None] * len(batch_sizes) if mask is None else mask.split(batch_sizes)
+    outputs: list[Tensor] = []
+    order = range(len(batch_sizes))
+    for t in reversed(order) if steps.reverse else order:
+        rows = batch_sizes[t]
+        waiting = rows < state[0].shape[0]
+        before = [tensor[:rows] for tensor in state] if waiting else state
+        new = advance(inputs[t], before, weights, masks[t])
+        outputs.append(new[0])
+        if history is not None:
+            history.append(StepStates(before, new))
+        state = [torch.cat((a, b[rows:])) for a, b in zip(new, state, strict=True)] if waiting else new
+    if steps.reverse:
+        outputs.reverse()
+        if history is not None:
+            history.reverse()
+    return torch.cat(outputs), state
+
+
+def _native_parameters(
+    cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor]
+) -> NativeParameters | None:
+    """The weights and settings for the native path; None for another path."""
+    if cell.native is None or not native_wanted() or steps.batch == 0 or cell.has_own_equations():
+        return None
+    if steps.time == 1 and backend() == "auto":
+        return None  # packing the weights for one product costs more than it saves
+    served = cell.native_parameters()
+    return served if served is not None and native_serves((x, *state, *served[0].values())) else None
+
+
+def _steps_alone(cell: "RecurrentCell") -> bool:
+    """Whether a single step of a cell may call a kernel without torch's knowledge, without gradients or dropout."""
+    if cell.native is None or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
+        return False
+    return not (cell.training and cell.recurrent_dropout) and not cell.has_own_equations()
+
+
+def _one_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """One step of the native path, from x (B, I) and the state to the new state; None if it does not serve them."""
+    if cell.native is None or not native_serves((x, *state)):
+        return None
+    served = cell.native_parameters()
+    if served is None or not native_serves(served[0].values()):
+        return None
+    return one_step(StepLayer(cell.native, *served), x, state)
