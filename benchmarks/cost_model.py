@@ -1,12 +1,12 @@
-"""What a training step costs on many accelerators: a model, not a measurement. docs/beyond-one-machine.md tells its terms.
+"""The cost of a training step on many accelerators: a model, not a measurement. docs/beyond-one-machine.md explains it.
 
 python benchmarks/cost_model.py        prints the table of that page
 
-    compute   t_c = 3 · F · (B/P) · T / (u · peak)                     F FLOPs a character forward; backward costs twice as many
-    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a H numbers kept
-    exchange  V   = 2 · (P − 1)/P · 4 N bytes                          sent and received by each, ring all-reduce in float32
-              t_x = V/w + 2 (P − 1) · l                                bandwidth w, latency l a hop
-    step      max(t_c, t_x) ≤ t ≤ t_c + t_x                            exchange all behind the backward pass, or none of it
+    compute   t_c = 3 · F · (B/P) · T / (u · peak)                     F FLOPs per character forward; backward costs 2 F
+    memory    M   = 4 bytes · (4 N + a · H · (B/P) · T)                weights, gradients, two moments; a · H saved numbers
+    exchange  V   = 2 · (P − 1)/P · 4 N bytes                          sent and received by each, ring all-reduce, float32
+              t_x = V/w + 2 (P − 1) · l                                bandwidth w, latency l per hop
+    step      max(t_c, t_x) ≤ t ≤ t_c + t_x                            exchange fully overlapped with the backward pass, or not
 """
 
 import math
@@ -17,23 +17,23 @@ from hypernetworks.text.presets import PRESETS
 
 PRESET = PRESETS["paper-enwik8"]
 MODEL, SYMBOLS = PRESET.model, 205
-STREAMS_EACH, LENGTH = PRESET.batch_size, PRESET.length  # the preset's batch for each accelerator
+STREAMS_EACH, LENGTH = PRESET.batch_size, PRESET.length  # every accelerator has the preset's batch
 
 PEAK = 300e12
-"""FLOPs a second of one accelerator in bfloat16."""
+"""FLOPs per second of one accelerator in bfloat16."""
 USED = 0.1
-"""The part of it that a recurrent network reaches: its products of one step are small, and step waits for step."""
+"""The fraction that a recurrent network reaches: the products of a step are small, and steps are sequential."""
 BANDWIDTH = 25e9
-"""Bytes a second and direction between neighbours of the ring, the slowest link: a 200 Gbit/s network."""
+"""Bytes per second and direction of the slowest link in the ring: a 200 Gbit/s network."""
 LATENCY = 5e-6
-"""Seconds a hop."""
+"""Seconds per hop."""
 KEPT_PER_HIDDEN = 40
-"""Numbers kept for the backward pass for each character and hidden unit: 39.9 were counted on the reference path."""
+"""Numbers saved for the backward pass per character and hidden unit: 39.9 were counted on the reference path."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step, on each of P accelerators."""
+    """The cost of one step on each of P accelerators."""
 
     processes: int
     compute: float
@@ -43,7 +43,7 @@ class Cost:
 
     @property
     def characters_per_second(self) -> tuple[float, float]:
-        """Of all together: exchange not hidden at all, and hidden wholly behind the backward pass."""
+        """The total rate, without overlap of the exchange and with full overlap."""
         read = self.processes * STREAMS_EACH * LENGTH
         return read / (self.compute + self.exchange), read / max(self.compute, self.exchange)
 

@@ -1,8 +1,8 @@
-"""Weights per sample beside a loop over the samples: a training step of the paper's MNIST net.
+"""Weights per sample compared with a loop over the samples: a training step of the paper's MNIST network.
 
-Its second kernel is generated, one for each sample.
+Its second kernel is generated, one per sample.
 
-python benchmarks/per_sample.py        prints the milliseconds of both, interleaved, the minimum of several, and their ratio
+python benchmarks/per_sample.py        prints the minimum milliseconds of both, run in turn, and their ratio
 """
 
 import platform

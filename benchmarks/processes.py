@@ -1,6 +1,6 @@
-"""Two processes with one thread each beside one process with one thread: the same training, the same global batch.
+"""Two processes compared with one, each with one thread: the same training with the same global batch.
 
-python benchmarks/processes.py        prints characters a second of both, the best line of the metrics of several runs in turn,
+python benchmarks/processes.py        prints characters per second of both (the best metrics line of several runs in turn),
                                       their ratio, and the load of the machine
 """
 
@@ -31,7 +31,7 @@ FLAGS = [
 
 
 def characters_per_second(processes: int, corpus: Path, out: Path) -> int:
-    """The best of all lines but the first, in which memory is taken and kernels are built."""
+    """The best of all metrics lines except the first, which includes memory allocation and building kernels."""
     program = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     training = ["-m", "hypernetworks", "text", "train", "--corpus", str(corpus), *FLAGS, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

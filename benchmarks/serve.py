@@ -1,13 +1,14 @@
 """`text serve` under load, over loopback: python benchmarks/serve.py [RUN] [--seconds 60] [--users 50] [--hidden 512].
 
-Without RUN a HyperLSTM of the size asked for, with weights as they are drawn, is saved as a run and served: how fast text comes
-does not depend on what it says. The server is a process of its own. Measured are
+Without RUN an untrained HyperLSTM of the given size is saved as a run and served: the speed does not depend on the text. The
+server runs in a separate process. Measured are
 
-* the first character: from before the request to the first event with text, median and slowest of 30, and, in Chromium, from
-  the click to the first character on the page, median and slowest of 10;
-* one user: characters a second of one text;
-* many users: each asks for a text as soon as it has the last, and each text is compared with what its seed gave alone;
-* a client that goes: until the server has let go of its text.
+* the first character: from the request to the first event with text, median and slowest of 30, and, in Chromium, from the click
+  to the first character on the page, median and slowest of 10;
+* one user: characters per second of one text;
+* many users: each requests a text as soon as it has received the last; every text is compared with the one that its seed
+  produces alone;
+* a client that disconnects: the time until the server has stopped generating its text.
 """
 
 import argparse
@@ -28,27 +29,28 @@ import httpx
 import torch
 
 from hypernetworks.runs.run import Run
-from hypernetworks.text.config import TextConfig, run_config
+from hypernetworks.text import TEXT
+from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import load_corpus
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-&$3"
 
 
 def make_run(folder: Path, hidden: int) -> Path:
-    """A run of a HyperLSTM over 65 symbols that was never trained."""
+    """A run of an untrained HyperLSTM over 65 symbols."""
     (folder / "letters.txt").write_text(LETTERS * 20)
-    config = TextConfig(corpus=str(folder / "letters.txt"), model=ModelConfig(hidden_size=hidden))
+    config = TextConfig(corpus=str(folder / "letters.txt"), model=CharacterModelConfig(hidden_size=hidden))
     corpus = load_corpus(config.corpus)
     torch.manual_seed(0)
     model = CharacterModel(config.model, len(corpus.alphabet)).state_dict()
-    run = Run.create(folder / "run", run_config(config, corpus))
+    run = Run.create(folder / "run", TEXT.run_config(config, corpus))
     run.commit({"step": 0, "model": model, "best": {"step": 0, "score": 1.0, "model": model}})
     return run.folder
 
 
 def ask(client: httpx.Client, **request: Any) -> tuple[str, float, float]:
-    """A text, the seconds until its first characters came, and until all had."""
+    """A text, and the seconds until its first and last characters arrived."""
     began, first, parts = time.perf_counter(), 0.0, []
     with client.stream("POST", "/api/generate", json=request) as answer:
         answer.raise_for_status()
@@ -103,7 +105,7 @@ def one_user(client: httpx.Client) -> None:
         text, _, seconds = ask(client, prompt="and so", length=2000, seed=seed)
         rates.append(len(text) / seconds)
     print(
-        f"one user: {max(rates):,.0f} characters a second, median {statistics.median(rates):,.0f} of {len(rates)} texts"
+        f"one user: {max(rates):,.0f} characters per second, median {statistics.median(rates):,.0f} of {len(rates)} texts"
     )
 
 
@@ -118,7 +120,7 @@ def many_users(address: str, users: int, seconds: float, length: int = 200) -> N
             while time.perf_counter() < end:
                 try:
                     text, first, _ = ask(client, prompt="and so", length=length, seed=seed)
-                    outcome = "right" if text == alone[seed] else "of other letters"
+                    outcome = "correct" if text == alone[seed] else "different"
                 except httpx.HTTPStatusError as error:
                     text, first, outcome = "", 0.0, f"status {error.response.status_code}"
                     time.sleep(0.1)
@@ -136,16 +138,16 @@ def many_users(address: str, users: int, seconds: float, length: int = 200) -> N
     for thread in threads:
         thread.join()
     took = time.perf_counter() - began
-    told = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
+    counts = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
     print(
-        f"{users} users for {took:.0f} s: {sum(outcomes.values()):,} texts ({told}); {made / took:,.0f} characters a second"
+        f"{users} users for {took:.0f} s: {sum(outcomes.values()):,} texts ({counts}); {made / took:,.0f} characters per second"
     )
     print(
         f"their first characters: median {1000 * statistics.median(firsts):.0f} ms, slowest {1000 * max(firsts):.0f} ms"
     )
 
 
-def client_that_goes(client: httpx.Client) -> None:
+def client_that_disconnects(client: httpx.Client) -> None:
     times = []
     for seed in range(5):
         with client.stream("POST", "/api/generate", json={"length": 10_000, "seed": seed}) as answer:
@@ -171,15 +173,15 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
-                told = re.match(r"http://\S+", server.stdout.readline())
-                assert told is not None, "the server did not start"
-                with httpx.Client(base_url=told[0], timeout=120) as client:
+                printed = re.match(r"http://\S+", server.stdout.readline())
+                assert printed is not None, "the server did not start"
+                with httpx.Client(base_url=printed[0], timeout=120) as client:
                     first_character(client)
                     one_user(client)
-                    client_that_goes(client)
-                first_on_page(told[0])
+                    client_that_disconnects(client)
+                first_on_page(printed[0])
                 if given.seconds:
-                    many_users(told[0], given.users, given.seconds)
+                    many_users(printed[0], given.users, given.seconds)
             finally:
                 server.terminate()
 

@@ -1,9 +1,9 @@
-"""What making the kernels costs: a training step of WRN-40-k with generated kernels beside the plain one, and the making alone.
+"""The cost of generating kernels: a training step of WRN-40-k with generated and with plain kernels, and generation alone.
 
     python benchmarks/tiled_wrn.py [--depth 40] [--width 1] [--batch 128] [--repeats 5] [--threads 2]
 
-Forward and backward, float32, in turn in one process, minimum of the repeats; memory is the growth of the resident set in a
-process of its own for each network, after a first step (Linux alone).
+Forward and backward, float32, in turn in one process, minimum of the repeats. Memory is the growth of the resident set after
+a first step, in a separate process for each network (Linux only).
 """
 
 import argparse
@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from hypernetworks.bench.memory import growth, is_measurable
 from hypernetworks.bench.timing import time_in_turn
 from hypernetworks.doctor import processor
-from hypernetworks.vision.models import ModelConfig, count_parameters, make_model
+from hypernetworks.vision.models import ImageModelConfig, count_parameters, make_model
 from hypernetworks.weights import HyperNetwork
 
 KERNELS = ("plain", "generated")
 
 
-def config(kernels: str, depth: int, width: int) -> ModelConfig:
-    return ModelConfig("wrn", "plain" if kernels == "plain" else "generated", depth, width, embedding_size=64)
+def config(kernels: str, depth: int, width: int) -> ImageModelConfig:
+    return ImageModelConfig("plain" if kernels == "plain" else "generated", depth, width, embedding_size=64)
 
 
 def training_step(model: torch.nn.Module, batch: int) -> Callable[[], None]:
@@ -38,16 +38,16 @@ def training_step(model: torch.nn.Module, batch: int) -> Callable[[], None]:
     return step
 
 
-def making(model: HyperNetwork) -> Callable[[], None]:
-    def make() -> None:
+def generation(model: HyperNetwork) -> Callable[[], None]:
+    def generate() -> None:
         model.zero_grad(set_to_none=True)
         torch.stack([kernel.sum() for kernel in model.generate().values()]).sum().backward()
 
-    return make
+    return generate
 
 
 def memory(kernels: str, options: argparse.Namespace) -> int:
-    """Measured by this script in a process of its own."""
+    """Measured by this script in a separate process."""
     given = [f"--{name}={getattr(options, name)}" for name in ("depth", "width", "batch", "threads")]
     command = [sys.executable, str(Path(__file__)), *given, "--memory-of", kernels]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -61,15 +61,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        step = training_step(make_model(config(options.memory_of, options.depth, options.width)), options.batch)
+        step = training_step(make_model("wrn", config(options.memory_of, options.depth, options.width)), options.batch)
         step()
         print(growth(step))
         return
-    models = {kernels: make_model(config(kernels, options.depth, options.width)) for kernels in KERNELS}
+    models = {kernels: make_model("wrn", config(kernels, options.depth, options.width)) for kernels in KERNELS}
     runs = {kernels: training_step(model, options.batch) for kernels, model in models.items()}
     generated = models["generated"]
     assert isinstance(generated, HyperNetwork)
-    runs["the making alone"] = making(generated)
+    runs["generation alone"] = generation(generated)
     for run in runs.values():
         run()
     seconds = {name: min(times) for name, times in time_in_turn(runs, options.repeats).items()}
@@ -77,7 +77,7 @@ def main() -> None:
     for name, time in seconds.items():
         parts = [f"{name:<18}{1000 * time:>9.1f} ms  {time / seconds['plain']:>6.3f} of plain"]
         if name in KERNELS:
-            parts.append(f"{count_parameters(config(name, options.depth, options.width)):>10,} parameters")
+            parts.append(f"{count_parameters('wrn', config(name, options.depth, options.width)):>10,} parameters")
             parts.append(f"{memory(name, options) / 2**20:>7.1f} MiB" if is_measurable() else "memory not measurable")
         print("  ".join(parts))
 

@@ -1,12 +1,12 @@
-"""Five tasks, one after the other, without forgetting the first.
+"""Learn five tasks in sequence without forgetting the first.
 
     L = L_task + λ / T Σ_t ‖g(e_t*; Φ*) − g(e_t; Φ)‖²
 
-MNIST's digits in five pairs: 0 or 1, 2 or 3, and so on. One network learns a pair at a time and never sees the earlier ones
-again. All its weights are made from the pair's embedding by a chunked hypernetwork; with the regulariser, what it makes for
-earlier pairs must stay what it was. Von Oswald et al., "Continual learning with hypernetworks", ICLR 2020.
+The tasks are MNIST's digits in five pairs: 0 or 1, 2 or 3, and so on. One network learns one pair at a time and never sees
+earlier pairs again. A chunked hypernetwork generates all its weights from the embedding of the pair. The regulariser penalises
+changes of the weights generated for earlier pairs. Von Oswald et al., "Continual learning with hypernetworks", ICLR 2020.
 
-python examples/continual.py        needs MNIST (fetched on first use); twenty seconds
+python examples/continual.py        requires MNIST (fetched on first use); takes twenty seconds
 """
 
 import torch
@@ -21,20 +21,20 @@ STEPS, BATCH = 300, 128
 
 
 def pairs(images, count: int) -> list[tuple[Tensor, Tensor]]:
-    """For each pair its images, from 0 to 1, and labels: 0 for the even digit, 1 for the odd one."""
+    """For each pair its images, scaled to 0 … 1, and labels: 0 for the even digit, 1 for the odd digit."""
     x, y = images.images[:count].float() / 255, images.labels[:count]
     return [(x[y // 2 == pair], y[y // 2 == pair] % 2) for pair in range(PAIRS)]
 
 
 @torch.no_grad()
-def right(net: hn.HyperNetwork, tasks: hn.TaskEmbedding, task: int, test: tuple[Tensor, Tensor]) -> float:
-    """Per cent right of a pair's test digits."""
+def accuracy(net: hn.HyperNetwork, tasks: hn.TaskEmbedding, task: int, test: tuple[Tensor, Tensor]) -> float:
+    """Accuracy on a pair's test digits, in per cent."""
     x, y = test
     return 100 * (net(x, condition=tasks(task)).argmax(1) == y).double().mean().item()
 
 
 def learn(strength: float, train, test) -> tuple[list[float], list[float]]:
-    """Per cent right of each pair just after it was learned, and after the last. Strength: λ, 0 for no regulariser."""
+    """Accuracy on each pair just after it was learned, and after the last pair. `strength` is λ; 0 means no regulariser."""
     torch.manual_seed(0)
     target = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 2))
     tasks = hn.TaskEmbedding(PAIRS, size=16)
@@ -53,12 +53,12 @@ def learn(strength: float, train, test) -> tuple[list[float], list[float]]:
             optimizer.step()
         if regularizer:
             regularizer.remember(tasks.weight[: task + 1])
-        just_after.append(right(net, tasks, task, test[task]))
-    return just_after, [right(net, tasks, task, test[task]) for task in range(PAIRS)]
+        just_after.append(accuracy(net, tasks, task, test[task]))
+    return just_after, [accuracy(net, tasks, task, test[task]) for task in range(PAIRS)]
 
 
 def main() -> dict[str, float]:
-    """The forgetting with and without: per cent right lost, mean of the first four pairs."""
+    """The forgetting without and with the regulariser: the mean loss of accuracy on the first four pairs."""
     data = load_images("mnist")
     train, test = pairs(data.train, 20_000), pairs(data.test, 10_000)
     forgetting = {}

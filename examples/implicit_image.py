@@ -1,12 +1,12 @@
-"""Images as functions: a code makes the weights of a small net from a place to its grey.
+"""Images as functions: a code generates the weights of a small network that maps a position to its grey value.
 
     grey(u, v) = f(u, v; g(e_n))             e_n: the code of image n;  one set of weights per sample
 
-f is a net of two hidden layers on the place (u, v) and its sines and cosines; g makes its weights from 32 numbers, for each
-image of a batch its own. Codes and g are learned together. What an image is has no size then: it can be drawn at any, and
-between two codes lie images that nobody gave.
+f is a network with two hidden layers. Its input is the position (u, v) with sines and cosines of it. g generates its weights
+from 32 numbers, a different set for each image of a batch. Codes and g are trained together. Such an image has no fixed
+resolution: it can be drawn at any size, and codes between two codes give new images.
 
-python examples/implicit_image.py [picture.png]        needs MNIST (fetched on first use), the picture needs matplotlib
+python examples/implicit_image.py [picture.png]        requires MNIST (fetched on first use); the picture requires matplotlib
 """
 
 import sys
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 import hypernetworks as hn
 from hypernetworks.vision import load_images
 
-IMAGES, BATCH, STEPS, PLACES = 64, 32, 1500, 256
+IMAGES, BATCH, STEPS, POSITIONS = 64, 32, 1500, 256
 WAVES = 4
 
 
-def places(side: int) -> Tensor:
-    """The middles of side × side pixels in [−1, 1]², and sin and cos of π, 2π, 4π, … times them: (side², 2 + 4·WAVES)."""
-    middle = (torch.arange(side) + 0.5) * 2 / side - 1
-    uv = torch.cartesian_prod(middle, middle)
+def positions(side: int) -> Tensor:
+    """The centres of side × side pixels in [−1, 1]², and sin and cos of π, 2π, 4π, … times them: (side², 2 + 4·WAVES)."""
+    centre = (torch.arange(side) + 0.5) * 2 / side - 1
+    uv = torch.cartesian_prod(centre, centre)
     waves = torch.cat([uv * torch.pi * 2**k for k in range(WAVES)], dim=1)
     return torch.cat((uv, waves.sin(), waves.cos()), dim=1)
 
 
 def make_net() -> tuple[hn.HyperNetwork, hn.TaskEmbedding]:
-    """The net from places to greys, all its weights made from a code, and the codes."""
+    """The network from positions to grey values, with generated weights, and the codes."""
     target = nn.Sequential(
         *(nn.Linear(2 + 4 * WAVES, 32), nn.ReLU()), *(nn.Linear(32, 32), nn.ReLU()), *(nn.Linear(32, 1), nn.Sigmoid())
     )
@@ -39,8 +39,8 @@ def make_net() -> tuple[hn.HyperNetwork, hn.TaskEmbedding]:
 
 
 def draw(net: hn.HyperNetwork, codes: Tensor, side: int) -> Tensor:
-    """The images of some codes (B, 32), at side × side pixels: (B, side, side)."""
-    where = places(side).expand(len(codes), -1, -1)
+    """Draw the images of codes (B, 32) at side × side pixels: (B, side, side)."""
+    where = positions(side).expand(len(codes), -1, -1)
     return net(where, condition=codes).view(-1, side, side)
 
 
@@ -49,11 +49,11 @@ def main(picture: str | None = None) -> float:
     torch.manual_seed(0)
     images = load_images("mnist").train.images[:IMAGES, 0].float() / 255
     net, codes = make_net()
-    where, grey = places(28), images.flatten(1)
+    where, grey = positions(28), images.flatten(1)
     optimizer = torch.optim.Adam([*net.parameters(), *codes.parameters()], lr=2e-3)
     for _ in range(STEPS):
-        n = torch.randint(IMAGES, (BATCH,))  # a code, and so a set of weights, for each image of the batch
-        at = torch.randint(len(where), (PLACES,))
+        n = torch.randint(IMAGES, (BATCH,))  # one code, and so one set of weights, per image of the batch
+        at = torch.randint(len(where), (POSITIONS,))
         made = net(where[at].expand(BATCH, -1, -1), condition=codes(n))[..., 0]
         loss = F.mse_loss(made, grey[n][:, at])
         optimizer.zero_grad()
@@ -70,7 +70,7 @@ def main(picture: str | None = None) -> float:
 
 
 def save(picture: str, rows: list[Tensor]) -> None:
-    """Rows of images: as given, from their codes, the same at four times the size, and between two codes."""
+    """Save rows of images: given, from their codes, at four times the size, and between two codes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.4), layout="constrained")

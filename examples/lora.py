@@ -1,12 +1,12 @@
-"""A task embedding becomes a LoRA for a frozen net.
+"""Generate a LoRA update for a frozen network from a task embedding.
 
-    W_t = W + (α / r) B(e_t) A(e_t)          e_t: the embedding of task t;  W: the frozen net's
+    W_t = W + (α / r) B(e_t) A(e_t)          e_t: the embedding of task t;  W: the weight of the frozen network
 
-A digit classifier is trained on upright digits and frozen. Each task shows it the digits in a way that it never saw: turned,
-mirrored, transposed, moved. One hypernetwork learns all tasks at once and makes, from 8 numbers a task, an update of rank 8 for
-each layer.
+A digit classifier is trained on upright digits and then frozen. Each task shows it the digits transformed in a new way: turned,
+mirrored, transposed or moved. One hypernetwork learns all tasks together. From 8 numbers per task it generates an update of
+rank 8 for each layer.
 
-python examples/lora.py        needs MNIST (fetched on first use); ten seconds
+python examples/lora.py        requires MNIST (fetched on first use); takes ten seconds
 """
 
 import torch
@@ -28,12 +28,12 @@ BASE_STEPS, STEPS, BATCH = 500, 2000, 64
 
 
 def digits(images, count: int) -> tuple[Tensor, Tensor]:
-    """The first images, as numbers from 0 to 1, and their labels."""
+    """The first `count` images, scaled to 0 … 1, and their labels."""
     return images.images[:count].float() / 255, images.labels[:count]
 
 
 def fit(parameters, loss_of, steps: int) -> None:
-    """Some steps of Adam."""
+    """Train with Adam."""
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
     for step in range(steps):
         optimizer.zero_grad()
@@ -42,13 +42,13 @@ def fit(parameters, loss_of, steps: int) -> None:
 
 
 @torch.no_grad()
-def right(logits: Tensor, labels: Tensor) -> float:
-    """Per cent of the labels that are the most probable ones."""
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Per cent of correct predictions."""
     return 100 * (logits.argmax(1) == labels).double().mean().item()
 
 
 def main() -> dict[str, tuple[float, float]]:
-    """For each task: per cent right of the frozen net alone, and with the task's update."""
+    """For each task, the accuracy of the frozen network alone, and with the task's update."""
     torch.manual_seed(0)
     data = load_images("mnist")
     x, y = digits(data.train, 20_000)
@@ -73,13 +73,13 @@ def main() -> dict[str, tuple[float, float]]:
         return F.cross_entropy(net(shown[task](x[i]), condition=tasks(task)), y[i])
 
     fit([*net.generator.parameters(), *tasks.parameters()], task_loss, STEPS)
-    assert all(torch.equal(p, was) for p, was in zip(base.parameters(), frozen, strict=True))
+    assert all(torch.equal(p, before) for p, before in zip(base.parameters(), frozen, strict=True))
 
     result = {}
     print(f"{'task':16}{'frozen net':>12}{'with its LoRA':>16}   % right of 2,000 test digits")
     for task, (name, show) in enumerate(TASKS.items()):
         alone, with_update = base(show(x_test)), net(show(x_test), condition=tasks(task)).detach()
-        result[name] = right(alone, y_test), right(with_update, y_test)
+        result[name] = accuracy(alone, y_test), accuracy(with_update, y_test)
         print(f"{name:16}{result[name][0]:12.1f}{result[name][1]:16.1f}")
     return result
 

@@ -23,7 +23,7 @@ from hypernetworks.runs.checkpoint import load_model, load_trainer
 from hypernetworks.runs.metrics import read_metrics
 from hypernetworks.runs.run import Run
 from hypernetworks.text.alphabet import text_of_bytes
-from hypernetworks.text.config import read_run_config
+from hypernetworks.text.experiment import TEXT as EXPERIMENT
 from hypernetworks.text.plays import read_plays
 from hypernetworks.vision.formats import read_cifar, read_idx_images, read_idx_labels
 
@@ -46,7 +46,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYPERNETWORKS_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        import_module("hypernetworks.text.train"), "draw_run", lambda run: None
+        import_module("hypernetworks.experiments.experiment"), "draw_run", lambda run: None
     )  # it would cost the most
 
 
@@ -134,7 +134,7 @@ def test_a_loader_of_runs_reads_or_refuses_any_bytes(
     one_clear_line(lambda: load_model(path))
     one_clear_line(lambda: read_metrics(path))
     if name == "config.json":
-        one_clear_line(lambda: read_run_config(Run.open(tmp_path).config, "run"))
+        one_clear_line(lambda: EXPERIMENT.read_config(Run.open(tmp_path).config, "run"))
 
 
 @settings(patient, max_examples=25 * SHARE)

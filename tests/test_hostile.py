@@ -34,7 +34,7 @@ Capture = pytest.CaptureFixture[str]
 def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "reference")
     monkeypatch.setattr(
-        import_module("hypernetworks.text.train"), "draw_run", lambda run: None
+        import_module("hypernetworks.experiments.experiment"), "draw_run", lambda run: None
     )  # it would cost the most
     return Path(shutil.copytree(trained, tmp_path / "run"))
 

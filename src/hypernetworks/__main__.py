@@ -1,4 +1,4 @@
-"""`python -m hypernetworks` is the command `hypernetworks`."""
+"""`python -m hypernetworks` runs the command `hypernetworks`."""
 
 import sys
 

@@ -1,6 +1,7 @@
 """The command line: `hypernetworks text train`, `hypernetworks data list`, …
 
-A user's mistake gets one line and exit code 2, a fault of the environment one line and exit code 1, and never a traceback.
+A user error prints one line and exits with code 2. A fault of the environment prints one line and exits with code 1. Neither
+prints a traceback.
 """
 
 import contextlib
@@ -19,10 +20,8 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
-from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.processes import name_of_process
+from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.recurrent.backend import backend
-from hypernetworks.training.interrupt import Terminated
 
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
@@ -39,19 +38,19 @@ COMMANDS = {
     "data get": ("hypernetworks.cli", "DataGet"),
     "doctor": ("hypernetworks.doctor", "Doctor"),
 }
-"""Each command, and the module and class that tell what it takes and does; a module is imported when it is called for."""
+"""The module and class of each command. The module is imported when the command is used."""
 
 INTERRUPTED, TERMINATED = 130, 143
-"""The exit codes of a process that Ctrl-C or SIGTERM ended, as shells have them: 128 and the signal's number."""
+"""The exit codes after Ctrl-C and SIGTERM, as in shells: 128 plus the number of the signal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name (those of the process where left out); return the exit code."""
+    """Run the command that the arguments name (default: those of the process) and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows another in its place
+    if isinstance(sys.stdout, io.TextIOWrapper):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
     try:
-        with contextlib.suppress(SystemExit):  # --help, shown
+        with contextlib.suppress(SystemExit):  # after --help
             command, rest = _find_command(given)
             _check_environment()
             _parse(command, rest)()
@@ -61,15 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaultError as error:
         return _complain(str(error), 1)
     except Terminated:
-        return _complain("terminated; a training goes on where it was with --resume", TERMINATED)
+        return _complain("terminated; continue with --resume", TERMINATED)
     except KeyboardInterrupt:
-        return _complain("interrupted; a training goes on where it was with --resume", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        return _complain("interrupted; continue with --resume", INTERRUPTED)
+    except BrokenPipeError:  # the reader of the output, for example `head`, has exited
         _drop_output()
         return 1
     except OSError as error:
         _drop_output()
-        return _complain(f"the system refused: {error}", 1)
+        return _complain(f"system error: {error}", 1)
     return 0
 
 
@@ -81,7 +80,7 @@ def _check_environment() -> None:
 
 
 def _drop_output() -> None:
-    """What could not be written to standard output goes nowhere; else Python would try it again at its end."""
+    """Discard what could not be written to standard output; Python would try to write it again when it exits."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -89,12 +88,14 @@ def _drop_output() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"hypernetworks: {name_of_process()}{' '.join(line.split())}", file=sys.stderr)
+    rank = int(os.environ.get("RANK", 0))  # torchrun sets both
+    process = f"process {rank} of {os.environ.get('WORLD_SIZE', 1)}: " if rank else ""
+    print(f"hypernetworks: {process}{' '.join(line.split())}", file=sys.stderr)
     return code
 
 
 def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
-    """The command that the first words name, and the arguments after it; a list of all where they name none."""
+    """The command that the first words name, and the arguments after it. Without a command, print a list and exit."""
     for words in (1, 2):
         if (command := " ".join(given[:words])) in COMMANDS:
             return command, list(given[words:])
@@ -129,9 +130,9 @@ def _first_line(kind: type) -> str:
 
 
 def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
-    """The command with its arguments, parsed by tyro, whose box of an error is reduced to one line.
+    """Parse the arguments of a command with tyro, reducing its boxed error to one line.
 
-    A command class with `defaults` is asked what the flags change: a preset, or the settings of a run.
+    A command class with `defaults` provides the values that the flags change: those of a preset, or of a run.
     """
     kind = _command_type(command)
     errors = io.StringIO()
@@ -146,7 +147,7 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
 
 def _one_line(box: str, command: str) -> str:
-    """What tyro says first in its box, or, where the output's encoding has no box, below its title and a rule."""
+    """The first message in tyro's box, or below its title and rule if the encoding of the output has no box characters."""
     lines = [line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰")]
     parts = re.split(r"\n[─-]+\n", "\n".join(lines))
     said = parts[0] if "│" in box or len(parts) == 1 else parts[1]
@@ -155,13 +156,13 @@ def _one_line(box: str, command: str) -> str:
 
 @dataclass(frozen=True)
 class DataList:
-    """The data sets that have names: what they are, where they were found or how to get them."""
+    """List the named data sets: what they are, and where they were found or how to get them."""
 
     data_dir: Path | None = None
-    """Where data sets are looked for first."""
+    """Where to look for data sets first."""
 
     def __call__(self) -> None:
-        """Print a row for each."""
+        """Print one entry per data set."""
         from hypernetworks.data.named_sets import list_data
         from hypernetworks.data_sets import NAMED_SETS
 
@@ -171,15 +172,15 @@ class DataList:
 
 @dataclass(frozen=True)
 class DataGet:
-    """Fetch a data set, check it and put it in its place."""
+    """Fetch a data set and verify it."""
 
     name: Positional[str]
-    """One of the names that `hypernetworks data list` shows."""
+    """A name from `hypernetworks data list`."""
     data_dir: Path | None = None
-    """Where to look first, and to put it; else the user's cache."""
+    """Where to look first, and where to put it; default: the user's cache."""
 
     def __call__(self) -> None:
-        """Print where its files are."""
+        """Print the paths of its files."""
         from hypernetworks.data.named_sets import get
         from hypernetworks.data_sets import NAMED_SETS
 

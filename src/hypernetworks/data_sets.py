@@ -1,4 +1,4 @@
-"""All data sets that have names, whatever experiment reads them."""
+"""The named data sets of all experiments."""
 
 from typing import Final
 

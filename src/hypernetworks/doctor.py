@@ -1,4 +1,4 @@
-"""`hypernetworks doctor`: what this installation is made of, what it can use, and what is missing and how to mend it."""
+"""`hypernetworks doctor`: what is installed, what can be used, and how to get what is missing."""
 
 import os
 import platform
@@ -17,13 +17,13 @@ from hypernetworks.runs.machine import processor
 
 @dataclass(frozen=True)
 class Doctor:
-    """Versions, processor and threads, optional parts, and which data sets were found."""
+    """Show versions, processor, threads, optional packages, and the data sets that were found."""
 
     data_dir: Path | None = None
-    """Where data sets are looked for first."""
+    """Where to look for data sets first."""
 
     def __call__(self) -> None:
-        """Print a line for each."""
+        """Print one line per item."""
         lines = [
             ("hypernetworks", version("hypernetworks")),
             ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -35,8 +35,8 @@ class Doctor:
             ("native kernels", _kernels()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
-            ("labml-nn", _installed("labml-nn", "beside ours in bench: pip install --no-deps labml-nn==0.5.1")),
-            ("jax", _installed("jax", "beside ours in bench: pip install jax")),
+            ("labml-nn", _installed("labml-nn", "for comparison in bench: pip install --no-deps labml-nn==0.5.1")),
+            ("jax", _installed("jax", "for comparison in bench: pip install jax")),
             *((f"data: {row.name}", row.where) for row in list_data(NAMED_SETS, self.data_dir)),
         ]
         for name, what in lines:
@@ -45,8 +45,8 @@ class Doctor:
 
 def _path() -> str:
     chosen = {
-        "auto": "native kernels for float32 and float64 on the CPU where they are built, else plain torch",
-        "native": "native kernels where they serve, else plain torch",
+        "auto": "native kernels for float32 and float64 on the CPU if built, else plain torch",
+        "native": "native kernels where supported, else plain torch",
         "reference": "plain torch, any device and dtype",
         "compiled": "plain torch through torch.compile",
     }
@@ -54,14 +54,14 @@ def _path() -> str:
 
 
 def _kernels() -> str:
-    """Built if need be: where they are, or why there are none."""
+    """Build the kernels if needed: their path, or why they could not be built."""
     try:
         return f"built by {find_compiler()[0]}: {ensure()}"
     except BuildError as error:
-        return f"none, the reference path serves: {error}"
+        return f"not built, using plain torch: {error}"
 
 
-def _installed(name: str, otherwise: str = "a required part: install hypernetworks again") -> str:
+def _installed(name: str, otherwise: str = "required: reinstall hypernetworks") -> str:
     try:
         return version(name)
     except PackageNotFoundError:

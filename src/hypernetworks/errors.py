@@ -1,16 +1,24 @@
-"""The two kinds of failure a user is told of in one line."""
+"""The errors that a user sees as one line, and the check that most settings need."""
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be done as asked: a wrong name, size, file or setting (exit code 2)."""
+    """The request is invalid: a wrong name, size, file or setting (exit code 2)."""
 
 
 class FaultError(Exception):
-    """The environment failed: no network, a full disk, a loss that is not a number (exit code 1)."""
+    """The environment failed: no network, a full disk, a loss that is not finite (exit code 1)."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM, which a scheduler sends before SIGKILL."""
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
-    """UsageError unless the setting of this name is at least `least`, and small enough for any counter."""
+    """Check that a setting is an integer from `least` to 2^31 - 1.
+
+    Raises:
+        UsageError: `value` is outside this range.
+    """
     if value < least:
         raise UsageError(f"{name} should be at least {least}, got {value}")
     if value >= 2**31:

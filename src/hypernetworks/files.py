@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, made durable, renamed; read with a bound on their size."""
+"""Files written atomically and read with a size limit."""
 
 import json
 import os
@@ -17,19 +17,22 @@ _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
 def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
-    """Write ``data`` to ``path`` so that a reader finds the old file or the new one, at any moment, never a part.
+    """Write `data` to `path` atomically: a reader finds the old file or the new one, never a part.
 
-    The order: a temporary file in the same folder (a rename is atomic within one file system only), its bytes
-    forced to disk (else the rename may reach the disk before them), the rename, and the folder forced to disk
-    (the rename itself lives there). A process killed on the way leaves the old file and a temporary one, which
-    ``remove_stale`` knows by its name.
+    The steps: write a temporary file in the same folder (a rename is atomic only within one file system), sync it (otherwise
+    the rename may reach the disk before the data), rename it, and sync the folder (which stores the rename). A process
+    killed in between leaves the old file and a temporary one, which `remove_stale` recognises by its name.
 
-    ``keep`` is a name in the same folder for the old file, given just before the rename: between the two, ``path`` is
-    missing, and what is under ``keep`` is the old file.
+    Args:
+        path: the file.
+        data: its content.
+        keep: a name in the same folder for the old file, which is renamed just before the new file is. Between the two renames
+            `path` does not exist and `keep` is the old file.
 
     Raises:
-        FaultError: the system refused a step (disk full, permission). The temporary file is gone; the old file
-            is as it was, except where the last step alone failed: then the new one is in place, whole.
+        FaultError: the system refused a step (disk full, permissions). The temporary file is removed. The old file is
+        unchanged,
+            unless only the last step failed: then the new file is in place, complete.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -42,7 +45,7 @@ def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) 
                 path.replace(keep)
             temporary.replace(path)
         except BaseException:
-            with suppress(OSError):  # the first failure is the one to tell of
+            with suppress(OSError):  # report the first failure
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
@@ -51,11 +54,15 @@ def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) 
 
 
 def read_whole(path: Path, limit: int | None = None) -> bytes:
-    """Return the bytes of the regular file ``path``; ``limit`` is the largest size accepted, in bytes (default: any).
+    """Return the bytes of a regular file.
+
+    Args:
+        path: the file.
+        limit: the largest size accepted, in bytes; None: any.
 
     Raises:
-        UsageError: there is no such file, it is no regular file (a pipe would never end), or it is over the limit.
-        FaultError: the system refused to read it.
+        UsageError: the file does not exist, is not a regular file (reading a pipe would never end), or exceeds the limit.
+        FaultError: the file could not be read.
     """
     try:
         if not path.is_file():
@@ -70,12 +77,12 @@ def read_whole(path: Path, limit: int | None = None) -> bytes:
 
 
 def remove_stale(folder: Path, names: Collection[str]) -> None:
-    """Remove what killed calls of ``write_whole`` left in ``folder`` while writing any of ``names``.
+    """Remove the temporary files that killed calls of `write_whole` left in `folder` while writing any of `names`.
 
-    Only for the one process that writes there: the temporary file of a live writer looks the same.
+    Only the process that holds the folder's lock may call this: the temporary file of a running writer looks the same.
 
     Raises:
-        FaultError: the system refused.
+        FaultError: a file could not be removed.
     """
     try:
         for path in folder.iterdir():
@@ -87,11 +94,11 @@ def remove_stale(folder: Path, names: Collection[str]) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing.
+    """Make a folder and its parents if they do not exist.
 
     Raises:
-        UsageError: a file stands in the place of one.
-        FaultError: the system refused.
+        UsageError: a file has the name of one of them.
+        FaultError: a folder could not be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +110,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in ``folder`` to disk; OSError where the system refuses."""
+    """Sync the directory entries of `folder` to disk; OSError if the system refuses."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -112,14 +119,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def json_object(data: bytes, place: str) -> dict[str, Any]:
-    """Return the JSON object that ``data`` spells; UsageError, which names ``place``, where it spells none."""
+    """Parse a JSON object; UsageError, which names `place`, if `data` is not one."""
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number of JSON")
+        raise ValueError(f"{constant} is not a JSON number")
 
     try:
         value = json.loads(data, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no UTF-8, numbers without end
+    except (ValueError, RecursionError) as error:  # ValueError also for invalid UTF-8 and huge numbers
         raise UsageError(f"{place}: not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise UsageError(f"{place}: holds a {type(value).__name__}, expected a JSON object")

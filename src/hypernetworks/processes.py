@@ -1,9 +1,9 @@
-"""Several processes that train one model together: which one this is, and what they tell each other.
+"""Several processes that train one model: rank, communication, and the parts of a batch.
 
-torchrun starts them, and names each by RANK, WORLD_SIZE and LOCAL_RANK. A process that it did not start is alone, and all that
-is told here is then its own. Only tensors are told, through gloo, or NCCL where they are on CUDA: nothing is unpickled.
+torchrun starts the processes and sets RANK, WORLD_SIZE and LOCAL_RANK. Without it, the functions here act as for a group of
+one process. Only tensors are sent, through gloo, or NCCL if they are on CUDA; nothing is unpickled.
 
-A step's batch is dealt out in equal shares to P processes, each share worked in A equal parts, one after another:
+P processes get equal shares of a batch. Each computes its share in A equal parts, one after another:
 
     loss = 1/P Σ_processes 1/A Σ_parts (mean over the part's places) = mean over the batch's places
 """
@@ -24,10 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 from hypernetworks.errors import FaultError, UsageError
 
 _ARRIVAL: Final = timedelta(minutes=5)
-"""How long a process waits at the start until all are there."""
+"""How long a process waits at the start for the others."""
 
 _PATIENCE: Final = timedelta(days=1)
-"""How long a process waits for another: one scores a long text while the others wait. torchrun sees to those that died."""
+"""How long a process waits for another: one scores a long text while the others wait. torchrun detects those that died."""
 
 
 def rank() -> int:
@@ -36,7 +36,7 @@ def rank() -> int:
 
 
 def count() -> int:
-    """P, how many processes train together."""
+    """P, the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -45,16 +45,10 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def tell(*lines: str) -> None:
-    """Print lines once, however many processes there are."""
+def print_once(*lines: str) -> None:
+    """Print lines in the first process only."""
     if is_first():
         print(*lines, sep="\n")
-
-
-def name_of_process() -> str:
-    """What the errors of this process begin with: nothing for the first, which is the only one mostly."""
-    started = _started("RANK", 0)
-    return f"process {started} of {_started('WORLD_SIZE', 1)}: " if started else ""
 
 
 def _started(name: str, alone: int) -> int:
@@ -62,20 +56,20 @@ def _started(name: str, alone: int) -> int:
 
 
 def was_restarted() -> bool:
-    """Whether torchrun started this process in the place of one that died."""
+    """Whether torchrun started this process again after one died."""
     return _started("TORCHELASTIC_RESTART_COUNT", 0) > 0
 
 
 @contextmanager
-def together(device: str) -> Iterator[None]:
-    """While this context is open, the processes that torchrun started are a group; a process alone stays as it is.
+def process_group(device: str) -> Iterator[None]:
+    """Join the processes that torchrun started to a group while the context is open. Without torchrun, do nothing.
 
     Args:
-        device: the name of the device to train on. Each process takes the CUDA device of its LOCAL_RANK, unless it is "cpu".
+        device: the name of the device to train on. Unless it is "cpu", each process uses the CUDA device of its LOCAL_RANK.
 
     Raises:
-        UsageError: there are fewer CUDA devices here than processes.
-        FaultError: another process has gone, or cannot be reached.
+        UsageError: this machine has fewer CUDA devices than processes.
+        FaultError: another process exited or cannot be reached.
     """
     if _started("WORLD_SIZE", 1) == 1:
         yield
@@ -90,17 +84,17 @@ def together(device: str) -> Iterator[None]:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
         reason = str(error).partition("\n")[0]
-        raise FaultError(f"another process has gone or cannot be reached: {reason}") from error
+        raise FaultError(f"another process exited or cannot be reached: {reason}") from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
 def _join(backend: str) -> None:
-    """Make the group of the processes of this start.
+    """Make the process group of this start.
 
-    torchrun keeps one store over its restarts, in which the addresses of processes that died still stand: whoever reads one
-    waits for ever. So each start has its own part of the store, and all must have come before an address is read.
+    torchrun keeps one store across restarts. It still holds the addresses of processes that died, and a process that reads one
+    waits forever. So each start uses its own prefix, and no address is read before all processes are present.
     """
     store, own, P = next(rendezvous("env://", timeout=_ARRIVAL))
     store = PrefixStore(f"start {_started('TORCHELASTIC_RESTART_COUNT', 0)}", store)
@@ -119,7 +113,7 @@ def _take_device(number: int) -> None:
 
 
 def check_parts(batch_size: int, accumulate: int, processes: int = 1) -> None:
-    """UsageError unless a batch can be dealt out in equal shares of equal parts."""
+    """UsageError unless a batch divides into equal shares of equal parts."""
     if batch_size % (processes * accumulate):
         among = f"{processes} processes times " if processes > 1 else ""
         raise UsageError(
@@ -128,7 +122,7 @@ def check_parts(batch_size: int, accumulate: int, processes: int = 1) -> None:
 
 
 def parts(batch_size: int, accumulate: int) -> list[slice]:
-    """The places of a batch that this process works, in equal parts; UsageError where there are no equal ones."""
+    """The equal parts of a batch that this process computes, as slices; UsageError if the batch does not divide."""
     check_parts(batch_size, accumulate, count())
     size = batch_size // (count() * accumulate)
     first = rank() * accumulate
@@ -136,9 +130,9 @@ def parts(batch_size: int, accumulate: int) -> list[slice]:
 
 
 def distributed(model: nn.Module) -> nn.Module:
-    """The model, its gradients made the mean over all processes; it begins with the weights of the first.
+    """Wrap a model so that gradients are averaged over all processes. All start with the weights of the first process.
 
-    BatchNorm normalises each part by itself, and keeps the first process's statistics.
+    BatchNorm normalises each part separately and keeps the statistics of the first process.
     """
     if count() == 1:
         return model
@@ -146,8 +140,8 @@ def distributed(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-def apart(model: nn.Module) -> AbstractContextManager[Any]:
-    """While this context is open, gradients of a `distributed` model are added up in each process, and not told."""
+def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
+    """While the context is open, gradients of a `distributed` model accumulate in each process and are not averaged."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -166,16 +160,16 @@ def mean(number: float) -> float:
 
 
 def highest(number: int) -> int:
-    """The largest of all processes' numbers."""
+    """The largest number of all processes."""
     if count() == 1:
         return number
-    told = torch.tensor(number)
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return int(told)
+    largest = torch.tensor(number)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
 
 
 def gathered(tensor: Tensor) -> list[Tensor]:
-    """The tensors of all processes, in their order; all have the same shape."""
+    """The tensors of all processes, in order of rank; all must have the same shape."""
     if count() == 1:
         return [tensor]
     own = tensor.contiguous()
@@ -185,19 +179,19 @@ def gathered(tensor: Tensor) -> list[Tensor]:
 
 
 def take_from_first(tensor: Tensor) -> None:
-    """Fill the tensor with what the first process has in it."""
+    """Overwrite the tensor with that of the first process."""
     if count() > 1:
         dist.broadcast(tensor, 0)
 
 
 def wait_for_all() -> None:
-    """Return when all processes have come here. A sum is used for it: a barrier of NCCL would take a device."""
+    """Return when all processes have called this. It uses a sum, since a barrier of NCCL would occupy a device."""
     summed(torch.zeros(1))
 
 
 @contextmanager
 def first_before_others() -> Iterator[None]:
-    """The first process has gone through this context before the others enter it."""
+    """The first process runs the context before the others enter it."""
     if not is_first():
         wait_for_all()
     yield

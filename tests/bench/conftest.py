@@ -1,4 +1,4 @@
-"""Every size made tiny, every sample short."""
+"""Tiny sizes and short samples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of others is installed, and there are no kernels."""
+    """No other implementation is installed, and there are no kernels."""
     monkeypatch.setattr(implementations, "library", lambda: None)
     for module in (implementations.labml, implementations.jax_scan):
         monkeypatch.setattr(module, "is_installed", lambda: False)
@@ -36,7 +36,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have the reference network stand for the compiled path (which need not be compiled then), with spoilt numbers."""
+    """Replace the compiled path by the reference path with wrong numbers, which saves compiling."""
 
     def replace(spoilt: Callable[[Tensor, Any], tuple[Tensor, Any]], gradients: Callable[..., Any] = dict) -> None:
         def make(case: Case) -> TorchImplementation:

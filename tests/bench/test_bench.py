@@ -1,4 +1,4 @@
-"""The bench command: parity before any measurement, what it writes, and what it refuses."""
+"""The bench command: parity before any measurement, its output, and refused settings."""
 
 import json
 
@@ -14,7 +14,7 @@ from hypernetworks.recurrent.native.op import LayerOp
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """The size called small, and that of generation, at numbers that take no time."""
+    """Tiny sizes in place of `small` and that of generation."""
     monkeypatch.setitem(sizes.SIZES, "small", Size("small", 3, 2, 4, 5, 3, 2))
     monkeypatch.setattr(sizes, "ONE_STEP", Size("one step", 1, 1, 4, 5, 3, 2))
 

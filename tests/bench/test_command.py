@@ -20,7 +20,7 @@ OTHERS = {"labml_nn", "jax"}
 
 
 def run(capsys: Capture, *given: str, code: int = 0) -> tuple[str, str]:
-    """What the command said, and its complaint."""
+    """The output and the error message of the command."""
     capsys.readouterr()
     assert cli.main(["bench", "--sizes", "small", "--repeats", "2", *given]) == code
     return capsys.readouterr()
@@ -150,7 +150,7 @@ def test_a_path_with_wrong_numbers_has_no_figure(
 
 @pytest.mark.usefixtures("alone")
 def test_a_path_with_right_numbers_has_its_figure(spoil: Callable[..., None], capsys: Capture) -> None:
-    """The refusals above are not the stand-in's own fault."""
+    """The replacement itself is not what is refused above."""
     spoil(same)
     out, _ = run(capsys, "--networks", "lstm", "--quantities", "training", "--compiled")
     assert re.search(r"^lstm +compiled +\d", out, re.MULTILINE)
@@ -160,7 +160,7 @@ def test_a_path_with_right_numbers_has_its_figure(spoil: Callable[..., None], ca
 def test_a_failing_memory_process_is_a_line_and_exit_code_1(
     spoil: Callable[..., None], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a path that failed its check is not measured at all."""
+    """A path that failed its check is not measured at all."""
     measured = []
 
     def peak(network: str, implementation: str, size: object) -> int:

@@ -1,4 +1,4 @@
-"""Peak memory, in a process of its own."""
+"""Peak memory, measured in a separate process."""
 
 import pytest
 

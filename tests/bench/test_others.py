@@ -1,4 +1,4 @@
-"""The implementations of others compute what ours computes, and where they do not it shows."""
+"""Other implementations compute what ours computes, and a difference is noticed."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The check that stands before every measurement: what it lets through, and what it does not."""
+"""The check before every measurement: what it accepts and what it refuses."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_shapes_and_names_count() -> None:
 
 @pytest.mark.parametrize("network", FAMILIES)
 def test_a_network_in_float64_is_the_same_network(network) -> None:
-    """Held to a tolerance of 0, float32 has to stand the comparison with float64."""
+    """With a tolerance of 0, float32 is compared with float64."""
     case = make_case(network, TINY)
     strict = our_network(case, "reference")
     strict.tolerance = 0.0

@@ -1,4 +1,4 @@
-"""The products alone are those of the network, no more and no less."""
+"""The products have exactly the FLOPs of the network."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Rounds in turn, and a core that is occupied for as long as it should be."""
+"""Timing in turn, and a core kept busy exactly as long as needed."""
 
 import subprocess
 import time

@@ -43,7 +43,7 @@ def test_a_changed_byte_in_any_file_leaves_a_good_state_that_is_gone_on_with(
     for command in (["generate", str(run), "--length", "5"], ["evaluate", str(run)]):
         assert cli.main(["text", *command]) == 0
     assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
-    assert ("going on from the commit before it, of step 2" in capsys.readouterr().err) == (name == "trainer.pt")
+    assert ("resuming from the previous commit, step 2" in capsys.readouterr().err) == (name == "trainer.pt")
     again = load_trainer(run / "trainer.pt", [])
     for state in (last, again):
         del state["run"]  # the metrics, which have times in them
@@ -75,7 +75,7 @@ def test_a_truncated_model_alone_cannot_be_used(place: Path, capsys: Capture) ->
     cut_model_alone(place / "run")
     assert "model.safetensors: not a whole safetensors file" in told(capsys, text, 2)
     line = told(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
-    assert "trainer.pt: missing, though model.safetensors tells of a commit" in line
+    assert "trainer.pt: missing, although model.safetensors exists" in line
 
 
 def test_a_report_that_cannot_be_written_is_one_line_and_leaves_nothing(place: Path, capsys: Capture) -> None:
@@ -105,6 +105,6 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
     assert "new2: cannot be made: Read-only file system" in told(capsys, [*given[:-1], str(place / "new2")], 1)
     monkeypatch.undo()
     monkeypatch.setattr(torch, "manual_seed", refuse(PermissionError(13, "Permission denied")))
-    assert "the system refused: [Errno 13] Permission denied" in told(
+    assert "system error: [Errno 13] Permission denied" in told(
         capsys, ["text", "train", "--resume", "--out", str(place / "run")], 1
     )

@@ -31,7 +31,7 @@ def test_a_signal_is_one_line_and_the_shells_exit_code(
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
     monkeypatch.setattr(Trainer, "_take_step", sent)
     assert cli.main(given) == code
-    assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; a training goes on where it was with --resume\n")
+    assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; continue with --resume\n")
     monkeypatch.setattr(Trainer, "_take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]
@@ -59,7 +59,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
         done = command("--help", stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (
         1,
-        "hypernetworks: the system refused: [Errno 28] No space left on device\n",
+        "hypernetworks: system error: [Errno 28] No space left on device\n",
     )
 
 

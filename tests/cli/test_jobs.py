@@ -22,7 +22,7 @@ def test_train_evaluate_generate_and_resume_in_one_go(place: Path, capsys: Captu
     shown = capsys.readouterr()
     assert shown.out.startswith(f"{place / 'toy.txt'}: train {len(TEXT) * 90 // 100:,}, ")
     count = sum(tensor.numel() for tensor in Run.open(run).best_model()[0].values())
-    assert f"{len(set(TEXT))} symbols; hyper-lstm of {count:,} parameters" in shown.out
+    assert f"{len(set(TEXT))} symbols; hyper-lstm, {count:,} parameters" in shown.out
     assert (run / "samples.txt").read_text() in shown.out
     assert "hyper-lstm  4/4  loss" in shown.err
     score = float(Run.open(run).best_model()[1]["score"])
@@ -71,7 +71,7 @@ def test_a_config_does_its_run_again_to_the_same_bits(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     changed = ["--config", str(run / "config.json"), "--seed", "5", "--steps", "2"]
     assert cli.main(["text", "train", *changed, "--device", "cpu", "--out", str(place / "other")]) == 0
-    differs = "config.json: done again with threads 2 (the run has 1): the last bits of its numbers may differ"
+    differs = "config.json: repeated with threads 2 (the run has 1): the last bits of the results may differ"
     assert differs in capsys.readouterr().err
     assert Run.open(place / "other").config["settings"]["schedule"]["seed"] == 5
     config = json.loads((run / "config.json").read_text())
@@ -79,14 +79,14 @@ def test_a_config_does_its_run_again_to_the_same_bits(
     moved = place / "moved.json"
     config["settings"]["corpus"] = str(place / "toy.txt")
     moved.write_text(json.dumps(config))
-    line = f"{moved}: the run read another text than {place / 'toy.txt'} is now"
+    line = f"{moved}: the run was trained on other data than {place / 'toy.txt'} has now"
     assert line in told(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "run")]) == 0
-    differs = "run: goes on with threads 2 (the run has 1): the last bits of its numbers may differ"
+    differs = "run: resumed with threads 2 (the run has 1): the last bits of the results may differ"
     assert differs in capsys.readouterr().err
 
 
@@ -96,11 +96,13 @@ def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, ca
     assert cli.main(given) == 0
     out = capsys.readouterr().out
     rows = json.loads((place / "pair" / "compare.json").read_text())
-    assert [row["network"] for row in rows] == ["lstm", "hyper-lstm"]
+    assert [row["variant"] for row in rows] == ["lstm", "hyper-lstm"]
     for row in rows:
-        assert re.search(rf"{row['network']} .* {row['parameters']:,} .* {row['validation_bpc'][0]:.3f}", out)
+        assert re.search(
+            rf"{row['variant']} .* {row['figures']['parameters']:,} .* {row['scores']['validation_bpc'][0]:.3f}", out
+        )
     assert out.count("[length 300, temperature 0.8") == 2
-    assert f"runs, their samples and compare.json: {place / 'pair'}" in out.replace("\n", "")
+    assert f"runs and compare.json: {place / 'pair'}" in out.replace("\n", "")
     assert cli.main([*given, "--resume"]) == 0
     assert json.loads((place / "pair" / "compare.json").read_text()) == rows
 
@@ -140,7 +142,7 @@ def test_a_run_on_a_users_own_text_works_from_any_folder_but_on_that_text_alone(
     capsys.readouterr()
     for command in (["evaluate", "../run"], ["train", "--out", "../run", "--resume"]):
         assert cli.main(["text", *command]) == 2
-        assert "the run read another text than" in capsys.readouterr().err
+        assert "the run was trained on other data than" in capsys.readouterr().err
 
 
 def test_a_report_is_made_in_the_runs_folder_or_where_it_is_asked_for(place: Path, capsys: Capture) -> None:

@@ -3,19 +3,15 @@
 import re
 import shlex
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from hypernetworks import cli
+from hypernetworks.experiments import Experiment, Recorded
 from hypernetworks.experiments import commands as training_commands
 from hypernetworks.serve.command import Serve
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.schema import request_type
-from hypernetworks.text import TextConfig
-from hypernetworks.text import commands as text_commands
-from hypernetworks.vision import VisionConfig
-from hypernetworks.vision import commands as vision_commands
 
 from .pages import PAGES, ROOT, blocks, commands, name
 
@@ -83,11 +79,10 @@ def test_each_command_of_ours_is_one_that_there_is(line, monkeypatch):
     words = shlex.split(line)
     command, rest = cli._find_command(words[words.index("hypernetworks") + 1 :])
     monkeypatch.setattr(cli._command_type(command), "__call__", called)
-    # whatever run or config.json it names is there
-    monkeypatch.setattr(training_commands, "read_config", lambda path: {})
-    monkeypatch.setattr(training_commands.Run, "open", lambda folder: SimpleNamespace(config={}))
-    for place, config in ((text_commands, TextConfig()), (vision_commands, VisionConfig())):
-        monkeypatch.setattr(place, "read_run_config", lambda read, place, config=config: (config,))
+    # whatever run or config.json it names exists
+    monkeypatch.setattr(training_commands, "read_config_file", lambda path: {})
+    for method in ("recorded", "read_config"):
+        monkeypatch.setattr(Experiment, method, lambda self, *given: Recorded(self.config_type(), {}))
     with pytest.raises(Parsed):
         cli._parse(command, rest)()
 

@@ -7,8 +7,8 @@ import pytest
 
 from hypernetworks import cli
 from hypernetworks.runs.run import Run
-from hypernetworks.text.train import load_run as load_text
-from hypernetworks.vision.train import load_run as load_vision
+from hypernetworks.text import load_run as load_text
+from hypernetworks.vision import load_run as load_vision
 
 from .data import write_data
 

@@ -122,7 +122,7 @@ class TestTrainer:
         data = path.read_bytes()
         for length in [*range(0, len(data), 101), len(data) - 1]:
             path.write_bytes(data[:length])
-            with pytest.raises(UsageError, match=r"trainer\.pt: cut short, or not .*: put a good copy"):
+            with pytest.raises(UsageError, match=r"trainer\.pt: cut short, or not .*: replace it with a good copy"):
                 load_trainer(path, [])
 
     def test_foreign_files(self, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class TestDamage:
         again = Run.open(run.folder)
         assert same(again.restore(), trainer(2, best=2))
         assert [row["step"] for row in again.metrics()] == [1, 2]
-        told = f"{path}: damaged or missing: going on from the commit before it, of step 2\n"
+        told = f"{path}: damaged or missing: resuming from the previous commit, step 2\n"
         assert capsys.readouterr().err == told
         assert same(Run.open(run.folder).restore(), trainer(2, best=2))
         assert capsys.readouterr().err == ""  # what was damaged is so no more, and never the commit before another
@@ -77,7 +77,7 @@ class TestDamage:
     def test_two_damaged_trainers_are_an_error_and_the_model_stays(self, run: Run, how: str) -> None:
         self.damage(run.folder / "trainer.pt", how)
         self.damage(run.folder / "trainer.before.pt", how)
-        with pytest.raises(UsageError, match=r"trainer\.pt: [^\n]*put a good copy in its place"):
+        with pytest.raises(UsageError, match=r"trainer\.pt: [^\n]*replace it with a good copy"):
             Run.open(run.folder).restore()
         assert same(Run.open(run.folder).best_model()[0], weights(2))
         self.damage(run.folder / "model.safetensors", "cut")
@@ -92,7 +92,7 @@ class TestDamage:
     def test_trainers_that_vanished_do_not_begin_the_run_anew(self, run: Run) -> None:
         (run.folder / "trainer.pt").unlink()
         (run.folder / "trainer.before.pt").unlink()
-        with pytest.raises(UsageError, match=r"trainer\.pt: missing, though model\.safetensors tells of a commit"):
+        with pytest.raises(UsageError, match=r"trainer\.pt: missing, although model\.safetensors exists"):
             Run.open(run.folder).restore()
         assert len(run.metrics()) == 5
         self.damage(run.folder / "model.safetensors", "cut")
@@ -104,7 +104,7 @@ class TestDamage:
         (run.folder / "trainer.before.pt").unlink()
         for change in ({"run": 5}, {"run": {"metrics": 1}}, {"best": 5}, {"model": [1]}, {"step": None}):
             save_trainer(run.folder / "trainer.pt", {**state, **change})
-            with pytest.raises(UsageError, match="not the state of a run's trainer"):
+            with pytest.raises(UsageError, match="not the state of a trainer"):
                 Run.open(run.folder).restore()
 
     def test_a_config_that_changed(self, run: Run) -> None:
@@ -120,7 +120,7 @@ class TestDamage:
         with pytest.raises(UsageError, match=r"no model yet \(the run ended before its first save\)"):
             run.best_model()
         run.commit(trainer(1, best=None))
-        with pytest.raises(UsageError, match=r"no model yet \(the run was not evaluated so far\)"):
+        with pytest.raises(UsageError, match=r"no model yet \(the run was not validated so far\)"):
             run.best_model()
 
 

@@ -1,4 +1,4 @@
-"""Models that are quick, an engine at work, and clients that take what it makes."""
+"""Small models, running engines and servers, and clients for them."""
 
 import json
 import socket
@@ -18,14 +18,14 @@ from hypernetworks.serve.server import listen, make_server, names
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 SYMBOLS = Symbols(tuple("\n abcdefg"), "character")
 
 
 def make_batch(network: str = "hyper-lstm", hidden: int = 8, symbols: Symbols = SYMBOLS, layers: int = 1) -> Batch:
-    """Weights large enough that what comes depends on what came."""
-    config = ModelConfig(network, hidden, layers, embedding_size=6, hyper_size=4, hyper_embedding_size=2)
+    """A batch whose weights are large enough that every character depends on those before."""
+    config = CharacterModelConfig(network, hidden, layers, embedding_size=6, hyper_size=4, hyper_embedding_size=2)
     torch.manual_seed(0)
     model = CharacterModel(config, len(symbols.alphabet))
     with torch.no_grad():
@@ -34,7 +34,7 @@ def make_batch(network: str = "hyper-lstm", hidden: int = 8, symbols: Symbols = 
 
 
 class Client:
-    """Takes what is made of a job."""
+    """Receives the text of a job."""
 
     def __init__(self, run: str = "run", prompt: str = "ab", **job: Any) -> None:
         self.ready = Event()
@@ -48,14 +48,14 @@ class Client:
         return "".join(piece.text for piece in self.pieces)
 
     def look(self) -> "Client":
-        """Take what is there."""
+        """Take the available pieces."""
         self.ready.clear()
         pieces, self.reason = self.job.stream.take()
         self.pieces += pieces
         return self
 
     def wait(self, enough: Callable[["Client"], bool] = lambda client: client.reason is not None) -> "Client":
-        """Take until the end, or until there is enough."""
+        """Take pieces until the end, or until there are enough."""
         while not enough(self.look()):
             assert self.ready.wait(60)
         return self
@@ -63,7 +63,7 @@ class Client:
 
 @contextmanager
 def running(*batches: Batch, rows: int = 8, queue: int = 8) -> Iterator[Engine]:
-    """An engine at work; the first run is called "run", the next "run2"."""
+    """A running engine. The first run is called "run", the second "run2"."""
     names = ("run", "run2")
     engine = Engine(dict(zip(names, batches, strict=False)), rows, queue)
     engine.start()
@@ -78,7 +78,7 @@ def running(*batches: Batch, rows: int = 8, queue: int = 8) -> Iterator[Engine]:
 def serving(
     *batches: Batch, limits: Limits | None = None, token: str | None = None, send_buffer: int = 0
 ) -> Iterator[str]:
-    """A server at work, in a thread; its address."""
+    """A server running in a thread; yields its address."""
     limits = limits or Limits()
     engine = Engine(dict(zip(("run", "run2"), batches, strict=False)), limits.rows, limits.queue)
     app = make_app(engine, limits, names("127.0.0.1", ()), token)
@@ -98,7 +98,7 @@ def serving(
 
 
 def events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """The events of a stream, and the JSON that each bears."""
+    """The events of a stream with their JSON data."""
     name = ""
     for line in lines:
         if line.startswith("event: "):

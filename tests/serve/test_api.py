@@ -1,4 +1,4 @@
-"""The API over real connections: what streams, what is refused and how, and that the server outlives all of it."""
+"""The API over real connections: streams, refused requests, and a server that survives all of them."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_what_is_left_out_has_defaults(address: str) -> None:
 
 
 def test_many_at_once_each_get_their_own_text(address: str) -> None:
-    """Alone or beside 19 others: the same text, for these logits lie far apart compared with rounding."""
+    """The text is the same alone and among 19 others: these logits differ by far more than rounding."""
     requests = [{"run": ("run", "run2")[k % 2], "prompt": "abcdefg"[k % 7], "seed": k, "length": 50} for k in range(20)]
     alone = [text_of(ask(address, **request)) for request in requests]
     with ThreadPoolExecutor(20) as pool:
@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | bytes, int, str]] = {
 
 @pytest.fixture
 def usual_depth() -> Iterator[None]:
-    """As deep as Python goes by itself: hypothesis, in tests before, lets it go deeper."""
+    """Python's default recursion limit, which hypothesis raises in earlier tests."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(1000)
     yield
@@ -161,7 +161,7 @@ def test_other_paths_and_methods_are_refused(address: str, method: str, path: st
 
 
 def test_a_form_is_no_request(address: str) -> None:
-    """What a page elsewhere can send without asking the browser first is not read."""
+    """A request that another site's page can send without a CORS preflight is not read."""
     answer = httpx.post(f"{address}/api/generate", content='{"length": 5}', headers={"Content-Type": "text/plain"})
     assert answer.status_code == 422
 
@@ -224,7 +224,7 @@ def test_too_many_are_told_to_come_again() -> None:
                 time.sleep(0.01)
             refused = httpx.post(f"{address}/api/generate", json={"length": 5})
             assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
-            assert refused.json() == {"detail": "1 texts are being made and 1 wait: try again soon"}
+            assert refused.json() == {"detail": "1 texts are being generated and 1 are queued: try again soon"}
         assert len(text_of(waits.result(60))) == 5
 
 
@@ -244,11 +244,11 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
             )
             answer = b"".join(iter(lambda: slow.recv(10_000), b""))
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"the request was not there within 0.3 seconds" in answer
+        assert b"the request did not arrive within 0.3 seconds" in answer
 
 
 def test_a_client_that_does_not_read_is_let_go() -> None:
-    """Once what it does not read fills all buffers, its work ends, long before the time of the text."""
+    """When the unread response fills all buffers, the text is ended, long before its own time limit."""
     with serving(BATCHES[0], limits=Limits(max_length=10**8, patience=0.5), send_buffer=4096) as address:
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -1,4 +1,4 @@
-"""`hypernetworks text serve` as a process: it says where it is, stops as it is told to, and complains in one line."""
+"""`hypernetworks text serve` as a process: it prints its address, stops on signals, and reports errors in one line."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def process(*given: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The server as a process, and its address."""
+    """The server process and its address."""
     program = [sys.executable, "-c", "import sys; from hypernetworks.cli import main; sys.exit(main())"]
     environment = {**os.environ, "HYPERNETWORKS_BACKEND": "reference"}
     command = [*program, "text", "serve", *given, "--port", "0", "--max-length", "100000000"]
@@ -75,13 +75,14 @@ def test_a_port_in_use_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]
         port = taken.getsockname()[1]
         assert cli.main(["text", "serve", str(run), "--port", str(port)]) == 1
     assert capsys.readouterr().err == (
-        f"hypernetworks: cannot listen at 127.0.0.1, port {port}: Address already in use; choose by --host and --port\n"
+        f"hypernetworks: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "choose another with --host and --port\n"
     )
 
 
 NONSENSE = {
-    "{0} --port 70000": (2, r"port should lie between 0 \(any that is free\) and 65535, got 70000"),
-    "{0} --host 1.2.3": (1, "cannot listen at 1.2.3, port 8000: "),
+    "{0} --port 70000": (2, r"port should be between 0 \(any free port\) and 65535, got 70000"),
+    "{0} --host 1.2.3": (1, "cannot listen on 1.2.3, port 8000: "),
     "{0} {0}": (2, "the two runs should differ, got .*hyper twice"),
     "{0} {0} {0}": (2, "serve takes one run or two, got 3"),
     "{0}/none": (2, "none: no such folder, expected a run"),
@@ -112,5 +113,5 @@ def test_without_its_extra_it_says_what_to_install(
         monkeypatch.delattr(package, name, raising=False)
     assert cli.main(["text", "serve", str(run)]) == 1
     assert capsys.readouterr().err == (
-        "hypernetworks: text serve needs fastapi, which is not installed: pip install 'hypernetworks[serve]'\n"
+        "hypernetworks: text serve requires fastapi, which is not installed: pip install 'hypernetworks[serve]'\n"
     )

@@ -1,4 +1,4 @@
-"""The engine: the texts that `text generate` makes, side by side; each turn is shared, cancelled ones leave, few may wait."""
+"""The engine: batched texts equal those of `text generate`, share each step, can be cancelled, and queue up to a limit."""
 
 import time
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import torch
 
 from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.errors import UsageError
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import NETWORKS, Network
 
 from .clients import Client, make_batch, running
 
@@ -24,7 +24,7 @@ def generated(batch: Batch, prompt: str, **settings: Any) -> str:
     return "".join(generate(batch.model, batch.symbols.alphabet, batch.symbols.unit, prompt, Sampling(**settings)))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", tuple(FAMILIES))
 def test_a_text_alone_is_that_of_text_generate(network: str) -> None:
     batch = make_batch(network, layers=2)
     for prompt, settings in (("ab", {"seed": 3, "length": 40}), ("", {"top_k": 3, "temperature": 1.5, "length": 1})):
@@ -47,9 +47,9 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
 @pytest.mark.skipif(library() is None, reason="needs the native kernels")
 @pytest.mark.parametrize("network", ["lstm", "layer-norm-lstm", "rhn", "hyper-lstm"])
 def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More rows than one step takes, coming and going; the logits have the same bits."""
+    """More rows than one step reads, starting and ending at different times; the logits have the same bits."""
     batch, seen = make_batch(network, layers=2), {}
     draw = ActiveText.draw
 
@@ -79,7 +79,7 @@ def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
 
 @pytest.mark.parametrize("network", ["lstm", "rhn", "hyper-lstm", "hyper-gru"])
 def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows come and go at different times; each is compared with the model on the row's own text, read at once."""
+    """Texts start and end at different times; each is compared with the model on the whole text."""
     batch, seen = make_batch(network), {}
 
     def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
@@ -109,7 +109,7 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
 
 @pytest.mark.parametrize("network", ["hyper-lstm", "hyper-rnn", "hyper-rnn-full", "hyper-rhn"])
 def test_changes_are_those_between_the_weights_of_two_steps(network: str) -> None:
-    """As analysis has them from the states, of the text read again; the first character's step is that of a whole prompt."""
+    """Equal to those that `analysis` computes from the states of the whole text. The first character has none."""
     batch = make_batch(network, layers=2)
     alone, other = Client(length=6, seed=1), Client(length=9, seed=2)
     batch.admit(other.job)
@@ -142,7 +142,7 @@ def test_networks_of_fixed_weights_have_no_changes() -> None:
 
 
 def test_texts_share_steps() -> None:
-    """Text k of twenty comes in at turn k, one prompt a turn, and takes part in 29 steps: 48 in all, not 580."""
+    """Text k of twenty starts in turn k, one prompt per turn, and takes part in 29 steps: 48 in all, not 580."""
     batch, shapes = make_batch(), []
     batch.model.embedding.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
     clients = [Client(prompt="abc", length=30, seed=seed) for seed in range(20)]
@@ -190,7 +190,7 @@ def test_so_many_are_made_and_so_many_wait() -> None:
             engine.submit(client.job)
             client.wait(lambda client: bool(client.pieces))
         engine.submit(waits.job)
-        with pytest.raises(FullError, match="2 texts are being made and 1 wait: try again soon"):
+        with pytest.raises(FullError, match="2 texts are being generated and 1 are queued: try again soon"):
             engine.submit(refused.job)
         assert not waits.look().pieces
         made[0].job.stream.cancelled = True
@@ -239,7 +239,7 @@ def test_to_stop_is_told_to_all() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("characters", [1, 5])
 def test_nobody_waits_for_a_model_that_fails(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a prompt is read, and while texts are made."""
+    """While a prompt is read, and while texts are generated."""
     batch, clients = make_batch(), [Client(length=10**8) for _ in range(3)]
     embed, calls = batch.model.embedding.forward, iter(range(characters - 1))
 

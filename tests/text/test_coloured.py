@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hypernetworks.errors import UsageError
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.coloured import (
     CHUNK,
     LONGEST_TEXT,
@@ -14,7 +15,7 @@ from hypernetworks.text.coloured import (
 )
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import NETWORKS, CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 SYMBOLS = Symbols(tuple("\nabcdefg"), "character")
 LSTM_GATES = ["input gate i", "forget gate f", "candidate g", "output gate o"]
@@ -34,7 +35,9 @@ GATES = {
 
 
 def model(network="hyper-lstm", symbols=8, **settings):
-    config = ModelConfig(network, 6, embedding_size=5, hyper_size=4, hyper_embedding_size=2, depth=2, **settings)
+    config = CharacterModelConfig(
+        network, 6, embedding_size=5, hyper_size=4, hyper_embedding_size=2, depth=2, **settings
+    )
     made = CharacterModel(config, symbols).double().eval()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -66,7 +69,7 @@ def test_changes_are_those_of_the_matrices_over_all_layers(layers):
     torch.testing.assert_close(weight_changes(made, ids), changes_in_full(made, ids), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", tuple(FAMILIES))
 def test_every_network_has_a_change_for_each_gate_or_none_at_all(network):
     made = model(network)
     (letter,) = coloured_text(made, SYMBOLS, torch.tensor([3]))

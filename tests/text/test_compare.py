@@ -11,28 +11,30 @@ import pytest
 from rich.console import Console
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.compare import speed
+from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, spread, table, training_speed
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.run import Run
-from hypernetworks.text.compare import Row, compare, matched, plot, table
+from hypernetworks.text.compare import match_networks
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
-from hypernetworks.text.model import NETWORKS, Network, count_parameters, flops_per_character
-from hypernetworks.text.train import CharacterTask
+from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.model import count_parameters, flops_per_character
+from hypernetworks.text.task import CharacterTask
 
-PAIR: tuple[Network, Network] = ("lstm", "hyper-lstm")
+PAIR: tuple[str, str] = ("lstm", "hyper-lstm")
 
 
 @pytest.fixture
-def configs(tiny: TextConfig, corpus: Corpus) -> dict[Network, TextConfig]:
+def configs(tiny: TextConfig, corpus: Corpus) -> dict[str, TextConfig]:
     """Two networks of 7065 parameters: so small, sizes are far between, but two meet there."""
-    return matched(
+    return match_networks(
         replace(tiny, schedule=replace(tiny.schedule, steps=2, evaluate_every=1)), PAIR, 7065, len(corpus.alphabet)
     )
 
 
 def test_all_networks_are_matched_within_one_percent(tiny: TextConfig) -> None:
-    made = matched(tiny, NETWORKS, 50_000, 65)
-    assert tuple(made) == NETWORKS
+    made = match_networks(tiny, tuple(FAMILIES), 50_000, 65)
+    assert tuple(made) == tuple(FAMILIES)
     for name, config in made.items():
         assert config.model.network == name
         assert abs(count_parameters(config.model, 65) - 50_000) <= 500
@@ -40,12 +42,12 @@ def test_all_networks_are_matched_within_one_percent(tiny: TextConfig) -> None:
 
 
 def test_two_networks_with_two_seeds_are_compared(
-    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path
+    configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
-    rows = compare(tmp_path, configs, (3, 5), corpus, go_on=False)
+    rows = compare(TEXT, tmp_path, configs, (3, 5), corpus, resume=False)
     folders = [f"{name}-seed{seed}" for name in PAIR for seed in (3, 5)]
-    picture = plot(tmp_path, rows, "a title")
+    (picture,) = plot(TEXT, tmp_path, rows, "a title")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "toy.txt") == sorted(
         ["compare.json", "compare.svg", *folders]
     )
@@ -55,24 +57,24 @@ def test_two_networks_with_two_seeds_are_compared(
         runs = [Run.open(tmp_path / f"{name}-seed{seed}") for seed in (3, 5)]
         assert row.runs == [str(run.folder) for run in runs]
         assert [run.config["settings"]["schedule"]["seed"] for run in runs] == [3, 5]
-        assert (row.network, row.hidden_size) == (name, model.hidden_size)
-        assert abs(row.parameters - 7065) <= 70
-        assert row.parameters == sum(tensor.numel() for tensor in runs[0].best_model()[0].values())
-        assert row.flops_per_character == flops_per_character(model, len(corpus.alphabet))
-        assert row.validation_bpc == pytest.approx(
+        assert (row.variant, row.figures["hidden_size"]) == (name, model.hidden_size)
+        assert abs(row.figures["parameters"] - 7065) <= 70
+        assert row.figures["parameters"] == sum(tensor.numel() for tensor in runs[0].best_model()[0].values())
+        assert row.figures["flops_per_character"] == flops_per_character(model, len(corpus.alphabet))
+        assert row.scores["validation_bpc"] == pytest.approx(
             [float(run.best_model()[1]["score"]) / math.log(2) for run in runs], rel=1e-12
         )
-        assert row.validation_bpc[0] != row.validation_bpc[1]
+        assert row.scores["validation_bpc"][0] != row.scores["validation_bpc"][1]
         speeds = [line["characters_per_second"] for run in runs for line in run.metrics() if "loss" in line]
-        assert row.characters_per_second == pytest.approx(mean(speeds))
+        assert row.figures["characters_per_second"] == pytest.approx(mean(speeds))
     drawn = picture.read_text()
     assert "<svg" in drawn
-    for text in ("a title", *(f"{row.network}  {mean(row.validation_bpc):.3f}" for row in rows)):
+    for text in ("a title", *(f"{row.variant}  {mean(row.scores['validation_bpc']):.3f}" for row in rows)):
         assert f"<!-- {text} -->" in drawn
 
 
 def test_resuming_keeps_finished_runs_and_makes_the_rest(
-    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loss, trained = CharacterTask.loss, []
 
@@ -84,38 +86,44 @@ def test_resuming_keeps_finished_runs_and_makes_the_rest(
 
     monkeypatch.setattr(CharacterTask, "loss", counting)
     with pytest.raises(KeyboardInterrupt):
-        compare(tmp_path, configs, (0,), corpus, go_on=False)
+        compare(TEXT, tmp_path, configs, (0,), corpus, resume=False)
     with pytest.raises(UsageError, match="lstm-seed0: already holds a run: give --resume"):
-        compare(tmp_path, configs, (0,), corpus, go_on=False)
+        compare(TEXT, tmp_path, configs, (0,), corpus, resume=False)
     before = (tmp_path / "lstm-seed0" / "metrics.jsonl").read_bytes()
     trained.clear()
-    rows = compare(tmp_path, configs, (0,), corpus, go_on=True)
+    rows = compare(TEXT, tmp_path, configs, (0,), corpus, resume=True)
     assert trained == ["hyper-lstm"] * 2
     assert (tmp_path / "lstm-seed0" / "metrics.jsonl").read_bytes() == before
-    assert compare(tmp_path, configs, (0,), corpus, go_on=True) == rows
+    assert compare(TEXT, tmp_path, configs, (0,), corpus, resume=True) == rows
     assert trained == ["hyper-lstm"] * 2
     other = {name: replace(config, batch_size=2) for name, config in configs.items()}
     with pytest.raises(UsageError, match="lstm-seed0: was trained with other settings: give the same ones, or another"):
-        compare(tmp_path, other, (0,), corpus, go_on=True)
+        compare(TEXT, tmp_path, other, (0,), corpus, resume=True)
 
 
-def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[Network, TextConfig], corpus: Corpus) -> None:
+def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[str, TextConfig], corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="networks should all be different, got lstm rhn lstm"):
-        matched(tiny, ("lstm", "rhn", "lstm"), 50_000, 65)
+        match_networks(tiny, ("lstm", "rhn", "lstm"), 50_000, 65)
     with pytest.raises(UsageError, match=r"no lstm has within 1% of 60 parameters"):
-        matched(tiny, ("lstm",), 60, 65)
+        match_networks(tiny, ("lstm",), 60, 65)
     for seeds, told in (((), "none"), ((1, 2, 1), "1 2 1")):
         with pytest.raises(UsageError, match=f"seeds should be one or more different numbers, got {told}"):
-            compare(Path("never"), configs, seeds, corpus, go_on=False)
+            compare(TEXT, Path("never"), configs, seeds, corpus, resume=False)
 
 
 def test_the_table_has_the_best_first_with_its_spread() -> None:
     scores = {"lstm": [2.5, 2.25, 2.0], "rhn": [1.5]}
-    rows = [Row(name, 7, 12_345, 67_890, 1234.5, bpc, []) for name, bpc in scores.items()]
-    assert [row.bpc for row in rows] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500"]
+    figures = {
+        "hidden_size": 7,
+        "parameters": 12_345,
+        "flops_per_character": 67_890,
+        "characters_per_second": 1234.5,
+    }
+    rows = [ComparisonRow(name, figures, {"validation_bpc": bpc}, []) for name, bpc in scores.items()]
+    assert [spread(bpc, 3) for bpc in scores.values()] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500"]
     console = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
     with console.capture() as shown:
-        console.print(table(rows))
+        console.print(table(TEXT, rows))
     lines = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in shown.get().splitlines() if line.startswith("│")]
     assert lines == [
         ["rhn", "7", "12,345", "67,890", "1,234", "1.500"],
@@ -124,17 +132,17 @@ def test_the_table_has_the_best_first_with_its_spread() -> None:
 
 
 def test_a_seed_that_cannot_be_is_refused_before_anything_is_trained(
-    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path
+    configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="seed should lie in"):
-        compare(tmp_path / "new", configs, (0, -1), corpus, go_on=False)
+    with pytest.raises(UsageError, match="seed should be in"):
+        compare(TEXT, tmp_path / "new", configs, (0, -1), corpus, resume=False)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_comparison_is_not_written_over(configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path) -> None:
+def test_a_comparison_is_not_written_over(configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "compare.json").write_text("[]")
     with pytest.raises(UsageError, match="already holds a run: give --resume"):
-        compare(tmp_path, configs, (0,), corpus, go_on=False)
+        compare(TEXT, tmp_path, configs, (0,), corpus, resume=False)
     assert (tmp_path / "compare.json").read_text() == "[]"
 
 
@@ -144,15 +152,15 @@ def test_the_speed_is_all_characters_over_all_seconds() -> None:
         {"validation_loss": 1.0},
         {"characters_per_second": 40, "seconds": 2.0},
     ]
-    assert speed(rows, "characters") == pytest.approx((10 + 80) / 3)
+    assert training_speed(rows, "characters_per_second") == pytest.approx((10 + 80) / 3)
 
 
 def test_a_run_of_other_settings_is_refused_before_anything_is_trained(
-    configs: dict[Network, TextConfig], corpus: Corpus, tmp_path: Path
+    configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path
 ) -> None:
     last = list(configs)[-1]
-    compare(tmp_path, {last: configs[last]}, (0,), corpus, go_on=False)
+    compare(TEXT, tmp_path, {last: configs[last]}, (0,), corpus, resume=False)
     other = {name: replace(config, batch_size=2) for name, config in configs.items()}
     with pytest.raises(UsageError, match=f"{last}-seed0: was trained with other settings"):
-        compare(tmp_path, other, (0,), corpus, go_on=True)
+        compare(TEXT, tmp_path, other, (0,), corpus, resume=True)
     assert not (tmp_path / f"{next(iter(configs))}-seed0").exists()

@@ -12,19 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.config import find_device
 from hypernetworks.files import json_object
-from hypernetworks.text.config import Symbols, TextConfig, read_run_config, run_config
+from hypernetworks.recurrent.families import FAMILIES
+from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.model import NETWORKS, ModelConfig
+from hypernetworks.text.experiment import TEXT, symbols_of
+from hypernetworks.text.model import CharacterModelConfig
+from hypernetworks.training.device import find_device
 from hypernetworks.training.schedule import Schedule
 
 CONFIGS = st.builds(
     TextConfig,
     corpus=st.text(max_size=10),
     model=st.builds(
-        ModelConfig,
-        network=st.sampled_from(NETWORKS),
+        CharacterModelConfig,
+        network=st.sampled_from(tuple(FAMILIES)),
         hidden_size=st.integers(1, 10**9),
         embedding_size=st.integers(0, 10**9),
         dropout=st.floats(0, 1, exclude_max=True),
@@ -50,22 +52,23 @@ def made(**changes: Any) -> Corpus:
 
 
 def read(config: object) -> tuple[TextConfig, Symbols, str]:
-    return read_run_config(json_object(json.dumps(config).encode(), "runs/x"), "runs/x")
+    found, record = TEXT.read_config(json_object(json.dumps(config).encode(), "runs/x"), "runs/x")
+    return found, symbols_of(record), record["sha256"]
 
 
 def written(**changes: Any) -> dict[str, Any]:
     """A sound config.json, in new dicts and lists."""
-    return json.loads(json.dumps(run_config(TextConfig(), made(**changes))))
+    return json.loads(json.dumps(TEXT.run_config(TextConfig(), made(**changes))))
 
 
 @given(CONFIGS)
 def test_settings_come_back_from_json(config: TextConfig) -> None:
-    assert read(run_config(config, made())) == (config, Symbols(("\n", "a", "é"), "character"), "0" * 64)
+    assert read(TEXT.run_config(config, made())) == (config, Symbols(("\n", "a", "é"), "character"), "0" * 64)
 
 
 def test_the_corpus_is_described(toy: Path, corpus: Corpus) -> None:
     text = toy.read_text()
-    described = run_config(TextConfig(), corpus)["corpus"]
+    described = TEXT.run_config(TextConfig(), corpus)["corpus"]
     assert described["source"] == str(toy)
     assert described["alphabet"] == sorted(set(text))
     assert list(described["sizes"].values()) == [len(text) * 90 // 100, len(corpus.validation), len(corpus.test)]
@@ -91,7 +94,7 @@ def drop(*path: str) -> Change:
     return change
 
 
-LACKS = "lacks settings or corpus as this version writes them"
+LACKS = "has no valid settings or no valid corpus"
 
 
 @pytest.mark.parametrize(
@@ -102,18 +105,19 @@ LACKS = "lacks settings or corpus as this version writes them"
         (put(["text"], "experiment"), "not a run of hypernetworks text"),
         (drop("settings"), LACKS),
         (put(3, "settings"), LACKS),
-        (drop("settings", "model"), LACKS),
-        (put([], "settings", "schedule"), LACKS),
-        (drop("settings", "length"), "has other settings than this version: length"),
-        (drop("settings", "schedule", "clip"), "has other settings than this version: clip"),
-        (put(1, "settings", "model", "width"), "has other settings than this version: width"),
+        (put([], "settings", "schedule"), r"has schedule \[\], expected a JSON object"),
+        (put(1, "settings", "model", "width"), "has settings unknown to this version: width"),
+        (put(2, "format"), "has format 2, written by a newer version; this one reads up to 1"),
+        (put(0, "format"), "has format 0, expected an integer of at least 1"),
+        (put("1", "format"), "has format '1', expected an integer of at least 1"),
+        (put(True, "format"), "has format True, expected an integer of at least 1"),
         (put("32", "settings", "batch_size"), "has batch_size '32', expected int"),
         (put(True, "settings", "batch_size"), "has batch_size True, expected int"),
         (put(1.5, "settings", "schedule", "steps"), "has steps 1.5, expected int"),
         (put(None, "settings", "model", "dropout"), "has dropout None, expected float"),
         (put(1, "settings", "model", "tie_weights"), "has tie_weights 1, expected bool"),
         (put(["lstm"], "settings", "model", "network"), r"has network \['lstm'\], expected str"),
-        (put("gru", "settings", "model", "network"), "network should be one of .* got 'gru'"),
+        (put("elman", "settings", "model", "network"), "network should be one of .* got 'elman'"),
         (put(-3, "settings", "schedule", "steps"), "steps should be at least 1, got -3"),
         (drop("corpus"), LACKS),
         (drop("corpus", "sha256"), LACKS),
@@ -135,6 +139,16 @@ def test_a_foreign_config_is_named_in_one_line(change: Change, message: str) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [("settings", "model"), ("settings", "length"), ("settings", "schedule", "clip"), ("format",)],
+)
+def test_a_missing_setting_takes_its_default(path: tuple[str, ...]) -> None:
+    config = written()
+    drop(*path)(config)
+    assert read(config)[0] == TextConfig()
+
+
 def test_an_alphabet_of_bytes_has_bytes() -> None:
     assert read(written(unit="byte", alphabet=("\n", "\xff")))[1] == Symbols(("\n", "\xff"), "byte")
     with pytest.raises(UsageError, match=LACKS):
@@ -152,8 +166,8 @@ def test_a_config_nested_without_end_is_one_line(spelled: str) -> None:
     [
         ({"batch_size": 0}, "batch_size should be at least 1, got 0"),
         ({"length": -5}, "length should be at least 1, got -5"),
-        ({"reset_probability": 1.1}, r"reset_probability should lie in \[0, 1\], got 1.1"),
-        ({"reset_probability": float("nan")}, r"reset_probability should lie in \[0, 1\], got nan"),
+        ({"reset_probability": 1.1}, r"reset_probability should be in \[0, 1\], got 1.1"),
+        ({"reset_probability": float("nan")}, r"reset_probability should be in \[0, 1\], got nan"),
         ({"validation_characters": 1}, r"validation_characters should be 0 \(all\) or at least 2, got 1"),
     ],
 )

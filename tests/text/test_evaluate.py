@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent import use_backend
 from hypernetworks.recurrent.native.build import library
-from hypernetworks.text.evaluate import Score, evaluate
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 from hypernetworks.text.stepper import Weights
 
 SYMBOLS = 9
 
 
 def small(network: str = "hyper-lstm") -> CharacterModel:
-    config = ModelConfig(
+    config = CharacterModelConfig(
         network, 8, embedding_size=5, hyper_size=4, hyper_embedding_size=2, dropout=0.5, recurrent_dropout=0.5
     )
     return CharacterModel(config, SYMBOLS)
@@ -96,13 +96,13 @@ def test_the_training_mode_is_put_back() -> None:
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_text_with_nothing_to_predict_is_refused(length: int) -> None:
-    with pytest.raises(UsageError, match=f"at least 2 characters is needed to score a model, got {length}"):
+    with pytest.raises(UsageError, match=f"scoring requires a text of at least 2 characters, got {length}"):
         evaluate(small(), torch.zeros(length))
     assert evaluate(small(), torch.zeros(2)).characters == 1
 
 
 def test_bits_are_nats_over_ln_2() -> None:
-    assert Score(1, math.log(8)).bpc == pytest.approx(3)
+    assert TextScore(1, math.log(8)).bpc == pytest.approx(3)
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])

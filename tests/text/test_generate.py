@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 from hypernetworks.text.generate import Sampling, generate, generate_ids, probabilities
-from hypernetworks.text.model import CharacterModel, ModelConfig
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 LOGITS = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12, unique=True).map(
     lambda values: torch.tensor(values, dtype=torch.float64) / 50  # no two so near that their probabilities are equal
@@ -23,7 +23,9 @@ ALPHABET = tuple("\nabcdefg")
 
 def model(network: str = "hyper-lstm", symbols: int = len(ALPHABET)) -> CharacterModel:
     """Weights large enough that what comes depends on what came."""
-    made = CharacterModel(ModelConfig(network, 8, embedding_size=6, hyper_size=4, hyper_embedding_size=2), symbols)
+    made = CharacterModel(
+        CharacterModelConfig(network, 8, embedding_size=6, hyper_size=4, hyper_embedding_size=2), symbols
+    )
     with torch.no_grad():
         made.head.weight.mul_(8)
     return made.eval()
@@ -160,8 +162,8 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
         ({"temperature": float("inf")}, "temperature should be a finite"),
         ({"temperature": float("nan")}, "temperature should be a finite"),
         ({"top_k": -1}, r"top_k should be at least 0 \(0: all\), got -1"),
-        ({"top_p": 0.0}, r"top_p should lie in \(0, 1\], got 0.0"),
-        ({"top_p": 1.5}, r"top_p should lie in \(0, 1\], got 1.5"),
+        ({"top_p": 0.0}, r"top_p should be in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, r"top_p should be in \(0, 1\], got 1.5"),
         ({"seed": 2**64}, "seed should fit into 64 bits, got 18446744073709551616"),
     ],
 )

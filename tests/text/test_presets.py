@@ -7,9 +7,9 @@ import pytest
 
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.text.model import ModelConfig
+from hypernetworks.text.experiment import TEXT, load_run
+from hypernetworks.text.model import CharacterModelConfig
 from hypernetworks.text.presets import PENN_TREEBANK, PRESETS
-from hypernetworks.text.train import load_run, train
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -19,7 +19,7 @@ def test_every_preset_runs_two_steps(name: str, toy: Path, corpus: Corpus, tmp_p
     schedule = replace(config.schedule, steps=2, warmup=min(config.schedule.warmup, 1), evaluate_every=1)
     model = replace(config.model, hidden_size=16, hyper_size=min(config.model.hyper_size, 16))
     config = replace(config, corpus=str(toy), schedule=schedule, model=model, batch_size=2, length=8)
-    run = train(tmp_path / "run", config, corpus, name)
+    run = TEXT.train(tmp_path / "run", config, corpus, name)
     assert load_run(run.folder)[1] == config
     assert [row["step"] for row in run.metrics() if "validation_loss" in row] == [1, 2]
 
@@ -58,7 +58,7 @@ def test_the_papers_presets_are_its_best_models_of_one_layer() -> None:
 def test_the_papers_penn_treebank_models_have_its_sizes_and_dropout() -> None:
     """Hidden size and layers, Z where there is one, and what is kept: .90, but .85 with Z = 16 and .80 with two layers."""
 
-    def told(config: ModelConfig) -> tuple[int, int, int | None, float]:
+    def told(config: CharacterModelConfig) -> tuple[int, int, int | None, float]:
         Z = config.hyper_embedding_size if config.network.startswith("hyper") else None
         return config.hidden_size, config.num_layers, Z, round(1 - config.dropout, 2)
 

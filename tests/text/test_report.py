@@ -12,11 +12,12 @@ from hypernetworks.errors import UsageError
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
+from hypernetworks.text.experiment import TEXT, sample
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.report import load, page
-from hypernetworks.text.train import sample, train
 
 CPU = torch.device("cpu")
+train = TEXT.train
 SHORT = Sampling(length=40, seed=3)
 HOSTILE = "<script>alert(1)</script> & \"'</div>\n$x^2$ {{ 7 * 7 }}"
 VOID = ("meta", "input", "br", "path", "use", "rect")
@@ -97,7 +98,7 @@ def test_the_page_has_the_runs_numbers(made):
     assert ["sampling.seed", "3"] in rows
     assert f"(step {metadata['step']})" in shown.source
     names = [row[:2] for row in rows if row[0] in map(str, made)]
-    order = sorted(loaded, key=lambda one: one.row.validation_bpc)
+    order = sorted(loaded, key=lambda one: one.bpc)
     assert names == [[one.name, one.config.model.network] for one in order]
     assert len(shown.all("figure")) == 2
 

@@ -20,15 +20,18 @@ from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
-from hypernetworks.text.model import CharacterModel, Network
-from hypernetworks.text.train import CharacterTask, load_run, resume, train
+from hypernetworks.text.experiment import TEXT, load_run
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.task import CharacterTask
 from hypernetworks.training.loop import Trainer
+
+train, resume = TEXT.train, TEXT.resume
 
 
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would cost more than all the rest of a run."""
-    monkeypatch.setattr(import_module("hypernetworks.text.train"), "draw_run", lambda run: None)
+    monkeypatch.setattr(import_module("hypernetworks.experiments.experiment"), "draw_run", lambda run: None)
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
@@ -48,7 +51,7 @@ def assert_equal(a: Any, b: Any) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-def with_model(config: TextConfig, network: Network) -> TextConfig:
+def with_model(config: TextConfig, network: str) -> TextConfig:
     return replace(config, model=replace(config.model, network=network, num_layers=2))
 
 
@@ -66,7 +69,7 @@ def stop_before(patch: pytest.MonkeyPatch, step: int) -> None:
 
 @pytest.mark.parametrize("network", ["lstm", "rhn", "hyper-lstm"])
 def test_a_run_stopped_anywhere_and_resumed_equals_one_never_stopped(
-    network: Network, tiny: TextConfig, corpus: Corpus, tmp_path: Path
+    network: str, tiny: TextConfig, corpus: Corpus, tmp_path: Path
 ) -> None:
     """Dropout, recurrent dropout and resets are on; step 1 is before the first commit, 3 between two, 4 right after one."""
     config = with_model(tiny, network)
@@ -143,7 +146,7 @@ def test_validation_reads_as_many_characters_as_asked(tiny: TextConfig, corpus: 
 @pytest.mark.parametrize("network", ["lstm", "rhn", "hyper-lstm"])
 @pytest.mark.parametrize("reset_probability", [0.0, 1.0])
 def test_the_state_is_carried_from_step_to_step_but_where_it_is_reset(
-    network: Network, reset_probability: float, tiny: TextConfig, corpus: Corpus
+    network: str, reset_probability: float, tiny: TextConfig, corpus: Corpus
 ) -> None:
     config = replace(with_model(tiny, network), reset_probability=reset_probability)
     task = CharacterTask(CharacterModel(config.model, len(corpus.alphabet)), config, corpus)
@@ -251,7 +254,7 @@ def changed_settings(folder: Path, corpus: Corpus, toy: Path) -> Corpus:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed_text, r"run: the run read another text than .*toy\.txt is now \(sha256 [0-9a-f]{12}…\)"),
+        (changed_text, r"run: the run was trained on other data than .*toy\.txt has now \(sha256 was [0-9a-f]{12}…\)"),
         (changed_settings, r"config\.json and trainer\.pt are not of the same run"),
     ],
 )

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from hypernetworks.training.loop import Task, Trainer
 from hypernetworks.training.schedule import Schedule
-from hypernetworks.training.interrupt import Terminated
+from hypernetworks.errors import Terminated
 from hypernetworks.runs.run import Run
 
 class Slow(Task):

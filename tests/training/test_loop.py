@@ -186,7 +186,7 @@ def test_resumed_equals_uninterrupted_randomness_included(stop: int, tmp_path: P
     ("where", "message"),
     [
         ("loss", "the loss is inf at step 4: training stopped, the checkpoint of step 2 is kept"),
-        ("gradient", "the length of the gradient is nan at step 4: training stopped, the checkpoint of step 2 is kept"),
+        ("gradient", "the gradient norm is nan at step 4: training stopped, the checkpoint of step 2 is kept"),
         ("validation", "the validation loss is nan at step 4: training stopped, the checkpoint of step 2 is kept"),
     ],
 )
@@ -223,7 +223,7 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
         (Linear(), {**restored, "optimizer": {}}),
         (Linear(), {**restored, "task": {}}),
     ):
-        with pytest.raises(UsageError, match=r"run: trainer\.pt is not of this model and version: [^\n]+$"):
+        with pytest.raises(UsageError, match=r"run: trainer\.pt does not fit this model or version: [^\n]+$"):
             Trainer(task, SCHEDULE, run, state)
 
 
@@ -237,9 +237,9 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
         ({"learning_rate": math.nan}, "learning_rate should be a finite number above 0, got nan"),
         ({"clip": math.inf}, "clip should be a finite number of at least 0, got inf"),
         ({"weight_decay": -0.1}, "weight_decay should be a finite number of at least 0, got -0.1"),
-        ({"final_fraction": 1.5}, r"final_fraction should lie in \[0, 1\], got 1.5"),
+        ({"final_fraction": 1.5}, r"final_fraction should be in \[0, 1\], got 1.5"),
         ({"warmup": -1}, "warmup should be at least 0, got -1"),
-        ({"seed": -1}, r"seed should lie in \[0, 2\^63\), got -1"),
+        ({"seed": -1}, r"seed should be in \[0, 2\^63\), got -1"),
     ],
 )
 def test_impossible_settings_are_named(changes: dict[str, Any], message: str) -> None:
@@ -283,15 +283,18 @@ def test_steps_of_sgd_are_nesterovs_by_hand(tmp_path: Path) -> None:
         ({"optimizer": "rmsprop"}, "optimizer should be adam or sgd, got 'rmsprop'"),
         ({"decay": "linear"}, "decay should be cosine or steps, got 'linear'"),
         ({"decay_steps": (5,)}, "decay cosine takes no decay_steps and decay_rates, got 5, none"),
-        ({"decay": "steps"}, "decay steps takes final_fraction 1 alone .*, got 0.1"),
-        ({"decay": "steps", "final_fraction": 1}, "as many decay_steps as decay_rates, at least one, got none, none"),
+        ({"decay": "steps"}, "decay steps requires final_fraction 1 .*, got 0.1"),
+        (
+            {"decay": "steps", "final_fraction": 1},
+            "decay_steps and decay_rates of equal length, at least one, got none, none",
+        ),
         (
             {"decay": "steps", "final_fraction": 1, "decay_steps": (500, 400), "decay_rates": (1, 1)},
-            "decay_steps should rise, all beyond warmup 100, got 500 400",
+            "decay_steps should increase and be greater than warmup 100, got 500 400",
         ),
         (
             {"decay": "steps", "final_fraction": 1, "decay_steps": (100,), "decay_rates": (1,)},
-            "decay_steps should rise, all beyond warmup 100, got 100",
+            "decay_steps should increase and be greater than warmup 100, got 100",
         ),
         (
             {"decay": "steps", "final_fraction": 1, "decay_steps": (500,), "decay_rates": (0,)},

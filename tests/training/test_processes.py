@@ -15,21 +15,24 @@ import torch
 
 from hypernetworks.errors import UsageError
 from hypernetworks.processes import check_parts, parts
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.checkpoint import load_trainer
 from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
-from hypernetworks.text.model import NETWORKS, CharacterModel
-from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.vision.train import train as train_images
+from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.task import CharacterTask
+from hypernetworks.vision.experiment import VISION
 
 from . import two_processes as two
+
+train, resume, train_images = TEXT.train, TEXT.resume, VISION.train
 
 
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    for experiment in ("text", "vision"):
-        monkeypatch.setattr(f"hypernetworks.{experiment}.train.draw_run", lambda run: None)
+    monkeypatch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
 
 
 @contextmanager
@@ -130,7 +133,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_a_run_is_made(folder: P
 
 
 def test_another_number_of_processes_is_refused(folder: Path) -> None:
-    message = "text: was trained by 2 processes so far and goes on with as many, got 1 process"
+    message = "text: was trained by 2 processes, so it is resumed with 2 processes, got 1 process"
     with float64(), pytest.raises(UsageError, match=message):
         resume(folder / "text", two.toy(folder), "alone")
 
@@ -179,7 +182,7 @@ def test_bfloat16_stays_near_the_plain_run(corpus: Corpus, tmp_path: Path) -> No
     assert {tensor.dtype for tensor in [*state["model"].values(), *state["task"]["hidden"]]} == {torch.float32}
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", tuple(FAMILIES))
 def test_every_network_gives_every_parameter_a_gradient_in_bfloat16_too(network: Any, corpus: Corpus) -> None:
     """Processes wait for the gradient of every parameter: one without would stop them all."""
     config = two.text_config(corpus)

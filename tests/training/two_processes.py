@@ -14,20 +14,22 @@ import torch
 from torch import Tensor
 
 from hypernetworks import cli
-from hypernetworks.errors import UsageError
-from hypernetworks.processes import rank, together
+from hypernetworks.errors import Terminated, UsageError
+from hypernetworks.processes import process_group, rank
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.model import ModelConfig
-from hypernetworks.text.train import CharacterTask, resume, train
-from hypernetworks.training.interrupt import Terminated
+from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.model import CharacterModelConfig
+from hypernetworks.text.task import CharacterTask
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.vision import evaluate as scoring
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData, Images
+from hypernetworks.vision.experiment import VISION
 from hypernetworks.vision.models import make_model
-from hypernetworks.vision.train import train as train_images
 from hypernetworks.vision.views import Views
+
+train, resume, train_images = TEXT.train, TEXT.resume, VISION.train
 
 # With dropout of both kinds: each process has random numbers of its own.
 DROPPING = [
@@ -47,7 +49,7 @@ def toy(folder: Path) -> Corpus:
 
 def text_config(corpus: Corpus) -> TextConfig:
     """Fifty steps of a HyperLSTM of two layers, without dropout; streams are reset, the gradient is clipped."""
-    sizes = ModelConfig(hidden_size=8, num_layers=2, embedding_size=5, hyper_size=4, hyper_embedding_size=2)
+    sizes = CharacterModelConfig(hidden_size=8, num_layers=2, embedding_size=5, hyper_size=4, hyper_embedding_size=2)
     schedule = Schedule(steps=50, warmup=5, learning_rate=0.02, evaluate_every=25, log_every=1, clip=0.5)
     return TextConfig(corpus.source, sizes, schedule, batch_size=4, length=7, reset_probability=0.3, device="cpu")
 
@@ -72,14 +74,13 @@ def score() -> list[float]:
     """Of a new net on 17 images, in chunks of 3; none of its sums are round."""
     torch.manual_seed(0)
     scoring.CHUNK = 3
-    found = scoring.evaluate(make_model(digits_config().model), digits().validation, digits().views)
+    found = scoring.evaluate(make_model("conv", digits_config().model), digits().validation, digits().views)
     return [found.loss, found.wrong, found.images]
 
 
 def without_pictures() -> None:
     """They would cost more than all the rest of a run."""
-    for experiment in ("text", "vision"):
-        import_module(f"hypernetworks.{experiment}.train").draw_run = lambda run: None
+    import_module("hypernetworks.experiments.experiment").draw_run = lambda run: None
 
 
 def before_step(step: int, act: Callable[[], None]) -> None:
@@ -98,7 +99,7 @@ def in_one_group(folder: Path) -> None:
     """Both experiments in float64; a score; SIGTERM to the second process alone; a batch that cannot be shared."""
     corpus, told = toy(folder), dict[str, Any]()
     config = text_config(corpus)
-    with together("cpu"):
+    with process_group("cpu"):
         told["score"] = score()
         torch.set_default_dtype(torch.float64)
         train(folder / "text", config, corpus, "text")

@@ -6,29 +6,37 @@ from torch import nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.vision.config import VisionConfig
-from hypernetworks.vision.models import Block, ModelConfig, WideResNet, count_parameters, kernel_shown, make_model
+from hypernetworks.vision.models import (
+    Block,
+    ImageModelConfig,
+    NetworkKind,
+    WideResNet,
+    count_parameters,
+    kernel_shown,
+    make_model,
+)
 from hypernetworks.weights import HyperNetwork
 
 
 @pytest.mark.parametrize(
-    ("config", "parameters"),
+    ("network", "config", "parameters"),
     [
-        (ModelConfig(), 21_210),
-        (ModelConfig(kernels="generated"), 21_210 - 12_544 + 4_240 + 4),
-        (ModelConfig("wrn", depth=40), 562_730),
-        (ModelConfig("wrn", depth=40, width=2), 2_235_498),
-        (ModelConfig("wrn", "generated", depth=40, embedding_size=64), 96_570),
-        (ModelConfig("wrn", "generated", depth=40, width=2, embedding_size=64), 147_578),
+        ("conv", ImageModelConfig(), 21_210),
+        ("conv", ImageModelConfig(kernels="generated"), 21_210 - 12_544 + 4_240 + 4),
+        ("wrn", ImageModelConfig(depth=40), 562_730),
+        ("wrn", ImageModelConfig(depth=40, width=2), 2_235_498),
+        ("wrn", ImageModelConfig("generated", depth=40, embedding_size=64), 96_570),
+        ("wrn", ImageModelConfig("generated", depth=40, width=2, embedding_size=64), 147_578),
     ],
 )
-def test_the_parameters_are_the_papers(config: ModelConfig, parameters: int) -> None:
-    assert count_parameters(config) == parameters
+def test_the_parameters_are_the_papers(network: NetworkKind, config: ImageModelConfig, parameters: int) -> None:
+    assert count_parameters(network, config) == parameters
 
 
 @pytest.mark.parametrize(("width", "maker", "tiles"), [(1, 91_408, 242), (2, 137_744, 966)])
 def test_the_maker_and_its_embeddings_have_the_papers_sizes(width: int, maker: int, tiles: int) -> None:
     """W_i and B_i for 16 channels, W_out and B_out for 16 filters of 3 × 3, z for each tile of the 36 kernels."""
-    net = make_model(ModelConfig("wrn", "generated", depth=40, width=width, embedding_size=64))
+    net = make_model("wrn", ImageModelConfig("generated", depth=40, width=width, embedding_size=64))
     assert isinstance(net, HyperNetwork)
     assert sum(parameter.numel() for parameter in net.generator.parameters()) == maker
     assert maker == 16 * (64 * 64 + 64) + 144 * (64 + 1) + 64 * tiles
@@ -41,7 +49,7 @@ def test_the_maker_and_its_embeddings_have_the_papers_sizes(width: int, maker: i
 @pytest.mark.parametrize("kernels", ["plain", "generated"])
 @pytest.mark.parametrize(("network", "shape"), [("conv", (3, 1, 28, 28)), ("wrn", (3, 3, 32, 32))])
 def test_ten_logits_come_out_and_every_parameter_learns(network: str, shape: tuple[int, ...], kernels: str) -> None:
-    net = make_model(ModelConfig(network, kernels, depth=10, embedding_size=4))  # type: ignore[arg-type]
+    net = make_model(network, ImageModelConfig(kernels, depth=10, embedding_size=4))  # type: ignore[arg-type]
     logits = net(torch.randn(shape))
     assert logits.shape == (3, 10)
     logits.square().sum().backward()
@@ -70,7 +78,7 @@ def test_a_block_equals_its_equation_done_by_hand() -> None:
 
 def test_generated_kernels_are_used_as_kernels() -> None:
     """The plain net with the generated kernels put in answers the same."""
-    net = make_model(ModelConfig("wrn", "generated", depth=10, embedding_size=3)).eval()
+    net = make_model("wrn", ImageModelConfig("generated", depth=10, embedding_size=3)).eval()
     assert isinstance(net, HyperNetwork)
     plain = WideResNet(10, 1).eval()
     plain.load_state_dict(net.target.state_dict() | net.generate())
@@ -83,13 +91,11 @@ def test_generated_kernels_are_used_as_kernels() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ModelConfig("wrn", depth=18), r"depth should be 6n \+ 4 .*, got 18"),
-        (lambda: ModelConfig("wrn", depth=4), r"depth should be 6n \+ 4 .*, got 4"),
-        (lambda: ModelConfig("cnn"), "network should be conv or wrn, got 'cnn'"),  # type: ignore[arg-type]
-        (lambda: ModelConfig(kernels="made"), "kernels should be plain or generated, got 'made'"),  # type: ignore[arg-type]
-        (lambda: ModelConfig(width=0), "width should be at least 1, got 0"),
-        (lambda: ModelConfig(embedding_size=0), "embedding_size should be at least 1, got 0"),
-        (lambda: VisionConfig("cifar10"), "data cifar10 goes with network wrn, got network conv"),
+        (lambda: ImageModelConfig(depth=18), r"depth should be 6n \+ 4 .*, got 18"),
+        (lambda: ImageModelConfig(depth=4), r"depth should be 6n \+ 4 .*, got 4"),
+        (lambda: ImageModelConfig(kernels="made"), "kernels should be plain or generated, got 'made'"),  # type: ignore[arg-type]
+        (lambda: ImageModelConfig(width=0), "width should be at least 1, got 0"),
+        (lambda: ImageModelConfig(embedding_size=0), "embedding_size should be at least 1, got 0"),
         (lambda: VisionConfig("cifar"), "data should be mnist or cifar10, got 'cifar'"),  # type: ignore[arg-type]
         (lambda: VisionConfig(batch_size=0), "batch_size should be at least 1, got 0"),
     ],

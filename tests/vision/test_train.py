@@ -11,24 +11,26 @@ import torch
 
 from hypernetworks import cli
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.comparison import compare
 from hypernetworks.runs.checkpoint import load_trainer
-from hypernetworks.vision.compare import compare
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData, load_images
 from hypernetworks.vision.evaluate import evaluate
+from hypernetworks.vision.experiment import VISION, load_run
 from hypernetworks.vision.models import count_parameters
 from hypernetworks.vision.presets import PRESETS
-from hypernetworks.vision.train import ImageTask, load_run, resume, train
+from hypernetworks.vision.task import ImageTask
 
 from .conftest import shortened
 
 Capture = pytest.CaptureFixture[str]
+train, resume = VISION.train, VISION.resume
 
 
 @pytest.fixture(autouse=True)
 def no_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would cost more than all the rest of a run."""
-    monkeypatch.setattr(import_module("hypernetworks.vision.train"), "draw_run", lambda run: None)
+    monkeypatch.setattr(import_module("hypernetworks.experiments.experiment"), "draw_run", lambda run: None)
 
 
 @pytest.mark.parametrize("kernels", ["plain", "generated"])
@@ -86,7 +88,7 @@ def test_the_papers_presets_are_its_schedules() -> None:
         return [(end, schedule.rate(end)) for end in ends]
 
     for width in (1, 2):
-        plain, generated = (PRESETS[f"wrn-40-{width}-paper"][kernels] for kernels in ("plain", "generated"))
+        plain, generated = (PRESETS[f"paper-wrn-40-{width}"][kernels] for kernels in ("plain", "generated"))
         assert plain.schedule.optimizer == "sgd"
         assert rates(plain.schedule) == [
             (28_000, 0.1), (56_000, 0.02), (84_000, 0.004), (112_000, 0.0008), (140_000, 0.00016)
@@ -95,8 +97,8 @@ def test_the_papers_presets_are_its_schedules() -> None:
         assert generated.schedule.optimizer == "adam"
         assert rates(generated.schedule) == [(168_000, 0.002), (336_000, 0.001), (504_000, 0.0002), (672_000, 0.00005)]
         assert plain.batch_size == generated.batch_size == 128
-        assert count_parameters(generated.model) == {1: 96_570, 2: 147_578}[width]
-    for config in PRESETS["mnist-paper"].values():
+        assert count_parameters("wrn", generated.model) == {1: 96_570, 2: 147_578}[width]
+    for config in PRESETS["paper-mnist"].values():
         assert (config.batch_size, config.schedule.optimizer, config.schedule.weight_decay) == (1000, "adam", 0)
         assert {config.schedule.rate(step) for step in (1, 500, config.schedule.steps)} == {1e-3}
 
@@ -115,21 +117,21 @@ def test_bars_are_told_apart(kernels: str, tiny: dict[str, VisionConfig], digits
 def test_both_variants_are_compared_and_kept(
     tiny: dict[Any, VisionConfig], digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = compare(tmp_path / "pair", tiny, (3, 5), digits, go_on=False)
+    rows = compare(VISION, tmp_path / "pair", tiny, (3, 5), digits, resume=False)
     for row in rows:
-        assert row.parameters == count_parameters(tiny[row.kernels].model)
+        assert row.figures["parameters"] == count_parameters("conv", tiny[row.variant].model)
         expected = [evaluate(load_run(Path(run))[0], digits.test, digits.views).error for run in row.runs]
-        assert row.test_errors == expected
+        assert row.scores["test_error"] == expected
     with pytest.raises(UsageError, match="already holds a run: give --resume"):
-        compare(tmp_path / "pair", tiny, (3, 5), digits, go_on=False)
+        compare(VISION, tmp_path / "pair", tiny, (3, 5), digits, resume=False)
     monkeypatch.setattr(ImageTask, "loss", None)  # finished runs are only read
-    assert compare(tmp_path / "pair", tiny, (3, 5), digits, go_on=True) == rows
+    assert compare(VISION, tmp_path / "pair", tiny, (3, 5), digits, resume=True) == rows
 
 
 def test_other_images_are_refused(tiny: dict[str, VisionConfig], digits: ImageData, tmp_path: Path) -> None:
     train(tmp_path / "run", tiny["plain"], digits, "run")
     other = replace(digits, sha256="0" * 64)
-    with pytest.raises(UsageError, match="the run read other images than mnist has now"):
+    with pytest.raises(UsageError, match="the run was trained on other data than mnist has now"):
         resume(tmp_path / "run", other, "run")
 
 
@@ -161,12 +163,12 @@ def test_the_commands_train_compare_and_evaluate(toy_folder: Path, tmp_path: Pat
     [
         (["train", "--preset", "mnits"], "preset should be one of mnist, "),
         (["train", "--kernels", "made"], "kernels should be plain or generated, got 'made'"),
-        (["train", "--data", "cifar10"], "data cifar10 goes with network wrn, got network conv"),
+        (["train", "--network", "conv"], "Unrecognized options: --network"),
         (
             ["train", "--batch-size", "111"],
             "batch_size should be at most the number of training examples, 110, got 111",
         ),
-        (["train", "--decay", "steps"], "decay steps takes final_fraction 1 alone"),
+        (["train", "--decay", "steps"], "decay steps requires final_fraction 1"),
         (["train", "--resume"], "no such folder, expected a run"),
         (["compare", "--kernels", "generated"], "compare chooses --kernels itself, got generated"),
         (["compare", "--seed", "3"], "compare chooses --seed itself, got 3"),
@@ -199,4 +201,4 @@ def test_a_config_does_its_run_again_to_the_same_bits(toy_folder: Path, tmp_path
     config.write_text(json.dumps(foreign))
     capsys.readouterr()
     assert cli.main(["vision", "train", *data, "--config", str(config), "--out", str(tmp_path / "third")]) == 2
-    assert "config.json: the run read other images than mnist has now" in capsys.readouterr().err
+    assert "config.json: the run was trained on other data than mnist has now" in capsys.readouterr().err

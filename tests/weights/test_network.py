@@ -98,7 +98,7 @@ def test_generators_that_cannot_make_what_is_selected(target, generator, message
 def test_a_generator_makes_the_weights_of_one_target():
     generator = hn.FullGenerator(C)
     hn.HyperNetwork(mlp(), generator)
-    with pytest.raises(ValueError, match="this FullGenerator makes the weights of a target already"):
+    with pytest.raises(ValueError, match="this FullGenerator is already bound to a target"):
         hn.HyperNetwork(mlp(), generator)
 
 

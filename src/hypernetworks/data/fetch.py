@@ -1,4 +1,4 @@
-"""Fetching: over HTTP or by pip, bounded in size and in time."""
+"""Downloads over HTTP or by pip, limited in size and time."""
 
 import os
 import subprocess
@@ -21,15 +21,15 @@ from hypernetworks.files import read_whole
 __all__ = ["download", "download_wheel", "fetching"]
 
 FETCH_SECONDS: float = 900.0
-"""The longest that one fetch may take."""
+"""The time limit of one download."""
 
 STALL_SECONDS: float = 30.0
-"""The longest silence of a server before the fetch is given up."""
+"""A download fails after the server has sent nothing for this long."""
 
 
 @contextmanager
 def fetching(name: str, origin: str, by_hand: str) -> Iterator[None]:
-    """Around the fetching and checking of a file: says so, and what fails is told with where to put it by hand."""
+    """Context for fetching and checking a file. It reports the fetch, and adds to an error where to put the file by hand."""
     print(f"fetching {name} from {origin}", file=sys.stderr)
     try:
         yield
@@ -38,12 +38,12 @@ def fetching(name: str, origin: str, by_hand: str) -> Iterator[None]:
 
 
 def download(url: str, limit: int) -> bytes:
-    """The bytes at an address, at most `limit` of them, within FETCH_SECONDS.
+    """Download at most `limit` bytes within FETCH_SECONDS.
 
-    In a thread that can be left behind: while an answer's headers come byte by byte, nobody here has the word.
+    The download runs in a thread that can be abandoned: while urllib waits for headers sent byte by byte, no timeout applies.
 
     Raises:
-        FaultError: the server could not be reached, refused, sent too much or was too slow.
+        FaultError: the server could not be reached, refused, sent too much, or was too slow.
     """
     done: SimpleQueue[bytes | FaultError] = SimpleQueue()
 
@@ -84,15 +84,20 @@ def _receive(url: str, limit: int) -> bytes:
 
 
 def download_wheel(requirement: str, name: str, limit: int) -> bytes:
-    """The wheel of a requirement (name==version), a file called `name`, by pip: the user's own settings (mirrors) count.
+    """Download a wheel with pip, which uses the user's settings, for example a mirror.
+
+    Args:
+        requirement: name==version.
+        name: the file name of the wheel.
+        limit: the largest size accepted, in bytes.
 
     Raises:
-        FaultError: pip could not fetch it, or the file could not be read.
+        FaultError: pip could not download it, or the file could not be read.
         UsageError: it is larger than `limit` bytes.
     """
     with TemporaryDirectory() as folder:
         command = [*_pip(Path(folder)), "download", "--quiet", "--no-input", "--no-deps"]
-        # A wheel or nothing: a source archive would run its own set-up code.
+        # only a wheel: a source archive would run its own setup code
         done = _run_pip([*command, "--only-binary=:all:", "--dest", folder, requirement])
         wheel = Path(folder) / name
         if done.returncode != 0 or not wheel.is_file():
@@ -101,8 +106,8 @@ def download_wheel(requirement: str, name: str, limit: int) -> bytes:
 
 
 def _pip(folder: Path) -> list[str]:
-    """This environment's pip, or where it has none (uv makes such ones) the pip of a bare environment made in `folder`."""
-    # looked for on the path itself: setuptools' import hook warns where distutils was imported before
+    """The pip of this environment, or, if it has none (as those of uv), of a bare environment made in `folder`."""
+    # looked up on the path: setuptools' import hook warns if distutils was imported before
     if PathFinder.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     bare = folder / "pip"

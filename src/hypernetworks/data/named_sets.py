@@ -1,4 +1,4 @@
-"""Data sets that are known by name: their files found, fetched and listed."""
+"""Named data sets: find, fetch and list their files."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,22 +14,22 @@ __all__ = ["DataRow", "NamedSet", "get", "list_data", "nearest", "obtain_all"]
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A set that is known by name: what it is, and its files. Experiments add how these are read."""
+    """A named data set and its files. Experiments add how the files are read."""
 
     what: str
     files: tuple[DataFile, ...]
     archive: Archive | None = field(default=None, kw_only=True)
-    """What the files are taken from where one that the set needs is missing; None: each comes by itself."""
+    """The archive to extract missing files from; None: each file is fetched separately."""
 
     def missing(self, data_dir: Path | None = None) -> list[DataFile]:
-        """The files that are nowhere, where the set needs one of them; else none."""
+        """The missing files, if a required one is among them; else none."""
         absent = [file for file in self.files if locate(file, data_dir) is None]
         return [] if all(file.optional for file in absent) else absent
 
 
 @dataclass(frozen=True)
 class DataRow:
-    """A named set as a user sees it listed: where it was found, or how it is to be had."""
+    """An entry of the list of data sets: where it was found, or how to get it."""
 
     name: str
     what: str
@@ -38,10 +38,10 @@ class DataRow:
 
 
 def obtain_all(named: NamedSet, data_dir: Path | None = None) -> list[Obtained]:
-    """A set's files, found or fetched, but those that it can be without and that are nowhere.
+    """Find or fetch the files of a data set. Optional files that are missing are left out.
 
     Raises:
-        UsageError: a file is wrong or has to be put in place by the user.
+        UsageError: a file is wrong, or must be provided by the user.
         FaultError: a file could not be read, fetched or written.
     """
     if named.archive and (missing := named.missing(data_dir)):
@@ -50,10 +50,10 @@ def obtain_all(named: NamedSet, data_dir: Path | None = None) -> list[Obtained]:
 
 
 def get(name: str, sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tuple[Path, ...]:
-    """The places of a named set's files, fetched where they are missing.
+    """The paths of the files of a named data set. Missing files are fetched.
 
     Raises:
-        UsageError: there is no such set, or a file of it is wrong or has to be put in place by the user.
+        UsageError: no data set has this name, a file is wrong, or a file must be provided by the user.
         FaultError: a file could not be read, fetched or written.
     """
     if name not in sets:
@@ -62,7 +62,7 @@ def get(name: str, sets: Mapping[str, NamedSet], data_dir: Path | None = None) -
 
 
 def list_data(sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tuple[DataRow, ...]:
-    """A row for each named set; nothing is fetched and nothing is read."""
+    """One entry per named data set. Nothing is fetched or read."""
     rows = []
     for name, named in sets.items():
         found = [place for file in named.files if (place := locate(file, data_dir)) is not None]
@@ -82,7 +82,7 @@ def list_data(sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tup
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A guess at what was meant, and what is expected."""
+    """The most similar name, if any, and all names, for an error message."""
     known = list(names)
     near = get_close_matches(name, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""

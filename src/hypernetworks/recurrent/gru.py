@@ -23,8 +23,11 @@ from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
+from .native.gru import gru as native_gru
+from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
+from .sequence import NativeParameters
 
 
 class GRUWeights(NamedTuple):
@@ -94,6 +97,7 @@ class GRUCell(PlainCell):
 
     state_type = None
     state_names = ("h",)
+    native = native_gru
     gate_names = ("r", "u", "n")
     step = staticmethod(gru_step)
     gates = staticmethod(gru_gates)
@@ -129,6 +133,14 @@ class GRUCell(PlainCell):
             nn.init.zeros_(self.bias_h)
         if self.norm is not None:
             self.norm.reset_parameters()
+
+    def native_parameters(self) -> NativeParameters | None:
+        """The parameters as hypernetworks::gru names them, and the ε of the norm, 0 without."""
+        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias", "bias_h")}
+        norm = self.norm
+        if norm is None:
+            return weights, (0.0,)
+        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
 
     def weights(self) -> GRUWeights:
         """The parameters, gathered once per call."""

@@ -282,10 +282,13 @@ class HyperRecurrentCell(RecurrentCell):
         if main.native is not self.native or lstm.native is not LSTMCell.native:
             return None
         of_main, of_lstm = main.native_parameters(), lstm.native_parameters()
-        if of_main is None or of_lstm is None or of_main[1] != of_lstm[1]:
+        if of_main is None or of_lstm is None:
             return None
-        of_hyper = {f"hyper_{name}": tensor for name, tensor in of_lstm[0].items()}
-        return of_main[0] | of_hyper | {name: getattr(hyper, name) for name in ("P", "p", "D")}, of_main[1]
+        (weights, (eps,)), (hyper_weights, (hyper_eps,)) = of_main, of_lstm
+        if eps and hyper_eps and eps != hyper_eps:  # the kernels have one ε; it is 0 without a norm
+            return None
+        of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper_weights.items()}
+        return weights | of_hyper | {name: getattr(hyper, name) for name in ("P", "p", "D")}, (eps or hyper_eps,)
 
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)

@@ -20,6 +20,7 @@ from torch import Tensor
 from .cell import detach
 from .gru import GRUCell
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
+from .native.gru import gru as native_gru
 
 
 class HyperGRUState(NamedTuple):
@@ -52,6 +53,7 @@ class HyperGRUCell(HyperRecurrentCell):
     main: GRUCell
     state_type = HyperGRUState
     state_names = HyperGRUState._fields
+    native = native_gru
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .cell import detach
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
+from .native.rhn import rhn as native_rhn
 from .rhn import RHNCell
 
 
@@ -53,6 +54,7 @@ class HyperRHNCell(HyperRecurrentCell):
     main: RHNCell
     state_type = HyperRHNState
     state_names = HyperRHNState._fields
+    native = native_rhn
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ from .cell import PlainCell, detach
 from .checks import check_choice, check_floating, check_sizes
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork, HyperWeights, row_scales
 from .init import orthogonal_blocks_
+from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, layer_norm
 from .rnn import RNNCell, RNNWeights
 
@@ -153,6 +154,7 @@ class HyperRNNCell(HyperRecurrentCell):
     main: RNNCell | MixedRNNCell
     state_type = HyperRNNState
     state_names = HyperRNNState._fields
+    native = native_rnn
 
     def __init__(
         self,

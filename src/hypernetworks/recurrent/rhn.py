@@ -155,7 +155,7 @@ class RHNCell(PlainCell):
 
     def native_parameters(self) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
-        return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, ()
+        return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, (0.0,)
 
     def shown_settings(self) -> dict[str, Any]:
         """Those of all cells, the depth, and a transform_bias that is not the default."""

@@ -18,8 +18,11 @@ from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
+from .native.op import Tensors
+from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
+from .sequence import NativeParameters
 
 
 class RNNWeights(NamedTuple):
@@ -79,6 +82,7 @@ class RNNCell(PlainCell):
 
     state_type = None
     state_names = ("h",)
+    native = native_rnn
     gate_names = ("h",)
     step = staticmethod(rnn_step)
     gates = staticmethod(rnn_gates)
@@ -114,6 +118,14 @@ class RNNCell(PlainCell):
             nn.init.zeros_(self.bias)
         if self.norm is not None:
             self.norm.reset_parameters()
+
+    def native_parameters(self) -> NativeParameters | None:
+        """The parameters as hypernetworks::rnn names them, and the ε of the norm, 0 without."""
+        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}
+        norm = self.norm
+        if norm is None:
+            return weights, (0.0,)
+        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
 
     def weights(self) -> RNNWeights:
         """The parameters, gathered once per call."""

@@ -1,11 +1,10 @@
-"""What a run keeps on disk of a training: the trainer's state, and the best model alone.
+"""The files of a checkpoint: the state of the trainer, and the best model.
 
-Neither file can run code when it is read, and both notice any changed byte:
+Reading either file cannot run code, and detects any changed byte:
 
-* the trainer's state is a ``torch.save`` archive, read with ``weights_only``. PyTorch does not check the archive's
-  checksums when it reads, so the SHA-256 of the file stands in the archive's own comment, at the very end
-  (``torch.load`` and ``unzip`` read the file as any other);
-* the model is a safetensors file, which has no checksums, so the SHA-256 of its contents stands in its metadata.
+* The state of the trainer is a `torch.save` archive, read with `weights_only`. PyTorch does not verify the archive's checksums,
+  so the SHA-256 of the file is stored in the archive's comment, at its end. `torch.load` and `unzip` read the file as usual.
+* The model is a safetensors file. The format has no checksum, so the SHA-256 of the contents is stored in its metadata.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ _MODEL_FORMAT = "hypernetworks model 1"
 _TRAILER = re.compile(rb"hypernetworks trainer (\d+) sha256 ([0-9a-f]{64})")
 _SHA256_DIGITS = 64
 
-# What torch.load was seen to raise on archives made to mislead it, their digest in order.
+# What torch.load raises on crafted archives whose digest is correct.
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -43,23 +42,26 @@ _UNREADABLE = (
     AttributeError,
     AssertionError,
 )
-# And what safetensors raises besides its own error: a type that PyTorch lacks, a size past 64 bits.
+# What safetensors raises besides its own error: for a type that PyTorch lacks, or a size beyond 64 bits.
 _NO_SAFETENSORS = (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError)
 
 
 def save_trainer(path: Path, state: Mapping[str, Any], keep: Path | None = None) -> None:
-    """Write a trainer's state whole: dicts, lists and tuples of tensors, numbers, strings, booleans and None.
+    """Write the state of a trainer atomically.
 
-    Tensors may lie on any device and may share memory: what shares it is stored once. ``keep`` is a name for the state
-    that was there, as ``write_whole`` has it.
+    Args:
+        path: the file.
+        state: dicts, lists and tuples of tensors, numbers, strings, booleans and None. Tensors may be on any device. Shared
+            memory is stored once.
+        keep: a name for the previous state, see `write_whole`.
 
     Raises:
-        TypeError: a value is of another kind, so ``load_trainer`` could not read it back; its place is named.
-        FaultError: the system refused to write.
+        TypeError: a value has another type, so `load_trainer` could not read it back; the message names its place.
+        FaultError: the file could not be written.
     """
     buffer = io.BytesIO()
     torch.save(_plain(state, "state"), buffer)
-    # The last two bytes of a zip archive without a comment are the comment's length, 0.
+    # A zip archive without a comment ends with the length of the comment, 0, in two bytes.
     buffer.seek(-2, io.SEEK_END)
     buffer.write((len(_TRAINER_MARK) + _SHA256_DIGITS).to_bytes(2, "little") + _TRAINER_MARK)
     buffer.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
@@ -67,14 +69,18 @@ def save_trainer(path: Path, state: Mapping[str, Any], keep: Path | None = None)
 
 
 def load_trainer(path: Path, keys: Collection[str]) -> dict[str, Any]:
-    """Read a trainer's state, its tensors on the CPU; ``keys`` are those it must hold.
+    """Read the state of a trainer, with its tensors on the CPU.
+
+    Args:
+        path: the file.
+        keys: the keys that it must hold.
 
     Raises:
-        UsageError: there is no such file, or it is cut short, damaged, of another format, or lacks a key.
-        FaultError: the system refused to read.
+        UsageError: the file is missing, truncated, damaged, of another format, or lacks a key.
+        FaultError: the file could not be read.
     """
     data = read_whole(path)
-    advice = "put a good copy in its place, or begin a new run"
+    advice = "replace it with a good copy, or start a new run"
     trailer = _TRAILER.fullmatch(data[-len(_TRAINER_MARK) - _SHA256_DIGITS :])
     if trailer is None:
         raise UsageError(f"{path}: cut short, or not a trainer's state written by hypernetworks: {advice}")
@@ -84,7 +90,7 @@ def load_trainer(path: Path, keys: Collection[str]) -> dict[str, Any]:
         raise UsageError(f"{path}: damaged (its SHA-256 is not the one it was written with): {advice}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch about what a damaged archive names: the error tells enough
+            warnings.simplefilter("ignore")  # torch warns about what a damaged archive names; the error says enough
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise UsageError(f"{path}: not a readable trainer's state ({type(error).__name__}): {advice}") from error
@@ -96,14 +102,17 @@ def load_trainer(path: Path, keys: Collection[str]) -> dict[str, Any]:
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a model whole, as safetensors: copies on the CPU, tied tensors once under each name.
+    """Write a model atomically as safetensors. Tied tensors are stored under each of their names.
 
-    ``metadata`` are kept beside the tensors; the names "format" and "sha256" are taken.
+    Args:
+        path: the file.
+        tensors: the weights, on any device.
+        metadata: stored with the tensors. The names "format" and "sha256" are reserved.
 
     Raises:
-        FaultError: the system refused to write.
+        FaultError: the file could not be written.
     """
-    # safetensors refuses tensors that share memory or are not contiguous. A copy under each name loads strictly.
+    # safetensors refuses tensors that share memory or are not contiguous
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -112,20 +121,20 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a model that ``save_model`` wrote: its tensors on the CPU, and its metadata.
+    """Read a model written by `save_model`: its tensors on the CPU, and its metadata.
 
     Raises:
-        UsageError: there is no such file, or it is cut short, damaged or not written by ``save_model``.
-        FaultError: the system refused to read.
+        UsageError: the file is missing, truncated, damaged, or was not written by `save_model`.
+        FaultError: the file could not be read.
     """
-    # From bytes and not by safetensors' way of mapping the file: a mapped file that is cut short kills its reader.
+    # Read into memory, not mapped: truncating a mapped file kills the process that reads it.
     data = read_whole(path)
     try:
         tensors = safetensors.torch.load(data)
     except _NO_SAFETENSORS as error:
         reason = str(error).partition("\n")[0][:120]
         raise UsageError(f"{path}: not a whole safetensors file ({reason})") from error
-    # The header, found valid by now: its length in 8 bytes, then JSON.
+    # The header, valid at this point: its length in 8 bytes, then JSON.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata: dict[str, str] = header.get("__metadata__") or {}
     if metadata.pop("format", None) != _MODEL_FORMAT:
@@ -136,7 +145,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def model_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Return the SHA-256 of named tensors and metadata, whatever their order, device and layout in memory."""
+    """The SHA-256 of named tensors and metadata, independent of order, device and memory layout."""
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
@@ -145,9 +154,9 @@ def model_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def _plain(value: Any, place: str) -> Any:
-    """Return ``value`` in the types that ``weights_only`` reads; found out here, not when the run is resumed."""
+    """`value` in the types that `weights_only` reads. Other types fail here, not when the run is resumed."""
     if isinstance(value, Tensor):
-        # torch.save keeps the whole storage of a view: a last state would bring its whole sequence along.
+        # torch.save stores the whole storage of a view, for example a whole sequence for its last state
         return value.detach() if value.untyped_storage().nbytes() == value.nbytes else value.detach().clone()
     if isinstance(value, Mapping):
         return {_plain(key, f"{place} key"): _plain(item, f"{place}[{key!r}]") for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""Learning curves as a picture, with matplotlib (the extra `plot`)."""
+"""Learning curves as SVG, drawn with matplotlib (the extra `plot`)."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,19 @@ Curve = Sequence[tuple[float, float]]
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
-    """The points of one figure in a run's metrics."""
+    """The points of one figure of a run's metrics."""
     return [(row["step"], row[name]) for row in rows if name in row]
 
 
 def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None) -> str:
-    """An SVG of the curves, one colour each, the last value beside each name; `faint` ones of the same name behind.
+    """Draw curves as SVG, one colour each, with the last value in the legend.
 
-    The axis of the scores reaches from the lowest point to the highest faint one, where there are any: a validation that
-    went astray may leave the picture, and does not flatten it.
+    Args:
+        curves: the curves by name.
+        ylabel: the label of the y axis.
+        title: the title.
+        faint: curves drawn faintly behind those of the same name. The y axis then ends at their highest point, so that a
+            diverged validation leaves the picture instead of flattening it.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -31,7 +35,7 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    literal = str.maketrans({"$": r"\$"})  # a name is no formula
+    literal = str.maketrans({"$": r"\$"})  # names are not formulas
     for number, (name, curve) in enumerate(curves.items()):
         colour = f"C{number}"
         behind = (faint or {}).get(name, ())
@@ -51,7 +55,7 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
 
 
 def svg_of(figure: "Figure") -> str:
-    """The SVG of a figure of matplotlib; the same figure makes the same file."""
+    """A matplotlib figure as SVG. Equal figures give equal files."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -63,12 +67,12 @@ def svg_of(figure: "Figure") -> str:
 
 
 def run_curve(run: Run) -> str:
-    """A run's training loss and validations as an SVG; ImportError where matplotlib is not installed."""
+    """The training and validation loss of a run as SVG; ImportError if matplotlib is not installed."""
     rows = run.metrics()
     curves = {"validation": curve_of(rows, "validation_loss"), "training": curve_of(rows, "loss")}
     return draw(curves, "loss (nats)", run.folder.name)
 
 
 def draw_run(run: Run) -> None:
-    """Write a run's `curve.svg`; ImportError where matplotlib is not installed."""
+    """Write `curve.svg` of a run; ImportError if matplotlib is not installed."""
     run.write_text("curve.svg", run_curve(run))

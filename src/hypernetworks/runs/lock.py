@@ -1,8 +1,8 @@
-"""One process at a time writes a folder: a file in it, locked by the system, tells which.
+"""A lock file: one process at a time writes to a folder.
 
-The system drops a lock with the process that holds it, however that ends, so no lock outlives a kill, and a process number
-that was given out again misleads nobody. Locks of a file system may not reach other machines: a file that names another one
-is taken at its word.
+The operating system releases the lock when the process ends, even if it is killed, so a stale lock or a reused process id
+blocks nobody. On a shared file system the lock may not reach other machines. A lock file that names another machine is
+therefore respected as it is.
 """
 
 import json
@@ -21,23 +21,23 @@ from hypernetworks.files import json_object, make_folder, read_whole
 __all__ = ["LOCK", "only_writer"]
 
 LOCK = "run.lock"
-"""The file's name; it is gone when its writer has left in order."""
+"""The name of the file. It is removed when its writer ends normally."""
 
-_LIMIT = 1 << 12  # bytes; it holds three short values
+_LIMIT = 1 << 12  # bytes; the file holds three short values
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """While this context is open, no other process enters it with the same folder, which is made where it is missing.
+    """Lock a folder while the context is open. The folder is made if it is missing.
 
     Raises:
-        UsageError: a process, which is named, writes there; or one of another machine did and never left in order.
-        FaultError: the system refused, or its file system has no locks.
+        UsageError: another process writes there, or one on another machine did and did not end normally. The message names it.
+        FaultError: the file could not be locked, for example because the file system has no locks.
     """
     make_folder(folder)
     path = folder / LOCK
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
-    if os.path.lexists(path) and not path.is_file():  # a pipe would never end
+    if os.path.lexists(path) and not path.is_file():  # reading a pipe would never end
         raise UsageError(f"{path}: is not a regular file: remove it")
     try:
         lock.acquire()
@@ -57,7 +57,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _mark(path: Path) -> Iterator[None]:
-    """The locked file names this process while the context is open."""
+    """Write the name of this process to the locked file while the context is open."""
     host, pid, since = _named(path)
     if host not in (platform.node(), _UNKNOWN):
         raise UsageError(
@@ -67,14 +67,14 @@ def _mark(path: Path) -> Iterator[None]:
     now = datetime.now().astimezone().isoformat(" ", "seconds")
     mark = json.dumps({"host": platform.node(), "pid": os.getpid(), "since": now}).encode()
     try:
-        path.write_bytes(mark)  # in place: another file would not be the locked one
+        path.write_bytes(mark)  # in place: a new file would not be the locked one
     except OSError as error:
         raise FaultError(f"{path}: cannot be written: {error.strerror or error}") from error
     try:
         yield
     finally:
-        with suppress(OSError):  # one that stays names a process that is gone
-            if path.read_bytes() == mark:  # else a user removed it, and it is another's by now
+        with suppress(OSError):  # if the file stays, it names a process that has ended
+            if path.read_bytes() == mark:  # else a user removed it, and it now belongs to another process
                 path.unlink()
 
 
@@ -82,7 +82,7 @@ _UNKNOWN = "an unknown machine"
 
 
 def _named(path: Path) -> tuple[str, int | str, str]:
-    """Host, process and time that the file names; placeholders where its writer was killed before it wrote them."""
+    """Host, process and time in the file; placeholders if its writer was killed before it wrote them."""
     with suppress(UsageError, FaultError):
         match json_object(read_whole(path, _LIMIT), str(path)):
             case {"host": str(host), "pid": int(pid), "since": str(since)}:

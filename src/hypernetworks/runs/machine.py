@@ -1,4 +1,4 @@
-"""What the numbers of a run hang on besides its settings: versions, processor, threads, and the path that networks take."""
+"""What the numbers of a run depend on besides its settings: versions, processor, threads, and the backend of the networks."""
 
 import platform
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ import torch
 from hypernetworks.processes import count
 from hypernetworks.recurrent.backend import backend
 
-__all__ = ["other_surroundings", "processor", "surroundings"]
+__all__ = ["changed_environment", "environment", "processor"]
 
 
-def surroundings() -> dict[str, dict[str, Any]]:
-    """Versions and machine as they are here and now, by name. Where all are the same, so are the numbers, bit for bit."""
+def environment() -> dict[str, dict[str, Any]]:
+    """The current versions and machine. Runs with equal settings and environments give equal numbers, bit for bit."""
     return {
         "versions": {
             "hypernetworks": version("hypernetworks"),
@@ -34,10 +34,10 @@ def surroundings() -> dict[str, dict[str, Any]]:
     }
 
 
-def other_surroundings(recorded: Mapping[str, Any]) -> str:
-    """What is otherwise here than in a run's config, e.g. "threads 4 (the run has 2)"; empty where nothing is."""
+def changed_environment(recorded: Mapping[str, Any]) -> str:
+    """What differs from the environment in a run's `config.json`, for example "threads 4 (the run has 2)"; empty if nothing."""
     found = []
-    for group, here in surroundings().items():
+    for group, here in environment().items():
         there = recorded.get(group)
         for name, value in here.items():
             if isinstance(there, Mapping) and there.get(name, value) != value:
@@ -46,7 +46,7 @@ def other_surroundings(recorded: Mapping[str, Any]) -> str:
 
 
 def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
+    """The name of the processor, if the system reports one."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,20 +1,20 @@
-"""A run is a folder: what was asked for, what was measured, the best model, and all that is needed to go on.
+"""A run is a folder with the settings, the metrics, the best model, and everything needed to resume.
 
-    config.json         the settings, and the versions and machine they ran with; written once
-    metrics.jsonl       one JSON object a line; grows
-    trainer.pt          the trainer's state: the one commit point
-    trainer.before.pt   that of the commit before, for the day that trainer.pt is damaged
+    config.json         the settings, and the versions and machine; written once
+    metrics.jsonl       one JSON object per line; grows
+    trainer.pt          the state of the trainer: the commit point
+    trainer.before.pt   the previous commit, used if trainer.pt is damaged
     model.safetensors   the best model; a copy of what trainer.pt holds
     curve.svg, samples.txt
-    run.lock            names the process that writes the run, while it does
+    run.lock            names the process that writes the run; removed when it ends
 
-Everything but ``metrics.jsonl`` is written whole or not at all. A commit forces the metrics to disk, then puts
-``trainer.pt``, which has the metrics so far, in place, then ``model.safetensors`` where the best model changed. Killed
-before the rename of ``trainer.pt``, the last commit stands and the metrics past it are cut; killed after it, the new commit
-stands and the model is made again from it. There is no third case.
+Every file except `metrics.jsonl` is replaced atomically. A commit syncs the metrics to disk, replaces `trainer.pt`, which
+includes the metrics so far, and then `model.safetensors` if the best model changed. If the process is killed before the
+rename of `trainer.pt`, the last commit holds and later metrics are cut off on restore. If it is killed after the rename, the
+new commit holds and the model is written again from it. No other case exists.
 
-A disk may damage what was whole. Metrics and model are made again from ``trainer.pt``; where that is damaged itself, the
-run goes on from the commit before it, and says so.
+Files can also be damaged on disk. Metrics and model are restored from `trainer.pt`. If that is damaged, the run resumes from
+the previous commit and reports it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.files import json_object, make_folder, read_whole, remove_stale, write_whole
 from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.runs.lock import LOCK
-from hypernetworks.runs.machine import other_surroundings, surroundings
+from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics
 
 __all__ = ["CONFIG_LIMIT", "Run"]
@@ -39,40 +39,40 @@ __all__ = ["CONFIG_LIMIT", "Run"]
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
 _TEXTS = ("curve.svg", "samples.txt")
-_NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # those that are written; _BEFORE was a _TRAINER
+_NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # the files written; _BEFORE is a renamed _TRAINER
 CONFIG_LIMIT = 1 << 20
-"""The most bytes of a config.json that are read; a config is a few thousand."""
+"""The largest config.json that is read, in bytes; a typical one has a few thousand."""
 
 
 class Run:
-    """A run's folder. ``Run.create`` makes a new one, ``Run.open`` finds one again.
+    """The folder of a run. `Run.create` makes a new one, `Run.open` opens an existing one for reading.
 
-    One that was opened can be read. It can be written (``record``, ``commit``) after ``restore`` alone, which brings
-    the folder back to its last commit; reading changes nothing on disk, so a run can be read while it is trained.
-    Who creates or restores a run holds ``only_writer(folder)``.
+    An opened run can be written (`record`, `commit`) only after `restore`, which returns the folder to its last commit. Reading
+    changes nothing on disk, so a run can be read while it is trained. The caller of `create` or `restore` must hold
+    `only_writer(folder)`.
 
     Attributes:
-        folder: where the run is.
-        config: what ``config.json`` says: the settings given to ``create``, ``versions`` and ``machine``.
+        folder: the path of the folder.
+        config: the content of `config.json`: the settings given to `create`, versions, and machine.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], config_sha256: str) -> None:
         self.folder = folder
         self.config = config
         self._config_sha256 = config_sha256
-        self._metrics: Metrics | None = None  # until the run may be written
+        self._metrics: Metrics | None = None  # None until the run may be written
         self._model_step: int | None = None  # the step whose weights model.safetensors holds
 
     @classmethod
     def create(cls, folder: Path, config: Mapping[str, Any]) -> "Run":
-        """Make the folder and write ``config.json``: the settings in the order given, then versions and machine.
+        """Make the folder and write `config.json`: the settings in the given order, then versions and machine.
 
         Raises:
-            UsageError: the folder holds a run or anything else (nothing is overwritten), or is a file; or a
-                setting is a number that JSON lacks (NaN, infinity).
-            FaultError: the system refused to write.
+            UsageError: the folder holds a run or other files (nothing is overwritten), or is a file, or a setting is NaN or
+                infinite, which JSON cannot represent.
+            FaultError: a file could not be written.
         """
-        config = {**config, **surroundings()}
+        config = {**config, **environment()}
         try:
             data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
         except ValueError as error:
@@ -85,11 +85,11 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Find a run again, to read it or, after ``restore``, to go on with it.
+        """Open an existing run to read it, or to resume it after `restore`.
 
         Raises:
-            UsageError: there is no such folder, it is not a run's, or its ``config.json`` is not a JSON object.
-            FaultError: the system refused to read.
+            UsageError: the folder does not exist or holds no run, or its `config.json` is not a JSON object.
+            FaultError: a file could not be read.
         """
         path = folder / _CONFIG
         try:
@@ -103,31 +103,32 @@ class Run:
         return cls(folder, json_object(data, str(path)), hashlib.sha256(data).hexdigest())
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``; it counts from the next ``commit`` on.
+        """Append one line to `metrics.jsonl`. It becomes permanent with the next `commit`.
 
         Raises:
-            FaultError: a number in ``row`` is not finite (JSON has no such number), or the system refused to write.
+            FaultError: a number in `row` is not finite, which JSON cannot represent, or the file could not be written.
         """
         self._writable().append(row)
 
     def commit(self, trainer: Mapping[str, Any]) -> None:
-        """Make everything so far survive: after this returns, ``restore`` answers ``trainer``.
+        """Save everything so far. After this returns, `restore` returns `trainer`.
 
-        ``trainer`` holds at least
-            step: int
-            model: the weights at that step, by name
-            best: None, or {"step": int, "score": float, "model": weights}; where the best step is the last
-                step, the weights are those of ``model``, so "model" is not looked at here and may be left out
-        and whatever else the caller needs to go on, as plain data and tensors; the key "run" is taken.
+        Args:
+            trainer: at least these keys, and whatever else the caller needs to resume, as plain data and tensors. The key
+                "run" is reserved.
+                step: int
+                model: the weights at that step, by name
+                best: None, or {"step": int, "score": float, "model": weights}. If the best step is the last step, the
+                weights are those of `model`, and "model" is ignored and may be left out.
 
         Raises:
             TypeError: a value could not be read back; nothing was written.
-            ValueError: one of the three keys is missing or of another kind.
-            FaultError: the system refused to write. The last commit stands, or this one, whole.
+            ValueError: one of the three keys is missing or of the wrong type.
+            FaultError: a file could not be written. Either the last commit or this one holds, completely.
         """
         metrics = self._writable()
         if not _well_formed(trainer):
-            raise ValueError("a trainer's state needs step, model and best, as Run.commit tells")
+            raise ValueError("the state of a trainer requires step, model and best: see Run.commit")
         best = trainer["best"]
         if best is not None and best["step"] == trainer["step"]:
             best = {"step": best["step"], "score": best["score"]}  # not the same weights twice
@@ -137,36 +138,36 @@ class Run:
             self._write_model(_with_weights(state)["best"])
 
     def restore(self) -> dict[str, Any] | None:
-        """Bring the folder back to the last commit and return what was committed, its tensors on the CPU.
+        """Return the folder to the last commit, and return the committed state with its tensors on the CPU.
 
-        None where nothing was committed yet: the metrics are empty then, and training begins anew. ``best``, where
-        it is not None, always holds its weights. What killed writers left is removed, ``metrics.jsonl`` cut back; it and
-        ``model.safetensors`` are made again where they are missing, damaged or not those of the commit. Where
-        ``trainer.pt`` is missing or damaged, the commit before is the last one. Standard error has a line about this, and
-        about other versions or another machine.
+        Temporary files of killed writers are removed. `metrics.jsonl` is cut back to the commit. It and `model.safetensors` are
+        written again if they are missing, damaged, or not those of the commit. If `trainer.pt` is missing or damaged, the
+        previous commit is used. A line on standard error reports this, and a different version or machine.
+
+        Returns:
+            The state given to `commit`; if `best` is not None, it includes its weights. None if nothing was committed: the
+            metrics are then empty, and training starts from the beginning.
 
         Raises:
-            UsageError: ``trainer.pt`` and the one before are damaged, foreign or missing; or ``config.json`` is not what
-                it was at the commit.
-            FaultError: the system refused to read or write.
+            UsageError: `trainer.pt` and the previous commit are damaged, missing or of another run, or `config.json` has
+                changed since the commit.
+            FaultError: a file could not be read or written.
         """
         remove_stale(self.folder, _NAMES)
         if not self._was_committed():
             if os.path.lexists(self.folder / _MODEL):
-                raise UsageError(
-                    f"{self.folder / _TRAINER}: missing, though {_MODEL} tells of a commit: begin a new run"
-                )
+                raise UsageError(f"{self.folder / _TRAINER}: missing, although {_MODEL} exists: start a new run")
             self._metrics = Metrics.start(self.folder / _METRICS)
             return None
         trainer, name = self._load_trainer()
         if name == _BEFORE:
             write_whole(self.folder / _TRAINER, read_whole(self.folder / _BEFORE))
             print(
-                f"{self.folder / _TRAINER}: damaged or missing: going on from the commit before it, of step {trainer['step']}",
+                f"{self.folder / _TRAINER}: damaged or missing: resuming from the previous commit, step {trainer['step']}",
                 file=sys.stderr,
             )
-        if other := other_surroundings(self.config):
-            print(f"{self.folder}: goes on with {other}: the last bits of its numbers may differ", file=sys.stderr)
+        if changed := changed_environment(self.config):
+            print(f"{self.folder}: resumed with {changed}: the last bits of the results may differ", file=sys.stderr)
         metrics = Metrics.restore(self.folder / _METRICS, trainer.pop("run")["metrics"])
         if trainer["best"] is not None:
             self._repair_model(trainer["best"])
@@ -174,11 +175,11 @@ class Run:
         return trainer
 
     def committed(self) -> dict[str, Any] | None:
-        """What ``restore`` answers, while another process holds the run: nothing is written.
+        """What `restore` returns, for the other processes of a group: nothing is written.
 
         Raises:
-            UsageError: as ``restore``.
-            FaultError: the system refused to read.
+            UsageError: as for `restore`.
+            FaultError: a file could not be read.
         """
         if not self._was_committed():
             return None
@@ -186,26 +187,26 @@ class Run:
         return {name: value for name, value in trainer.items() if name != "run"}
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``, those past the last commit included.
+        """Return the rows of `metrics.jsonl`, including those after the last commit.
 
-        A last line without its end is left out: it is being written, or its writer was killed.
+        An incomplete last line is left out: it is being written, or its writer was killed.
 
         Raises:
-            UsageError: the file is missing, or a line is not a JSON object; the line is named.
-            FaultError: the system refused to read.
+            UsageError: the file is missing, or a line is not a JSON object; the message names the line.
+            FaultError: the file could not be read.
         """
         return read_metrics(self.folder / _METRICS)
 
     def best_model(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return the weights of the best model, on the CPU, and its metadata: step, score, config_sha256.
 
-        From ``model.safetensors``, or, where that is missing or damaged, from ``trainer.pt``; nothing is written,
-        as the run may be training. Killed between the two files, a run shows its best before the last commit
-        until it is restored.
+        They come from `model.safetensors`, or from `trainer.pt` if that is missing or damaged. Nothing is written, since the
+        run may be training. If a run was killed between the two files, this returns the best model of the previous commit
+        until the run is restored.
 
         Raises:
-            UsageError: neither can be read, or no model was committed yet, or the model is not of this config.
-            FaultError: the system refused to read.
+            UsageError: neither file can be read, no model was committed yet, or the model belongs to another config.
+            FaultError: a file could not be read.
         """
         try:
             tensors, metadata = load_model(self.folder / _MODEL)
@@ -216,7 +217,7 @@ class Run:
                 raise UsageError(f"{self.folder}: no model yet (the run ended before its first save)") from damage
             best = self._load_trainer()[0]["best"]
             if best is None:
-                raise UsageError(f"{self.folder}: no model yet (the run was not evaluated so far)") from damage
+                raise UsageError(f"{self.folder}: no model yet (the run was not validated so far)") from damage
             return best["model"], self._model_metadata(best)
         if metadata.get("config_sha256") != self._config_sha256:
             raise UsageError(
@@ -224,10 +225,27 @@ class Run:
             )
         return tensors, metadata
 
+    def best_validation(self) -> tuple[int, dict[str, float]]:
+        """Return the step of the best model and the figures of its validation.
+
+        Raises:
+            UsageError: no model was committed yet, or `metrics.jsonl` lacks that validation.
+            FaultError: a file could not be read.
+        """
+        step = int(self.best_model()[1]["step"])
+        rows = [row for row in self.metrics() if row.get("step") == step and "validation_loss" in row]
+        if not rows:
+            raise UsageError(f"{self.folder / _METRICS}: has no validation of step {step}, the step of the best model")
+        return step, {name: value for name, value in rows[-1].items() if name != "step"}
+
     def write_text(self, name: str, text: str) -> None:
-        """Write ``curve.svg`` or ``samples.txt`` whole; FaultError where the system refuses."""
+        """Write `curve.svg` or `samples.txt` atomically.
+
+        Raises:
+            FaultError: the file could not be written.
+        """
         if name not in _TEXTS:
-            raise ValueError(f"{name!r} is not a text of a run; expected one of {', '.join(_TEXTS)}")
+            raise ValueError(f"name should be one of {', '.join(_TEXTS)}, got {name!r}")
         write_whole(self.folder / name, text.encode())
 
     def _was_committed(self) -> bool:
@@ -235,11 +253,11 @@ class Run:
 
     def _writable(self) -> Metrics:
         if self._metrics is None:
-            raise RuntimeError("a run that was opened is written after restore() alone")
+            raise RuntimeError("an opened run can be written only after restore()")
         return self._metrics
 
     def _load_trainer(self) -> tuple[dict[str, Any], str]:
-        """Return the last commit that can be read, the weights of the best in their place, and the name of its file."""
+        """The last commit that can be read, including the weights of the best model, and the name of its file."""
         try:
             return self._load_state(_TRAINER), _TRAINER
         except UsageError as damage:
@@ -249,11 +267,11 @@ class Run:
                 raise damage from None
 
     def _load_state(self, name: str) -> dict[str, Any]:
-        """Return what a trainer's file holds, checked to be of this config."""
+        """The state in a trainer's file, checked to belong to this config."""
         path = self.folder / name
         state = load_trainer(path, ("step", "model", "best", "run"))
         if not (_well_formed(state) and _names_its_run(state)):
-            raise UsageError(f"{path}: not the state of a run's trainer: put a good copy in its place")
+            raise UsageError(f"{path}: not the state of a trainer: replace it with a good copy")
         if state["run"]["config_sha256"] != self._config_sha256:
             raise UsageError(f"{self.folder}: {_CONFIG} and {name} are not of the same run: one was changed or copied")
         return _with_weights(state)
@@ -277,11 +295,11 @@ class Run:
 
 
 def _claim(folder: Path) -> None:
-    """Make the folder of a new run; one that is there must be empty, but for the lock of its writer."""
+    """Make the folder of a new run. An existing folder must be empty, except for the lock of its writer."""
     make_folder(folder)
     try:
         if os.path.lexists(folder / _CONFIG):
-            raise UsageError(f"{folder}: already holds a run: give --resume to go on with it, or another --out")
+            raise UsageError(f"{folder}: already holds a run: give --resume to continue it, or another --out")
         remove_stale(folder, _NAMES)  # a create that was killed
         if found := sorted(path.name for path in folder.iterdir() if path.name != LOCK):
             raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give another --out, new or empty")
@@ -312,7 +330,7 @@ def _are_weights(value: Any) -> bool:
 
 
 def _with_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state with the weights of the best in it: copies of the last ones, where the best step is the last."""
+    """The state including the weights of the best model: copies of the last weights if the best step is the last."""
     best = state["best"]
     if best is None or best["step"] != state["step"]:
         return state

@@ -1,1 +1,1 @@
-"""Text from trained runs over HTTP: a page to try them in the browser, and the JSON API below it."""
+"""Serve text from trained runs over HTTP: a web page and a JSON API."""

@@ -1,6 +1,6 @@
-"""The JSON API, and the page: what is asked over HTTP is made by the engine and sent back as server-sent events.
+"""The JSON API and the web page. The engine generates the texts; they are sent as server-sent events.
 
-event: text   data: {"text": "…", "changes": [[…], …]}    some characters, and for each what its gates' weights changed by
+event: text   data: {"text": "…", "changes": [[…], …]}    characters, and for each how much each gate's weights changed
 event: end    data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
 """
 
@@ -28,21 +28,21 @@ from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, Text
 from hypernetworks.serve.stream import Piece, Stream
 
 FRAME = 1 / 60
-"""Seconds between two events of a stream: what comes faster than a screen shows it goes out together."""
+"""Seconds between two events of a stream. Characters that come faster than a screen refreshes are sent together."""
 
 _JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorMessage"}}}
 _ERRORS = {
-    400: "Neither JSON nor UTF-8, or another server's name",
+    400: "The body is not JSON in UTF-8, or the Host header names another server",
     401: "The token is missing or wrong",
-    403: "Another server's page asks",
-    408: "The request did not come in time",
-    422: "A setting is out of bounds, or the prompt has characters that the model does not know",
-    429: "Too many texts are being made and wait: try again after the seconds of Retry-After",
-    503: "The server stops",
+    403: "The request comes from another server's page",
+    408: "The request did not arrive in time",
+    422: "A setting is out of bounds, or the prompt has characters that are not in the model's alphabet",
+    429: "The queue is full: try again after the seconds in Retry-After",
+    503: "The server is shutting down",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Events `text`, with some characters and their changes, and one event `end`",
+        "description": "Events `text`, with characters and their weight changes, and one event `end`",
         "content": {
             "text/event-stream": {
                 "schema": {
@@ -57,7 +57,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     413: {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    **{status: {"description": told, "content": _JSON} for status, told in _ERRORS.items()},
+    **{status: {"description": description, "content": _JSON} for status, description in _ERRORS.items()},
 }
 
 STATIC_FILES = {
@@ -77,19 +77,19 @@ STATIC_HEADERS = {
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events; FastAPI's own class would pass each event through three tasks, which 50 users pay for."""
+    """Server-sent events. FastAPI's own class passes each event through three tasks, which is slow with 50 users."""
 
     media_type = "text/event-stream"
 
 
 def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | None = None) -> FastAPI:
-    """The application.
+    """Make the application.
 
     Args:
-        engine: makes the texts; started and stopped with the application.
-        limits: bounds on what is asked.
-        hosts: the names that the server is called by; requests to others are refused.
-        token: what a request to the API has to bear, where anything.
+        engine: generates the texts. It is started and stopped with the application.
+        limits: bounds on requests.
+        hosts: accepted values of the Host header.
+        token: the bearer token that requests to the API must carry; None to require no token.
     """
 
     @asynccontextmanager
@@ -123,44 +123,44 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         try:
             yield job, ready
         finally:
-            job.stream.cancelled = True  # the client has all, or has gone
+            job.stream.cancelled = True  # the client has received everything, or has disconnected
 
     @app.post(
         "/api/generate",
-        summary="Make a text",
+        summary="Generate a text",
         response_class=EventStream,
         responses=RESPONSES,
         dependencies=[*map(Depends, checks), Depends(same_origin)],
     )
     async def generate(made: Annotated[tuple[Job, asyncio.Event], Depends(job)]) -> EventStream:
-        """Stream a text that goes on after the prompt, as server-sent events `text` and, last, `end`."""
+        """Stream a continuation of the prompt as server-sent events: `text`, and `end` last."""
         return EventStream(_events(made[0].stream, made[1]), headers={"Cache-Control": "no-store"})
 
     @app.get(
         "/api/runs",
-        summary="What can be asked for",
+        summary="List the runs and limits",
         responses={status: {"model": ErrorMessage, "description": _ERRORS[status]} for status in (400, 401)},
         dependencies=[*map(Depends, checks)],
     )
     async def runs() -> Runs:
-        """The runs, and the bounds on what may be asked of them."""
+        """The runs, and the bounds on requests."""
         described = [_describe(name, batch) for name, batch in engine.batches.items()]
         return Runs(runs=described, max_prompt=limits.max_prompt, max_length=limits.max_length)
 
-    @app.get("/health", summary="How the server is", responses={503: {"model": Health}})
+    @app.get("/health", summary="Health check", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """`ok` and 200 while texts can be made, else 503; needs no token."""
+        """`ok` and 200 while texts can be generated, else 503. No token is required."""
         response.status_code = 200 if engine.alive else 503
         return Health(status="ok" if engine.alive else "stopped", active=engine.active, waiting=engine.waiting)
 
 
 def _submit(engine: Engine, limits: Limits, request: TextRequest) -> tuple[Job, asyncio.Event]:
-    """The job of a request, in the engine, and an event that is set when there is something to take from its stream."""
+    """Submit a request to the engine; return its job, and an event that is set when its stream has something to take."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     stream = Stream(lambda: loop.call_soon_threadsafe(ready.set))
     job = Job(request.run, request.prompt, request.sampling(), stream, monotonic() + limits.timeout)
     if not engine.alive:
-        raise HTTPException(503, "the server stops")
+        raise HTTPException(503, "the server is shutting down")
     try:
         engine.submit(job)
     except UsageError as error:
@@ -183,7 +183,7 @@ async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 def _text_data(pieces: Sequence[Piece]) -> str:
-    """The characters of some pieces, each with its change."""
+    """The characters of some pieces, each with its weight changes."""
     changes = [
         piece.change and [float(f"{change:.4g}") for change in piece.change] for piece in pieces for _ in piece.text
     ]
@@ -203,7 +203,7 @@ def _describe(name: str, batch: Batch) -> RunInfo:
 
 
 async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong first, as one sentence."""
+    """The first error, as one sentence."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":

@@ -1,8 +1,8 @@
-"""The texts that one model makes concurrently: each step gives every one of them a character.
+"""The texts that one model generates together: each step of its stepper produces one character for each of B texts.
 
-Each text is exactly what `text generate` makes, whatever other texts there are: it draws with a generator of its own, and its
-logits have the bits that they have alone. A stepper's rows have these on the native path; the head takes one text at a time.
-Where a network or a device has no native path, logits are the same up to rounding, and a draw may differ.
+Every text is exactly the one that `text generate` produces, whatever other texts are in the batch: it has its own random
+generator, and on the native path its logits have the bits that they have alone. The head reads one row at a time. Without a
+native path for the network or device, logits are equal up to rounding, and a draw can differ.
 
 B texts, L layers.
 """
@@ -23,10 +23,10 @@ from hypernetworks.text.stepper import Weights, stepper
 
 @dataclass(eq=False)
 class Job:
-    """A text that is asked for."""
+    """A requested text."""
 
     run: str
-    """The name of the run whose model is to make it."""
+    """The name of the run whose model generates it."""
     prompt: str
     sampling: Sampling
     stream: Stream
@@ -34,7 +34,7 @@ class Job:
     """When its time is over, on the clock of time.monotonic."""
 
     def should_stop(self) -> bool:
-        """Whether it is not to be gone on with; one whose time is over is told so."""
+        """Whether to stop generating: it was cancelled, or its time is over. In the latter case its stream is ended."""
         if not self.stream.cancelled and monotonic() > self.deadline:
             self.stream.end("time-out")
             return True
@@ -42,18 +42,18 @@ class Job:
 
 
 class ActiveText:
-    """A text that is being made."""
+    """A text that is being generated."""
 
     def __init__(self, job: Job, symbols: Symbols) -> None:
         self.job = job
         self.drawn = 0
-        """The id that was drawn last."""
+        """The last id that was drawn."""
         self._left = job.sampling.length
         self._draw = Draws(job.sampling)
         self._spell = Spelling(symbols.alphabet, symbols.unit)
 
     def draw(self, logits: Tensor, change: list[float] | None) -> None:
-        """Take one more character from its logits (V,)."""
+        """Draw one more character from its logits (V,)."""
         self.drawn = self._draw(logits)
         self._left -= 1
         text = self._spell(self.drawn) + (self._spell.end() if self.complete else "")
@@ -64,12 +64,12 @@ class ActiveText:
 
     @property
     def complete(self) -> bool:
-        """Whether all characters are there."""
+        """Whether all characters were generated."""
         return self._left == 0
 
 
 class Batch:
-    """A model and the texts it is making."""
+    """A model and the texts that it is generating."""
 
     def __init__(self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32") -> None:
         self.model = model.eval()
@@ -77,15 +77,19 @@ class Batch:
         self.texts: list[ActiveText] = []
         self.changes = Changes(model.network)
         self._step = stepper(model, 1, weights)
-        self._state: list[Tensor] = []  # of the texts, each (L, B, ·): what the stepper has, too
+        self._state: list[Tensor] = []  # a copy of the stepper's: one row per text, each tensor (L, B, ·)
 
     def prompt(self, text: str) -> Tensor:
-        """What the model reads of a prompt, (length,); UsageError where it has characters that the model does not know."""
+        """The ids that the model reads for a prompt, (length,).
+
+        Raises:
+            UsageError: the prompt has characters that are not in the alphabet.
+        """
         return prompt_ids(text, self.symbols.alphabet, self.symbols.unit)
 
     @torch.inference_mode()
     def admit(self, job: Job) -> None:
-        """Take a text in: read its prompt and draw its first character."""
+        """Add a text: read its prompt and draw its first character."""
         text = ActiveText(job, self.symbols)
         self.texts.append(text)
         ids = self.prompt(job.prompt).long().to(self.model.head.weight.device)
@@ -99,19 +103,19 @@ class Batch:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Draw one more character for every text; those that have all leave."""
+        """Draw one more character for every text, and remove those that are complete."""
         ids = torch.tensor([[text.drawn for text in self.texts]], device=self.model.head.weight.device)
         h = self._step(self.model.embedding(ids)[0])
         before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
         changes = self.changes(before, self._state)
         for text, own_h, change in zip(self.texts, h.split(1), changes, strict=True):
-            # in memory of its own: where a vector begins may decide how it is summed up
+            # copied, because the alignment of a vector can change the order of summation
             text.draw(self.model.head(own_h.clone())[0], change)
         self._drop_complete()
 
     @torch.inference_mode()
     def drop_stopped(self) -> None:
-        """Let go of the texts that nobody wants any more, or whose time is over."""
+        """Remove the texts that were cancelled or whose time is over."""
         self._keep([not text.job.should_stop() for text in self.texts])
 
     def end(self, reason: Reason) -> None:

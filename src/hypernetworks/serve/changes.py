@@ -1,7 +1,7 @@
-"""How much the weights of each gate change from step to step, for the texts of a batch.
+"""How much the weights of each gate change from step to step, for each text of a batch.
 
     change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
-                                                              = sqrt(Σ_l ‖R^{l,y} (ĥ^l_t − ĥ^l_{t−1})‖²)
+             = sqrt(Σ_l ‖R^{l,y} (ĥ^l_t − ĥ^l_{t−1})‖²)
 
 B texts, L layers, K hyper hidden.
 """
@@ -17,7 +17,7 @@ from hypernetworks.recurrent.layer import RecurrentNetwork
 
 
 class Changes:
-    """The changes of a network's steps; a network whose weights are fixed has none, and no gates."""
+    """Computes the weight changes of a network's steps. A network with fixed weights has no changes and no `gates`."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.gates: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The thread that makes all texts: new ones are taken in between two steps, so that those in progress share each step."""
+"""The thread that generates all texts. New texts join between two steps, and all texts of a model share each step."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from hypernetworks.serve.stream import Reason
 
 
 class FullError(Exception):
-    """As many texts are being made and wait as may be."""
+    """The queue is full."""
 
 
 class Engine:
-    """Makes the texts of one or more runs, in a thread of its own, which alone touches the models.
+    """Generates the texts of one or more runs in its own thread, the only one that uses the models.
 
-    Each turn every model reads at most one new prompt and then takes one step for all its texts. With no more than one new
-    prompt a turn, the texts in progress go on while many come in.
+    In each turn every model reads at most one new prompt and then runs one step for all its texts. Because a turn reads only
+    one prompt, texts in progress continue while many new ones arrive.
 
     Args:
-        batches: the models, by the names of their runs.
-        rows: how many texts are made at once.
+        batches: the models by the names of their runs.
+        rows: how many texts are generated at once.
         queue: how many more may wait.
     """
 
@@ -34,25 +34,25 @@ class Engine:
         self._thread = Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End all texts after the step that is under way; each is told that the server stops."""
+        """End all texts after the current step, with the reason "shutdown"."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
 
     def join(self) -> None:
-        """Wait until it has stopped."""
+        """Wait until the thread has stopped."""
         self._thread.join()
 
     def submit(self, job: Job) -> None:
-        """Have a text made.
+        """Queue a text.
 
         Raises:
-            UsageError: the prompt has characters that the model does not know.
-            FullError: too many wait already.
+            UsageError: the prompt has characters that are not in the model's alphabet.
+            FullError: the queue is full.
         """
         self.batches[job.run].prompt(job.prompt)
         with self._changed:
@@ -61,27 +61,29 @@ class Engine:
                 return
             self._waiting = deque(waiting for waiting in self._waiting if not waiting.stream.cancelled)
             if self.active + self.waiting >= self._rows + self._queue:
-                raise FullError(f"{self.active} texts are being made and {self.waiting} wait: try again soon")
+                raise FullError(
+                    f"{self.active} texts are being generated and {self.waiting} are queued: try again soon"
+                )
             self._waiting.append(job)
             self._changed.notify()
 
     @property
     def active(self) -> int:
-        """How many texts are being made."""
+        """How many texts are being generated."""
         return sum(len(batch.texts) for batch in self.batches.values())
 
     @property
     def waiting(self) -> int:
-        """How many texts wait for their turn."""
+        """How many texts are queued."""
         return len(self._waiting)
 
     @property
     def alive(self) -> bool:
-        """Whether texts can be made."""
+        """Whether texts can be generated."""
         return self._thread.is_alive() and not self._stopping
 
     def _run(self) -> None:
-        reason: Reason = "failed"  # should a model fail, nobody is left waiting
+        reason: Reason = "failed"  # if a model fails, every stream is ended
         try:
             while self._wait_for_work():
                 self._turn()
@@ -96,7 +98,7 @@ class Engine:
                 batch.end(reason)
 
     def _wait_for_work(self) -> bool:
-        """True when there is something to do, False when it is to stop."""
+        """Wait; return True if there is work to do, False if the engine should stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting or self.active)
             return not self._stopping
@@ -109,7 +111,7 @@ class Engine:
                 batch.step()
 
     def _admit_next(self, name: str, batch: Batch) -> None:
-        """Take in the text of this run that has waited longest, where there is room for one."""
+        """Start the text of this run that has waited longest, if there is room."""
         with self._changed:
             self._waiting = deque(job for job in self._waiting if not job.should_stop())
             job = next((job for job in self._waiting if job.run == name), None)

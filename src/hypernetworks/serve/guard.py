@@ -1,4 +1,4 @@
-"""What stands before the API: who may ask, from which page, and how long a client may keep the server waiting."""
+"""Access checks of the API: the token, the origin of a request, and time limits for slow clients."""
 
 import asyncio
 import secrets
@@ -16,37 +16,35 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer
 
 
 def bearer(token: str) -> Check:
-    """A check that a request has this token; compared in a time that does not tell how much of it was right."""
+    """Make a check that a request carries this token. The comparison takes constant time."""
 
     async def check(credentials: _Credentials) -> None:
         given = "" if credentials is None else credentials.credentials
         if not secrets.compare_digest(given.encode(), token.encode()):
             raise HTTPException(
-                401, "this server wants its token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+                401, "this server requires a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
             )
 
     return check
 
 
 async def same_origin(request: Request) -> None:
-    """A check that a page that sends this request came from this server; a program that names no origin is no page."""
+    """Check that a page that sends this request came from this server. A request without Origin is not from a page."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(
-            403, f"requests come from this server's own page or from no page at all, not from {origin!r}"
-        )
+        raise HTTPException(403, f"requests from other pages are refused, got origin {origin!r}")
 
 
 class StalledError(Exception):
-    """A client has stopped reading its answer."""
+    """A client has stopped reading its response."""
 
 
 class Patience:
-    """Middleware that waits only so long for a request's body, and for a client to read some of the answer.
+    """Middleware that limits the time to receive a request's body, and the time for a client to read part of the response.
 
     Args:
-        app: what it stands around.
-        seconds: how long.
+        app: the wrapped application.
+        seconds: the time limit.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -54,11 +52,11 @@ class Patience:
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through; one that does not come in time is answered with 408."""
+        """Handle a request. One that does not arrive in time gets status 408."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        whole = False  # once the body is there, to receive is to wait for the client to go, which may take as long as it likes
+        whole = False  # after the whole body, receive() waits for the client to disconnect, which has no time limit
 
         async def receive_soon() -> Message:
             nonlocal whole
@@ -68,7 +66,7 @@ class Patience:
                 async with asyncio.timeout(self._seconds):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, f"the request was not there within {self._seconds:g} seconds") from None
+                raise HTTPException(408, f"the request did not arrive within {self._seconds:g} seconds") from None
             whole = not message.get("more_body", False)
             return message
 
@@ -82,4 +80,4 @@ class Patience:
         try:
             await self._app(scope, receive_soon, send_soon)
         except StalledError:
-            return  # the answer stays incomplete, and the connection is closed
+            return  # the response stays incomplete, and the connection is closed

@@ -1,4 +1,4 @@
-"""What goes in and out of the API, as pydantic has it; the OpenAPI page is made from this."""
+"""The requests and responses of the API as pydantic models. The OpenAPI description is generated from them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -10,20 +10,20 @@ from hypernetworks.text.generate import Sampling
 
 
 class RunInfo(BaseModel):
-    """A run whose model makes text."""
+    """A run whose model generates text."""
 
     name: str
     network: str
     parameters: int
-    unit: str = Field(description="What a step makes: a character or a byte.")
-    alphabet: str = Field(description="The symbols that a prompt may have; empty where the unit is a byte.")
+    unit: str = Field(description="What a step generates: a character or a byte.")
+    alphabet: str = Field(description="The characters that a prompt may contain; empty if the unit is a byte.")
     gates: list[str] = Field(
-        description="The gates whose weights are made anew at each step; empty: weights are fixed."
+        description="The gates whose weights are generated at each step; empty if weights are fixed."
     )
 
 
 class Runs(BaseModel):
-    """What the server has, and the bounds on what may be asked of it."""
+    """The runs of the server, and the bounds on requests."""
 
     runs: list[RunInfo]
     max_prompt: int
@@ -31,11 +31,11 @@ class Runs(BaseModel):
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """The state of the server."""
 
     status: str = Field(description="ok, or stopped.")
-    active: int = Field(description="Texts that are being made.")
-    waiting: int = Field(description="Texts that wait for their turn.")
+    active: int = Field(description="Texts being generated.")
+    waiting: int = Field(description="Texts in the queue.")
 
 
 class ErrorMessage(BaseModel):
@@ -45,7 +45,7 @@ class ErrorMessage(BaseModel):
 
 
 class TextRequest(BaseModel):
-    """A text that is asked for; what `request_type` makes has the bounds of a server."""
+    """A request for a text. `request_type` makes a subclass with the bounds of a server."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -57,17 +57,17 @@ class TextRequest(BaseModel):
     seed: int
 
     def sampling(self) -> Sampling:
-        """How its characters are drawn."""
+        """The sampling settings."""
         return Sampling(self.length, self.temperature, self.top_k, seed=self.seed)
 
 
 def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 3.0 is an integer."""
+    """Convert integral floats: JSON has one number type, in which 3.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def request_type(runs: Sequence[str], limits: Limits) -> type[TextRequest]:
-    """The request with this server's runs, bounds and defaults."""
+    """Make the request type with this server's runs, bounds and defaults."""
     default = Sampling()
 
     def bounded(kind: Any, value: Any, description: str, **bounds: Any) -> Any:
@@ -78,19 +78,17 @@ def request_type(runs: Sequence[str], limits: Limits) -> type[TextRequest]:
         "Generate",
         __base__=TextRequest,
         run=bounded(Literal[tuple(runs)], runs[0], "The name of a run."),
-        prompt=bounded(str, "", "What the text goes on from; empty: a new line.", max_length=limits.max_prompt),
+        prompt=bounded(str, "", "The text to continue; if empty, a newline.", max_length=limits.max_prompt),
         temperature=bounded(
             float,
             default.temperature,
-            "Below 1 more of what is probable, above 1 less; 0 always takes the most probable.",
+            "Below 1, probable characters become more frequent; above 1, less. 0 always takes the most probable.",
             ge=0,
             le=100,
             allow_inf_nan=False,
         ),
-        top_k=bounded(int, 0, "Draw from the k most probable characters only; 0: from all.", ge=0, le=1_000_000),
-        length=bounded(int, min(default.length, limits.max_length), "Steps to make.", ge=1, le=limits.max_length),
-        # beyond 2⁵³ JSON's numbers are not exact everywhere (RFC 8259, section 6): another seed would be drawn with
-        seed=bounded(
-            int, default.seed, "The same seed and settings draw with the same numbers.", gt=-(2**53), lt=2**53
-        ),
+        top_k=bounded(int, 0, "Draw from the k most probable characters only; 0 draws from all.", ge=0, le=1_000_000),
+        length=bounded(int, min(default.length, limits.max_length), "Steps to generate.", ge=1, le=limits.max_length),
+        # beyond 2⁵³ JSON numbers are not exact everywhere (RFC 8259, section 6), so the seed could change
+        seed=bounded(int, default.seed, "Equal seeds and settings give equal random numbers.", gt=-(2**53), lt=2**53),
     )

@@ -1,4 +1,4 @@
-"""Uvicorn around the application: the socket, the signals, and an end that every open stream is told of."""
+"""Run the application with uvicorn: the socket, the signals, and a shutdown that ends every open stream."""
 
 import socket
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.guard import Patience
 
 LAST_WORDS = 5
-"""Seconds that the streams which are open when the server is told to stop may take to end."""
+"""Seconds that open streams may take to end at shutdown."""
 
 
 class _Server(uvicorn.Server):
@@ -25,17 +25,23 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections at the address; FaultError where that is not to be had."""
+    """Open a socket that accepts connections at the address.
+
+    Raises:
+        FaultError: the address cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (")[0]
-        raise FaultError(f"cannot listen at {host}, port {port}: {reason}; choose by --host and --port") from error
+        raise FaultError(
+            f"cannot listen on {host}, port {port}: {reason}; choose another with --host and --port"
+        ) from error
 
 
 def make_server(app: FastAPI, engine: Engine, patience: float) -> uvicorn.Server:
-    """A server that runs until SIGTERM or Ctrl-C; patience: the seconds that it waits for a client."""
+    """Make a server that runs until SIGTERM or Ctrl-C. `patience` is the time limit for slow clients in seconds."""
     config = uvicorn.Config(
         Patience(app, patience), log_level="warning", server_header=False, timeout_graceful_shutdown=LAST_WORDS
     )
@@ -43,6 +49,6 @@ def make_server(app: FastAPI, engine: Engine, patience: float) -> uvicorn.Server
 
 
 def names(host: str, more: Sequence[str]) -> list[str]:
-    """What the server answers to in the Host header: the address that it is bound to, this machine's own names, and more."""
+    """Accepted values of the Host header: the address of the server, this machine's own names, and `more`."""
     bound = f"[{host}]" if ":" in host else host
     return [bound, "localhost", "127.0.0.1", "[::1]", *more]

@@ -1,26 +1,26 @@
-"""The way of one text from the thread that makes it to the one that sends it."""
+"""A stream passes one text from the thread that generates it to the thread that sends it."""
 
 from collections.abc import Callable
 from threading import Lock
 from typing import Literal, NamedTuple
 
 Reason = Literal["length", "time-out", "shutdown", "failed"]
-"""Why a text ended: all characters are there, its time was over, the server stops, or the model could not run."""
+"""Why a text ended: it is complete, its time was over, the server is shutting down, or the model failed."""
 
 
 class Piece(NamedTuple):
-    """A character, or several where those before were bytes of none."""
+    """A character, or several if the bytes before did not form one."""
 
     text: str
     change: list[float] | None
-    """How much the weights of each gate changed in the step that made it; None where that is not known."""
+    """How much the weights of each gate changed in the step that generated it; None if unknown."""
 
 
 class Stream:
     """Pieces put in by one thread and taken out by another.
 
     Args:
-        wake: told, in the thread that puts, when there is something to take where there was nothing.
+        wake: called in the writing thread when the stream becomes non-empty or ends.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
@@ -29,10 +29,10 @@ class Stream:
         self._pieces: list[Piece] = []
         self._reason: Reason | None = None
         self.cancelled = False
-        """Nobody will take anything any more; set by the reader."""
+        """Set by the reader when it will take nothing more."""
 
     def put(self, piece: Piece) -> None:
-        """Add to what is to be taken."""
+        """Add a piece."""
         with self._lock:
             self._pieces.append(piece)
             first = len(self._pieces) == 1
@@ -40,13 +40,13 @@ class Stream:
             self._wake()
 
     def end(self, reason: Reason) -> None:
-        """Nothing more will come."""
+        """End the stream."""
         with self._lock:
             self._reason = reason
         self._wake()
 
     def take(self) -> tuple[list[Piece], Reason | None]:
-        """All that is there, and, once nothing more will come, why."""
+        """Take all pieces, and the reason once the stream has ended."""
         with self._lock:
             taken, self._pieces = self._pieces, []
             return taken, self._reason

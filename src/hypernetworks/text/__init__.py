@@ -1,21 +1,28 @@
-"""The Shakespeare experiment: character models, trained, compared and sampled."""
+"""The text experiment: character models, trained, compared and sampled."""
 
 from .config import TextConfig
 from .corpus import Corpus, load_corpus
-from .evaluate import Score
+from .evaluate import TextScore
+from .experiment import TEXT, load_run
 from .generate import Sampling
-from .model import CharacterModel, ModelConfig, count_parameters, flops_per_character, match_parameters
+from .model import (
+    CharacterModel,
+    CharacterModelConfig,
+    count_parameters,
+    flops_per_character,
+    match_parameters,
+)
 from .presets import PRESETS, penn_treebank_parameters
-from .train import load_run
 
 __all__ = [
     "PRESETS",
+    "TEXT",
     "CharacterModel",
+    "CharacterModelConfig",
     "Corpus",
-    "ModelConfig",
     "Sampling",
-    "Score",
     "TextConfig",
+    "TextScore",
     "count_parameters",
     "flops_per_character",
     "load_corpus",

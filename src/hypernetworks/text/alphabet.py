@@ -1,7 +1,7 @@
 """Text to symbol ids and back.
 
-An alphabet is the tuple of a corpus's symbols in order of code point; a symbol's id is its place in it. The unit of a
-corpus is the character, or the byte: there the symbol of byte b is chr(b), and text meets it as UTF-8.
+An alphabet is the tuple of the symbols of a corpus, sorted by code point. The id of a symbol is its index. The unit of a
+corpus is the character or the byte. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as UTF-8.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +23,10 @@ _SHOWN = 5
 
 
 def text_of_bytes(content: bytes, path: Path) -> str:
-    """The text of a UTF-8 file, its line ends made newlines, without a byte-order mark.
+    """Decode a UTF-8 file: line ends become newlines, and a byte-order mark is removed.
 
     Raises:
-        UsageError: the bytes at `path` are no text; the first wrong byte is named with its place.
+        UsageError: the bytes at `path` are not text; the message names the first invalid byte and its position.
     """
     try:
         text = content.decode("utf-8")
@@ -38,12 +38,12 @@ def text_of_bytes(content: bytes, path: Path) -> str:
 
 
 def symbols_of(text: str, unit: Unit = "character") -> str:
-    """The text as a string of symbols: itself, or for bytes one chr(byte) for each byte of its UTF-8."""
+    """The text as a string of symbols: the text itself, or, for bytes, chr(b) for each byte b of its UTF-8."""
     return text if unit == "character" else text.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 def alphabet_of(parts: Iterable[str]) -> tuple[str, ...]:
-    """The distinct symbols of some strings of symbols, sorted by code point."""
+    """The distinct symbols of strings of symbols, sorted by code point."""
     present = np.zeros(_CODE_POINTS, dtype=np.bool_)
     for part in parts:
         present[_code_points(part)] = True
@@ -51,18 +51,18 @@ def alphabet_of(parts: Iterable[str]) -> tuple[str, ...]:
 
 
 def encode(text: str, alphabet: Sequence[str], unit: Unit = "character") -> Tensor:
-    """The ids of a text's symbols.
+    """The symbol ids of a text.
 
     Args:
         text: the text.
-        alphabet: the symbols, sorted; ids are places in it.
-        unit: what a symbol stands for.
+        alphabet: the symbols, sorted; an id is an index into it.
+        unit: character or byte.
 
     Returns:
-        (length,), uint8 where the alphabet has at most 256 symbols, else int32.
+        Ids (length,), uint8 if the alphabet has at most 256 symbols, else int32.
 
     Raises:
-        UsageError: the text has symbols that the alphabet has not; the first few are named with their places.
+        UsageError: the text has symbols that the alphabet lacks; the message names the first few and their positions.
     """
     codes = _code_points(symbols_of(text, unit))
     points = np.array([ord(symbol) for symbol in alphabet], dtype=np.int64)
@@ -77,17 +77,17 @@ def encode(text: str, alphabet: Sequence[str], unit: Unit = "character") -> Tens
 
 
 def decode(ids: Tensor | Sequence[int], alphabet: Sequence[str], unit: Unit = "character") -> str:
-    """The text of some ids, (length,). Bytes that are no UTF-8 (a cut character) become U+FFFD.
+    """The text of ids (length,). Bytes that are not valid UTF-8, such as a truncated character, become U+FFFD.
 
     Raises:
-        IndexError: an id is beyond the alphabet.
+        IndexError: an id is out of range.
     """
     text = "".join([alphabet[i] for i in (ids.tolist() if isinstance(ids, Tensor) else ids)])
     return text if unit == "character" else text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _code_points(text: str) -> np.ndarray:
-    """The code points, one byte each where that suffices (100 MB stay 100 MB), else four."""
+    """The code points, one byte each if that suffices (100 MB stay 100 MB), else four."""
     try:
         return np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
     except UnicodeEncodeError:
@@ -105,4 +105,4 @@ def _complaint(codes: np.ndarray, unknown: np.ndarray, alphabet: Sequence[str], 
     expected = f"one of the {len(alphabet)} in the alphabet"
     if unit == "character" and len(alphabet) <= 100:
         expected = f"one of {''.join(alphabet)!r}"
-    return f"the text has {unit}s that the alphabet has not: {', '.join(named)}{more}; expected {expected}"
+    return f"the text has {unit}s that the alphabet lacks: {', '.join(named)}{more}; expected {expected}"

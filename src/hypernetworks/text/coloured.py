@@ -1,8 +1,8 @@
-"""Text whose letters carry how much the generated weights changed when the model read them.
+"""Text with, for each letter, how much the generated weights changed when the model read it.
 
     change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
 
-HyperNetworks, arXiv 1609.09106, figure 4, colours generated text so.
+Figure 4 of Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, colours generated text this way.
 """
 
 import codecs
@@ -19,10 +19,10 @@ from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids
 from hypernetworks.text.model import CharacterModel
 
 CHUNK = 256
-"""Steps that are traced at a time: of a trace's many numbers a step, one is kept for each gate."""
+"""Steps traced at a time. Of the many numbers of a trace, only one per gate is kept."""
 
 LONGEST_TEXT = 10_000
-"""The most symbols of a text that a page shows letter by letter."""
+"""The most symbols that a page shows letter by letter."""
 
 _GATES = {
     "i": "input gate",
@@ -38,14 +38,14 @@ _GATES = {
 
 
 class Letter(NamedTuple):
-    """A character as it is shown, and the change of each gate when it was read; empty where nothing changes."""
+    """A character, and the change of each gate when it was read; no changes for a model with fixed weights."""
 
     text: str
     changes: tuple[float, ...]
 
 
 def gates_of(model: CharacterModel) -> list[str]:
-    """What the changes are of, e.g. "input gate i"; none where the model's weights stay as they are."""
+    """Descriptions of the gates, for example "input gate i"; none for a model with fixed weights."""
     network = model.network
     if not isinstance(network, HyperRecurrentNetwork):
         return []
@@ -58,7 +58,7 @@ def _described(name: str) -> str:
 
 
 def weight_changes(model: CharacterModel, ids: Tensor) -> Tensor:
-    """The change of each gate, (length, gates), at each symbol of a text, (length,), read from the zero state."""
+    """The change of each gate at each symbol of a text (length,), read from the zero state: (length, gates)."""
     network = model.network
     if not isinstance(network, HyperRecurrentNetwork):
         return torch.zeros(len(ids), 0)
@@ -73,17 +73,17 @@ def weight_changes(model: CharacterModel, ids: Tensor) -> Tensor:
 
 
 def coloured_sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> list[Letter]:
-    """A text of the model that begins at a line's start."""
+    """Generate a text that starts at the beginning of a line."""
     start = prompt_ids("", symbols.alphabet, symbols.unit)
     ids = torch.cat([start.long(), torch.tensor(list(generate_ids(model, start, sampling)))])
     return _letters(ids[len(start) :], weight_changes(model, ids)[len(start) :], symbols)
 
 
 def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[Letter]:
-    """A text that is given, as the model reads it from the zero state.
+    """Colour a given text, read from the zero state.
 
     Raises:
-        UsageError: it is empty, or longer than `LONGEST_TEXT` symbols.
+        UsageError: the text is empty, or longer than `LONGEST_TEXT` symbols.
     """
     if not 1 <= len(ids) <= LONGEST_TEXT:
         raise UsageError(f"text should have 1 to {LONGEST_TEXT:,} {symbols.unit}s to be coloured, got {len(ids):,}")
@@ -91,7 +91,7 @@ def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[
 
 
 def _letters(ids: Tensor, changes: Tensor, symbols: Symbols) -> list[Letter]:
-    """Each character with its change; a character of several bytes has the largest change of its bytes."""
+    """Characters with their changes. A character of several bytes has the largest change of its bytes."""
     texts = [symbols.alphabet[i] for i in ids.tolist()]
     if symbols.unit == "character":
         return [Letter(text, tuple(change)) for text, change in zip(texts, changes.tolist(), strict=True)]

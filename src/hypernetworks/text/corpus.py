@@ -1,7 +1,7 @@
 """A corpus: a text as symbol ids in three splits, from a named set, a file or a folder.
 
-The sets that have names, their splits and their sources are in `data_sets`. A user's own text is split by position: the
-first 90 %, the next 5 % and the last 5 % of its characters.
+`data_sets` has the named sets, their splits and their sources. A user's own text is split by position: the first 90 %, the next
+5 % and the last 5 % of its characters.
 """
 
 import hashlib
@@ -18,35 +18,35 @@ from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
 __all__ = ["Corpus", "load_corpus"]
 
 SHORTEST_TEXT = 40
-"""The fewest characters of a user's text: 5 % of them are two, one to read and one to predict."""
+"""The minimum length of a user's text: 5 % of it are two characters, one to read and one to predict."""
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text as symbol ids, in splits that are each one stream."""
+    """A text as symbol ids. Each split is one stream."""
 
     name: str
-    """The name or path that it was asked for by."""
+    """The name or path that it was loaded by."""
 
     train: Tensor
-    """(characters,), uint8 where the alphabet has at most 256 symbols, else int32; the other splits alike."""
+    """(characters,), uint8 if the alphabet has at most 256 symbols, else int32; likewise for the other splits."""
 
     validation: Tensor
 
     test: Tensor
-    """Empty where the set has no test split."""
+    """Empty if the set has no test split."""
 
     alphabet: tuple[str, ...]
-    """The symbols of all splits, sorted by code point; ids are places in it."""
+    """The symbols of all splits, sorted by code point; an id is an index into it."""
 
     unit: Unit
-    """What a symbol stands for; symbol chr(b) is byte b in a corpus of bytes."""
+    """Character or byte; in a corpus of bytes, symbol chr(b) is byte b."""
 
     source: str
     """The files that it was read from."""
 
     sha256: str
-    """The sum of the text as it is learned, all splits in order, in UTF-8 (for bytes, the bytes)."""
+    """The checksum of the text, all splits in order, in UTF-8 (for bytes, of the bytes)."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -54,7 +54,7 @@ class Corpus:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
     def encode(self, text: str) -> Tensor:
-        """The ids of a text, (length,); a UsageError names characters that are not in the alphabet."""
+        """The ids of a text, (length,); a UsageError names characters that the alphabet lacks."""
         return encode(text, self.alphabet, self.unit)
 
     def decode(self, ids: Tensor) -> str:
@@ -63,17 +63,18 @@ class Corpus:
 
 
 def load_corpus(name_or_path: str, data_dir: Path | None = None) -> Corpus:
-    """The corpus of a name, or of the user's own text.
+    """Load a named corpus, or a user's own text.
 
     Args:
-        name_or_path: a name of `NAMED_SETS`, else a path to a UTF-8 file or to a folder of them. A folder is read with
-            all that is under it in sorted order, but for names that start with a dot; its texts are joined by a blank
-            line. A file called like a set is reached as ./NAME.
-        data_dir: the folder in which a named set's files are looked for first and into which they are fetched;
-            None: $HYPERNETWORKS_DATA and the user's cache.
+        name_or_path: a name of `NAMED_SETS`, or the path of a UTF-8 file or a folder of such files. A folder is read
+        recursively
+            in sorted order, without names that start with a dot, and its texts are joined by a blank line. Use ./NAME for a
+            file that has the name of a set.
+        data_dir: the folder to look for a named set first, and to fetch it into; None: $HYPERNETWORKS_DATA and the user's
+            cache.
 
     Raises:
-        UsageError: there is no such name or path, or the text is empty, not UTF-8, of one symbol only or too short.
+        UsageError: no set, file or folder has this name, or the text is empty, not UTF-8, too short, or has only one symbol.
         FaultError: a file could not be read, fetched or written.
     """
     if name_or_path in NAMED_SETS:
@@ -103,7 +104,7 @@ def _corpus(name: str, splits: Splits, unit: Unit, source: str) -> Corpus:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(split.encode("latin-1" if unit == "byte" else "utf-8"))
-    # The strings are of symbols already, for bytes too.
+    # the strings consist of symbols already, also for bytes
     train, validation, test = (encode(split, alphabet) for split in splits)
     return Corpus(name, train, validation, test, alphabet, unit, source, digest.hexdigest())
 

@@ -1,4 +1,4 @@
-"""The sets of text that are known by name: their files, and how their splits are read from them.
+"""The named sets of text: their files, and how the splits are read from them.
 
     name              symbols  train / validation / test
     shakespeare            70  4,257,887 / 258,585 / 268,276 characters: 34 / 2 / 2 plays
@@ -7,12 +7,12 @@
     text8                  27  90,000,000 / 5,000,000 / 5,000,000 characters
     ptb-char               50  ptb.train.txt / ptb.valid.txt / ptb.test.txt
 
-The plays of `shakespeare` that are held out are named in `plays.HELD_OUT_PLAYS`. The plays, Tiny Shakespeare and enwik8
-are checked by sha256; text8, of which no such sum is published, by its size alone; the Penn Treebank not at all.
+`plays.HELD_OUT_PLAYS` lists the plays of `shakespeare` that are held out. The plays, Tiny Shakespeare and enwik8 are
+verified by sha256. text8 is verified by its size, since no checksum is published. The Penn Treebank is not verified.
 
-The Penn Treebank comes in words and is read as the literature reads it: each line without the spaces around it, "_" for
-the space between words, the newline kept as the sentence's end, <unk> and N as they stand, letter by letter. Files that
-are in characters already, parted by spaces, only lose those spaces.
+The Penn Treebank is distributed as words and read as in the literature: spaces around a line are removed, "_" replaces the
+space between words, the newline ends a sentence, and <unk> and N are spelled letter by letter. From files that already
+consist of characters separated by spaces, only the spaces are removed.
 """
 
 from collections.abc import Callable
@@ -27,21 +27,21 @@ from hypernetworks.text.plays import HELD_OUT_PLAYS, read_plays
 __all__ = ["NAMED_SETS", "Splits", "TextSet", "no_such_corpus"]
 
 Splits = tuple[str, str, str]
-"""The text of the train, validation and test split; the last is empty where there is none."""
+"""The text of the train, validation and test split; the last is empty if the set has none."""
 
 
 @dataclass(frozen=True)
 class TextSet(NamedSet):
-    """A set of text that is known by name, and how its splits are read from its files."""
+    """A named set of text, and how its splits are read from its files."""
 
     read: Callable[[list[Obtained]], Splits]
-    """From the files, in the order of `files`, to strings of symbols (for bytes, one chr(byte) each)."""
+    """Reads the files, in the order of `files`, and returns strings of symbols (for bytes, one chr(byte) each)."""
 
     unit: Unit = "character"
 
 
 def no_such_corpus(name_or_path: str) -> str:
-    """What to tell a user who asked for a corpus that there is not: the nearest name, and what is expected."""
+    """The error message for an unknown corpus: the most similar name, and what is expected."""
     return f"no data set, file or folder {name_or_path!r}: {nearest(name_or_path, NAMED_SETS)} or a path"
 
 
@@ -129,4 +129,4 @@ NAMED_SETS: Final = {
         _read_penn_treebank,
     ),
 }
-"""The sets by name. A set is added here, with its files and the function that reads its splits."""
+"""The sets by name. To add a set, list its files and the function that reads its splits here."""

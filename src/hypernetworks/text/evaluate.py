@@ -1,4 +1,4 @@
-"""How well a model predicts a text: one stream from the zero state, every character but the first predicted once.
+"""Scoring a model on a text: one stream from the zero state, every character except the first predicted once.
 
 nats = −(1/(N−1)) Σ_{t=1}^{N−1} ln p(character t | characters 0 … t−1)          bits per character = nats / ln 2
 """
@@ -16,15 +16,15 @@ from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.stepper import Weights, stepper
 
 CHUNK = 1024
-"""Characters read between two additions; the state is carried, so the result does not depend on it but for rounding."""
+"""Characters per forward pass. The state is carried, so the score depends on it only by rounding."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """What a model scored on a text."""
+class TextScore:
+    """The score of a model on a text."""
 
     characters: int
-    """How many characters were predicted."""
+    """Number of characters predicted."""
     nats: float
     """Mean −ln p of a character."""
 
@@ -35,16 +35,16 @@ class Score:
 
 
 @torch.inference_mode()
-def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -> Score:
-    """Score a model, in evaluation mode, on a text of symbol ids (N,); the model's training mode is put back.
+def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -> TextScore:
+    """Score a model in evaluation mode on a text of symbol ids (N,), then restore its training mode.
 
-    With weights="bfloat16" or "int8" it is read step by step by a stepper that stores them so, as generation does.
+    With weights="bfloat16" or "int8" a stepper that stores the weights in this way reads the text, as in generation.
 
     Raises:
-        UsageError: the text has fewer than two characters: there is nothing to predict.
+        UsageError: the text has fewer than two characters, so nothing can be predicted.
     """
     if len(ids) < 2:
-        raise UsageError(f"a text of at least 2 characters is needed to score a model, got {len(ids)}")
+        raise UsageError(f"scoring requires a text of at least 2 characters, got {len(ids)}")
     device = model.head.weight.device
     training = model.training
     model.eval()
@@ -56,11 +56,11 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -
             total += F.cross_entropy(read(part[:-1]).double(), part[1:], reduction="sum").item()
     finally:
         model.train(training)
-    return Score(len(ids) - 1, total / (len(ids) - 1))
+    return TextScore(len(ids) - 1, total / (len(ids) - 1))
 
 
 def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tensor]:
-    """A function that reads the next characters of a stream, (T,), and gives their logits (T, V)."""
+    """A function that reads the next characters of a stream, (T,), and returns their logits (T, V)."""
     state = None
 
     def read(ids: Tensor) -> Tensor:
@@ -69,6 +69,6 @@ def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tenso
         return logits.squeeze(1)
 
     if weights == "float32":
-        return read
+        return read  # a whole chunk in one call packs the weights once, too
     step = stepper(model, 1, weights)
     return lambda ids: model.head(torch.cat([step(x.unsqueeze(0)) for x in model.embedding(ids)]))

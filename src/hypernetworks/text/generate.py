@@ -1,6 +1,6 @@
-"""Text from a model, character by character: the prompt is read once, then each new character costs one step.
+"""Text generation: the prompt is read once, then each character takes one step.
 
-p = softmax(logits / temperature), cut to the top_k most probable and to the smallest set that holds top_p, renormalised
+p = softmax(logits / temperature), cut to the top_k most probable and to the smallest set of probability top_p, renormalised
 """
 
 import codecs
@@ -18,18 +18,22 @@ from hypernetworks.text.stepper import Weights, stepper
 
 @dataclass(frozen=True)
 class Sampling:
-    """How characters are drawn. Impossible settings fail when made, with a UsageError."""
+    """How characters are drawn.
+
+    Raises:
+        UsageError: a setting is invalid.
+    """
 
     length: int = 500
-    """How many characters to make."""
+    """The number of characters to generate."""
     temperature: float = 0.8
-    """Below 1 more of what is probable, above 1 less; 0 always takes the most probable."""
+    """Below 1 favours probable characters, above 1 improbable ones; 0: always the most probable."""
     top_k: int = 0
     """Draw from the k most probable characters only; 0: from all."""
     top_p: float = 1.0
-    """Draw from the fewest characters that together have this probability; 1: from all."""
+    """Draw from the smallest set of characters with this total probability; 1: from all."""
     seed: int = 0
-    """The same seed, model and settings make the same text on the same machine."""
+    """Equal seed, model and settings give equal text on the same machine."""
 
     def __post_init__(self) -> None:
         check_count("length", self.length)
@@ -38,17 +42,17 @@ class Sampling:
         if self.top_k < 0:
             raise UsageError(f"top_k should be at least 0 (0: all), got {self.top_k}")
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p should lie in (0, 1], got {self.top_p}")
+            raise UsageError(f"top_p should be in (0, 1], got {self.top_p}")
         if not -(2**63) <= self.seed < 2**64:
             raise UsageError(f"seed should fit into 64 bits, got {self.seed}")
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """What the next character is drawn from, (V,), float64, from its logits (V,)."""
+    """The distribution of the next character, (V,), float64, from its logits (V,)."""
     logits = logits.double()
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
-    logits = logits - logits.max()  # the largest is 0 then, and no temperature makes it infinite
+    logits = logits - logits.max()  # the largest becomes 0, so no temperature makes it infinite
     p = torch.softmax(logits / sampling.temperature, dim=0)
     if sampling.top_k == 0 and sampling.top_p == 1:
         return p
@@ -56,12 +60,12 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_k:
         p[sampling.top_k :] = 0
         p /= p.sum()
-    p[p.cumsum(0) - p >= sampling.top_p] = 0  # the first character is always kept
+    p[p.cumsum(0) - p >= sampling.top_p] = 0  # always keeps the first character
     return torch.zeros_like(p).scatter(0, order, p / p.sum())
 
 
 class Draws:
-    """Draws characters one after another: their ids, from the logits (V,) of each."""
+    """Draws one id after another from logits (V,)."""
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
@@ -75,9 +79,9 @@ class Draws:
 def generate_ids(
     model: CharacterModel, prompt: Tensor, sampling: Sampling, weights: Weights = "float32"
 ) -> Iterator[int]:
-    """Draw characters one after another, as ids; the prompt, (length,), is not given back. The model should be in eval.
+    """Generate ids after a prompt (length,), which is not included. The model should be in evaluation mode.
 
-    The prompt is read in one call. Each character after it is one step of a stepper that stores the weights as `weights`.
+    The prompt is read in one call. Each further character is one step of a stepper that stores the weights as `weights`.
     """
     draw = Draws(sampling)
     device = model.head.weight.device
@@ -101,25 +105,34 @@ def generate(
     sampling: Sampling,
     weights: Weights = "float32",
 ) -> Iterator[str]:
-    """Make text that goes on after the prompt, in pieces as they come; the prompt itself is not given back.
+    """Generate text after a prompt, which is not included.
 
-    alphabet, unit: the corpus's. An empty prompt begins after a newline, or, where the alphabet has none, after its first
-    symbol. A model of bytes gives a character back when its last byte is there. weights: as for `generate_ids`.
+    Args:
+        model: the model, in evaluation mode.
+        alphabet: the symbols of the model.
+        unit: character or byte. A model of bytes yields a character when its last byte is complete.
+        prompt: the text to continue. If it is empty, generation starts after a newline, or after the first symbol if the
+            alphabet has no newline.
+        sampling: how to draw.
+        weights: how the weights are stored, see `stepper`.
+
+    Yields:
+        The text in pieces, as they are generated.
 
     Raises:
-        UsageError: the prompt has characters that the alphabet has not.
+        UsageError: the prompt has characters that the alphabet lacks.
     """
     ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling, weights)
     return _texts(ids, Spelling(alphabet, unit))
 
 
 def prompt_ids(prompt: str, alphabet: tuple[str, ...], unit: Unit) -> Tensor:
-    """What the model reads first, (length,), as `generate` tells."""
+    """The ids that the model reads first, (length,), see `generate`."""
     return encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
 
 
 class Spelling:
-    """Ids to text, one after another. A character of several bytes comes with its last byte; until then nothing does."""
+    """Converts ids to text one by one. A character of several bytes appears with its last byte."""
 
     def __init__(self, alphabet: tuple[str, ...], unit: Unit) -> None:
         self._alphabet = alphabet
@@ -131,7 +144,7 @@ class Spelling:
         return symbol if self._decoder is None else self._decoder.decode(symbol.encode("latin-1"))
 
     def end(self) -> str:
-        """What stands for a character that the text ends within."""
+        """The replacement character, if the text ends inside a character; else nothing."""
         return "" if self._decoder is None else self._decoder.decode(b"", final=True)
 
 

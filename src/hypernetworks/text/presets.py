@@ -1,19 +1,21 @@
-"""Settings that go together, by name: for a first look, for real runs on two cores, and the paper's own.
+"""Named settings of the text experiment: for a first look, for real runs on two cores, and those of the paper.
 
-The paper's rows: Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, tables for Penn Treebank and enwik8 characters. It keeps
-0.90 of input, output and recurrent values (Z = 16: 0.85; two layers: 0.80), trains with Adam at 1e-3, and clips at 1.
+The paper is Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, tables for Penn Treebank and enwik8 characters. It keeps 0.90 of
+input, output and recurrent values (0.85 for Z = 16, 0.80 for two layers), trains with Adam at 1e-3, and clips gradients at 1.
 """
 
 from dataclasses import replace
 from typing import Final
 
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import ModelConfig, count_parameters
+from hypernetworks.text.model import CharacterModelConfig, count_parameters
 from hypernetworks.training.schedule import Schedule
 
 PENN_TREEBANK_SYMBOLS: Final = 50
 
-_ONE_HOT = ModelConfig(embedding_size=0, hidden_size=1000, hyper_size=128, dropout=0.10, recurrent_dropout=0.10)
+_ONE_HOT = CharacterModelConfig(
+    embedding_size=0, hidden_size=1000, hyper_size=128, dropout=0.10, recurrent_dropout=0.10
+)
 _ONE_HOT_LSTM = replace(_ONE_HOT, network="lstm")
 
 PENN_TREEBANK: Final = {
@@ -26,13 +28,13 @@ PENN_TREEBANK: Final = {
     "layer-norm HyperLSTM 1000, Z = 16": replace(_ONE_HOT, dropout=0.15, recurrent_dropout=0.15),
     "2-layer layer-norm HyperLSTM": replace(_ONE_HOT, num_layers=2, dropout=0.20, recurrent_dropout=0.20),
 }
-"""The models of the paper's Penn Treebank table, K = 128; the last two rows have Z = 16."""
+"""The models of the paper's Penn Treebank table, with K = 128. The last two have Z = 16."""
 
 
 def penn_treebank_parameters() -> dict[str, int]:
-    """The parameters of every row of the paper's Penn Treebank table, counted on our own modules (50 symbols, one-hot).
+    """The number of parameters of each row of the paper's Penn Treebank table, counted on our modules (50 symbols, one-hot).
 
-    All agree with the printed ones to the printed digit but the Z = 16 row: 5.09 M here against 5.06 M in print.
+    All equal the printed numbers, to the printed digit, except the row with Z = 16: 5.09 M here, 5.06 M in print.
     """
     return {row: count_parameters(config, PENN_TREEBANK_SYMBOLS) for row, config in PENN_TREEBANK.items()}
 
@@ -42,21 +44,21 @@ _ADAM = Schedule(steps=100_000, learning_rate=1e-3, warmup=0, final_fraction=1.0
 PRESETS: Final = {
     "default": TextConfig(),
     "demo": TextConfig(
-        model=ModelConfig(embedding_size=32, hyper_size=32, hyper_embedding_size=8),
+        model=CharacterModelConfig(embedding_size=32, hyper_size=32, hyper_embedding_size=8, depth=3),
         schedule=Schedule(steps=240, learning_rate=1e-2, warmup=20, evaluate_every=60),
         batch_size=64,
         length=64,
-        # in so few steps the RHN has to meet the zero state more often: where it has not, validations that begin there blow up
+        # In 240 steps the RHN has to see the zero state more often: validation starts there, and its loss blew up without.
         reset_probability=0.05,
         validation_characters=8192,
     ),
     "tiny-shakespeare": TextConfig(
         corpus="tiny-shakespeare",
-        model=ModelConfig(hidden_size=320, dropout=0.2, recurrent_dropout=0.1),
+        model=CharacterModelConfig(hidden_size=320, depth=3, dropout=0.2, recurrent_dropout=0.1),
         schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=400),
     ),
     "shakespeare": TextConfig(
-        model=ModelConfig(hidden_size=320),
+        model=CharacterModelConfig(hidden_size=320, depth=3),
         schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=800),
     ),
     "paper-penn-treebank": TextConfig(
@@ -70,4 +72,4 @@ PRESETS: Final = {
         length=250,
     ),
 }
-"""Settings for `--preset`; every flag given beside it counts more."""
+"""The settings of `--preset`. Other flags override them."""

@@ -1,4 +1,4 @@
-"""A run as one HTML page that needs nothing else: curves, settings, parameters, other runs, text coloured by weight change."""
+"""A run as one self-contained HTML page: curves, settings, parameters, other runs, and text coloured by weight change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from jinja2 import Environment, StrictUndefined
 from torch import nn
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.comparison import figures_of
 from hypernetworks.runs.curve import curve_of, draw, run_curve
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, gates_of
-from hypernetworks.text.compare import Row, row_of
 from hypernetworks.text.config import Symbols, TextConfig
+from hypernetworks.text.experiment import TEXT, symbols_of
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.text.train import load_run
 
 STRONGEST = 0.98
-"""The quantile of the changes from which on a letter has the full colour: the few largest would leave the others pale."""
+"""Changes from this quantile up get the full colour; scaling by the maximum would leave most letters pale."""
 
 
 class Text(NamedTuple):
@@ -32,14 +32,14 @@ class Text(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture on the page: what it shows in words, and its SVG element."""
+    """A picture on the page: a description, and its SVG element."""
 
     title: str
     svg: str
 
 
 class Table(NamedTuple):
-    """A table on the page, its cells as they are shown."""
+    """A table on the page, with its cells as text."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -47,33 +47,47 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A run, read from its folder."""
+    """A run loaded from its folder."""
 
     run: Run
     model: CharacterModel
     config: TextConfig
     symbols: Symbols
-    row: Row
+    figures: dict[str, float]
+    """As in a comparison: parameters, operations, speed."""
+    bpc: float
+    """The best validation, in bits per character."""
 
     @property
     def name(self) -> str:
-        """The folder as it was given: names alone may be the same."""
+        """The folder as given; two runs may have the same folder name."""
         return str(self.run.folder)
 
 
 def load(folder: Path, device: torch.device) -> Loaded:
-    """A run for the page; UsageError where the folder is no run of a character model that was trained and validated."""
-    model, config, symbols = load_run(folder)
+    """Load a run for the page.
+
+    Raises:
+        UsageError: the folder holds no run of the text experiment, or one that was not validated yet.
+    """
+    model, config, record = TEXT.load(folder)
     run = Run.open(folder)
     rows = run.metrics()
     for figure in ("loss", "validation_bpc"):
         if not curve_of(rows, figure):
             raise UsageError(f"{folder}: metrics.jsonl has no {figure}: was the run interrupted before its first?")
-    return Loaded(run, model.to(device), config, symbols, row_of(config, [run], len(symbols.alphabet)))
+    figures = figures_of(TEXT, config, record, [run])
+    bpc = min(value for _, value in curve_of(rows, "validation_bpc"))
+    return Loaded(run, model.to(device), config, symbols_of(record), figures, bpc)
 
 
 def page(runs: Sequence[Loaded], sampling: Sampling, text: tuple[str, torch.Tensor] | None) -> str:
-    """The page of the first run beside the others, a sample drawn from it, and a text with a title where one is given.
+    """Make the page of the first run, compared with the others.
+
+    Args:
+        runs: the runs, at least one.
+        sampling: how to draw the sample.
+        text: the title and the symbol ids of a text to colour, or None.
 
     Without matplotlib the page has no curves, and says so.
     """
@@ -103,17 +117,17 @@ def page(runs: Sequence[Loaded], sampling: Sampling, text: tuple[str, torch.Tens
 
 def _facts(loaded: Loaded) -> Mapping[str, str]:
     metadata = loaded.run.best_model()[1]
-    row = loaded.row
+    figures, unit = loaded.figures, loaded.symbols.unit
     return {
-        "best validation": f"{row.bpc} bits per {loaded.symbols.unit} (step {metadata['step']})",
-        "parameters": f"{row.parameters:,}",
-        f"operations per {loaded.symbols.unit}": f"{row.flops_per_character:,}",
-        "training speed": f"{row.characters_per_second:,.0f} {loaded.symbols.unit}s a second",
+        "best validation": f"{loaded.bpc:.3f} bits per {unit} (step {metadata['step']})",
+        "parameters": f"{figures['parameters']:,}",
+        f"operations per {unit}": f"{figures['flops_per_character']:,}",
+        "training speed": f"{figures['characters_per_second']:,.0f} {unit}s per second",
     }
 
 
 def _pictures(runs: Sequence[Loaded]) -> list[Picture]:
-    """The curves of the first run and, where there are others, of all."""
+    """The curves of the first run and, if there are others, of all runs."""
     try:
         pictures = {"Training and validation loss over steps": run_curve(runs[0].run)}
         if len(runs) > 1:
@@ -125,7 +139,7 @@ def _pictures(runs: Sequence[Loaded]) -> list[Picture]:
 
 
 def _strongest(texts: Sequence[Text], gates: int) -> list[float]:
-    """For each gate the change that has the full colour, at least above 0."""
+    """For each gate, the change that gets the full colour; above 0."""
     if not gates:
         return []
     changes = torch.tensor([letter.changes for text in texts for letter in text.letters])
@@ -133,18 +147,15 @@ def _strongest(texts: Sequence[Text], gates: int) -> list[float]:
 
 
 def _comparison(runs: Sequence[Loaded]) -> Table:
-    rows = sorted(runs, key=lambda loaded: loaded.row.validation_bpc)
+    rows = sorted(runs, key=lambda loaded: loaded.bpc)
     return Table(
         ("run", "network", "hidden", "parameters", "FLOPs/char", "chars/s", "bits/char"),
         [
             (
                 loaded.name,
-                loaded.row.network,
-                f"{loaded.row.hidden_size:,}",
-                f"{loaded.row.parameters:,}",
-                f"{loaded.row.flops_per_character:,}",
-                f"{loaded.row.characters_per_second:,.0f}",
-                loaded.row.bpc,
+                loaded.config.model.network,
+                *(f"{value:,.0f}" for value in loaded.figures.values()),
+                f"{loaded.bpc:.3f}",
             )
             for loaded in rows
         ],
@@ -152,7 +163,7 @@ def _comparison(runs: Sequence[Loaded]) -> Table:
 
 
 def _settings(settings: Mapping[str, Any], above: str = "") -> Table:
-    """The settings one by one, those within others by their whole path."""
+    """One row per setting; nested settings have dotted names."""
     rows: list[Sequence[str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -163,7 +174,7 @@ def _settings(settings: Mapping[str, Any], above: str = "") -> Table:
 
 
 def _parameters(model: nn.Module) -> Table:
-    """Every parameter once, and their sum."""
+    """One row per parameter, each counted once, and the total."""
     named = list(model.named_parameters())
     total = sum(parameter.numel() for _, parameter in named)
     rows = [

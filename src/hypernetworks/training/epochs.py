@@ -1,22 +1,22 @@
-"""Batches drawn in epochs: every example once, in an order of the epoch's own, before any comes again."""
+"""Batches in epochs: every example once per epoch, in a random order."""
 
 import torch
 from torch import Tensor
 
 from hypernetworks.errors import UsageError
-from hypernetworks.training.draws import generator
+from hypernetworks.training.random import generator
 
 
 class Epochs:
-    """Which examples each step reads. The order hangs on seed and epoch alone, so a run that goes on needs nothing kept.
+    """The examples that each step reads. The order depends only on seed and epoch, so a resumed run needs no stored state.
 
     Args:
-        examples: N, how many there are.
-        batch_size: B, how many a step reads; the last N mod B of an epoch's order are left out of it.
-        seed: the run's.
+        examples: N, the number of examples.
+        batch_size: B, examples per step. The last N mod B examples of an epoch's order are not read in that epoch.
+        seed: the seed of the run.
 
     Raises:
-        UsageError: there are fewer examples than one batch has.
+        UsageError: there are fewer examples than batch_size.
     """
 
     def __init__(self, examples: int, batch_size: int, seed: int) -> None:
@@ -28,7 +28,7 @@ class Epochs:
         self._epoch, self._order = -1, torch.empty(0)
 
     def batch(self, step: int) -> Tensor:
-        """The places of the examples that step number `step` (from 0) reads, (B,), int64."""
+        """The indices of the examples that step `step` (from 0) reads, (B,), int64."""
         epoch, number = divmod(step, self.examples // self.batch_size)
         if epoch != self._epoch:
             order = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch))

@@ -1,29 +1,25 @@
-"""Ctrl-C and SIGTERM that wait for the end of a step, so that what is saved is whole."""
+"""Ctrl-C and SIGTERM take effect after a training step, so that the run is saved first."""
 
 import os
 import signal
 import threading
 from types import FrameType, TracebackType
 
+from hypernetworks.errors import Terminated
 from hypernetworks.processes import is_first
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM asked the process to end, as a scheduler does before its SIGKILL."""
-
 
 _KINDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 
 class Interrupt:
-    """While this context is open, the first Ctrl-C or SIGTERM only sets `asked`; a second one interrupts at once.
+    """While the context is open, the first Ctrl-C or SIGTERM only sets `asked`. A second one interrupts immediately.
 
-    Outside the main thread, where no signal arrives, it does nothing.
+    Outside the main thread, which receives no signals, it does nothing.
     """
 
     def __init__(self) -> None:
         self.asked: type[KeyboardInterrupt] | None = None
-        """What to raise when the step has ended; None: nobody asked."""
+        """What to raise after the step; None: no signal arrived."""
         self._main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> "Interrupt":
@@ -36,9 +32,9 @@ class Interrupt:
         if self.asked:
             raise kind
         self.asked = kind
-        # Not print: a signal may arrive in the middle of one.
+        # not print: the signal may have arrived during one
         if is_first():
-            os.write(2, b"\nstopping after this step, and saving; Ctrl-C again stops at once\n")
+            os.write(2, b"\nstopping after this step and saving; press Ctrl-C again to stop immediately\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

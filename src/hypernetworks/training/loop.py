@@ -1,9 +1,9 @@
-"""The training loop that all experiments share: steps of a schedule, clipping, validation, the best kept, exact resume.
+"""The training loop of all experiments: schedule, clipping, validation, the best model, exact resume.
 
-Everything the loop carries from step to step is committed with the weights: optimiser, best model, random states, what the
-experiment itself carries, and the running mean of the loss. A run that goes on from a commit makes the same numbers.
+Everything that the loop carries from step to step is committed with the weights: optimiser, best model, random states, the
+state of the task, and the losses since the last log line. A run resumed from a commit continues with the same numbers.
 
-Several processes go through the loop side by side, each with its share of every batch; the first alone writes and shows.
+Several processes run the loop in parallel, each with its share of every batch. Only the first one writes and prints.
 """
 
 import math
@@ -11,65 +11,69 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hypernetworks import processes
-from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.runs.run import Run
-from hypernetworks.training.draws import seed_of
-from hypernetworks.training.interrupt import Interrupt, Terminated
+from hypernetworks.training.interrupt import Interrupt
 from hypernetworks.training.progress import Progress
+from hypernetworks.training.random import seed_of
 from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
 _STOPS: Final = (None, KeyboardInterrupt, Terminated)
-"""What a process may be asked to raise after a step; told to the others by its place here."""
+"""What a signal makes a process raise after a step. The processes exchange the index."""
 
 
 class Task(ABC, Generic[Model]):
-    """What an experiment gives to the loop."""
+    """What an experiment provides to the loop: losses, validations, and its own state."""
 
     model: Model
     network: nn.Module
-    """`distributed(model)`: what loss() calls."""
+    """`distributed(model)`: what `loss` calls."""
     parts: Sequence[slice]
-    """The places of a batch that this process works, in equal parts, as `processes.parts` gives them."""
-    unit: str
-    """What the speed counts, e.g. characters."""
+    """The parts of a batch that this process computes, from `processes.parts`."""
+    unit: ClassVar[str]
+    """What the speed counts, for example characters."""
+
+    @abstractmethod
+    def __init__(self, model: Model, config: Any, data: Any) -> None:
+        """Make the task of a configuration and its data; UsageError if they do not fit."""
 
     @abstractmethod
     def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
-        """The mean loss over a part of the batch of step number `step` (from 0), and how many units it read."""
+        """The mean loss over a part of the batch of step `step` (from 0), and the number of units read."""
 
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
-        """The validation's figures, the same in all processes; the best model has least of "validation_loss"."""
+        """The figures of a validation, equal in all processes. The best model has the lowest "validation_loss"."""
 
     @abstractmethod
     def fields(self, loss: float) -> Mapping[str, str]:
-        """What the progress line shows of a loss."""
+        """What the progress line shows for a loss."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """What the experiment carries from step to step, of all processes, as plain data and tensors."""
+        """What the task carries from step to step, in all processes, as plain data and tensors."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what state() gave."""
+        """Restore what `state` returned."""
 
 
 class Trainer:
-    """A training on its way: the task, its optimiser, its run.
+    """Trains the model of a task and writes its run.
 
     Args:
-        task: the experiment.
-        schedule: how to train it.
-        run: where to write; made new, or just opened.
-        restored: what `run.restore()` gave, to go on from there.
+        task: what to train.
+        schedule: how to train.
+        run: where to write.
+        restored: what `run.restore()` returned, to resume from there; None: start at step 0.
     """
 
     def __init__(
@@ -79,23 +83,26 @@ class Trainer:
         self.optimizer = make_optimizer(task.model, schedule)
         self.step = 0
         self.best: dict[str, Any] | None = None
-        self._losses: list[float] = []  # since the last line of metrics
+        self._losses: list[float] = []  # since the last line of the metrics
         self._committed = 0
-        if processes.rank():  # all began with the same weights, and each drops other values from here on
+        if processes.rank():  # all start with the same weights; from here on, dropout differs between processes
             torch.manual_seed(seed_of(schedule.seed, "dropout", processes.rank()))
         if restored is not None:
             self._restore(restored)
 
     def train(self, label: str) -> None:
-        """Train to the last step; the best model is in the run then.
+        """Train to the last step. The run then holds the best model.
+
+        Args:
+            label: shown beside the progress.
 
         Raises:
-            FaultError: a loss, gradient or validation is no finite number, or the system refused to write; the last
-                commit stands.
-            KeyboardInterrupt: Ctrl-C, or SIGTERM (Terminated), after the step was finished and committed.
+            FaultError: a loss, gradient or validation is not finite, memory ran out, or a file could not be written. The last
+                commit holds.
+            KeyboardInterrupt: Ctrl-C, or SIGTERM (Terminated), raised after the step was finished and committed.
         """
         schedule, units = self.schedule, 0
-        logged, seconds = 0, 0.0  # units at the last line of metrics, and the time of the steps since
+        logged, seconds = 0, 0.0  # units at the last line of the metrics, and the time of the steps since
         self.task.model.train()
         bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step, shown=processes.is_first())
         with Interrupt() as interrupt, bar:
@@ -121,13 +128,13 @@ class Trainer:
         try:
             value, read = self._add_gradients()
         except RuntimeError as error:
-            if "allocate" not in str(error):  # what torch says on every device where memory has run out
+            if "allocate" not in str(error):  # in the message of every device that is out of memory
                 raise
-            reason = "no memory left: a smaller batch_size, length or hidden_size, or a larger accumulate, may help"
+            reason = "out of memory: a smaller batch_size, length or hidden_size, or a larger accumulate, may help"
             raise FaultError(f"{self.run.folder}: step {self.step + 1}: {reason}") from error
         self._check_finite("loss", value, self.step + 1)
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.schedule.clip or math.inf).item()
-        self._check_finite("length of the gradient", norm, self.step + 1)
+        self._check_finite("gradient norm", norm, self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step + 1)
         self.optimizer.step()
@@ -136,12 +143,12 @@ class Trainer:
         return value, read
 
     def _add_gradients(self) -> tuple[float, int]:
-        """The step's gradient, added up over parts, in the parameters; its loss and units read, over all processes."""
+        """Accumulate the gradient of the step over its parts; return loss and units read, over all processes."""
         parts, losses, units = self.task.parts, [], 0
         half = self.schedule.precision == "bf16"
         for part in parts:
-            # the gradients are told once, with those of the last part
-            with processes.apart(self.task.network) if part != parts[-1] else nullcontext():
+            # gradients are averaged over processes once, with the last part
+            with processes.without_sync(self.task.network) if part != parts[-1] else nullcontext():
                 with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
                     loss, read = self.task.loss(self.step, part)
                 (loss / len(parts)).backward()
@@ -158,7 +165,7 @@ class Trainer:
             )
 
     def _log(self, units: int, seconds: float) -> None:
-        """A line about the steps since the last one: their mean loss, their time without validations, their speed."""
+        """Record the steps since the last line: their mean loss, their time without validation, their speed."""
         mean = math.fsum(self._losses) / len(self._losses)
         self._losses.clear()
         rate = self.schedule.rate(self.step)
@@ -170,7 +177,7 @@ class Trainer:
             self.run.record(row)
 
     def _validate(self) -> None:
-        for buffer in self.task.model.buffers():  # BatchNorm's statistics are each process's own after a step
+        for buffer in self.task.model.buffers():  # each process has its own BatchNorm statistics
             processes.take_from_first(buffer)
         figures = self.task.validate()
         score = figures["validation_loss"]
@@ -205,15 +212,15 @@ class Trainer:
             self._losses = list(restored["losses"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
-            raise UsageError(f"{self.run.folder}: trainer.pt is not of this model and version: {reason}") from error
+            raise UsageError(f"{self.run.folder}: trainer.pt does not fit this model or version: {reason}") from error
         self.step = self._committed = restored["step"]
         self.best = restored["best"]
 
     def _check_processes(self, before: int) -> None:
-        """Each process has random numbers of its own, so another number of them would make other numbers."""
+        """Each process has its own random numbers, so a different number of processes would give different results."""
         if before != processes.count():
             raise UsageError(
-                f"{self.run.folder}: was trained by {_processes(before)} so far and goes on with as many, "
+                f"{self.run.folder}: was trained by {_processes(before)}, so it is resumed with {_processes(before)}, "
                 f"got {_processes(processes.count())}"
             )
 
@@ -223,12 +230,18 @@ class Trainer:
 
 
 def load_best(model: Model, run: Run) -> Model:
-    """The model with the weights of a run's best, in evaluation mode; UsageError where they are another model's."""
+    """Load the best weights of a run into a model and set it to evaluation mode.
+
+    Raises:
+        UsageError: the weights do not fit the model, or the run has none.
+    """
     tensors, _ = run.best_model()
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UsageError(f"{run.folder}: model.safetensors is not of the model that config.json describes") from error
+        raise UsageError(
+            f"{run.folder}: model.safetensors does not fit the model that config.json describes"
+        ) from error
     return model.eval()
 
 
@@ -237,7 +250,7 @@ def _processes(count: int) -> str:
 
 
 def _random_states(device: torch.device) -> dict[str, list[Tensor]]:
-    """Those of all processes, in their order."""
+    """The random states of all processes, in order of rank."""
     cuda = processes.gathered(torch.cuda.get_rng_state(device)) if device.type == "cuda" else []
     return {"cpu": processes.gathered(torch.get_rng_state()), "cuda": cuda}
 

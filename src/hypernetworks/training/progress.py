@@ -1,4 +1,4 @@
-"""How far a training is: one live line on a terminal, now and then a plain line elsewhere; always on stderr."""
+"""Training progress on stderr: a live line on a terminal, a plain line every 10 seconds otherwise."""
 
 import sys
 import time
@@ -18,18 +18,17 @@ _SPEED_SECONDS = 60.0  # that the speed is measured over
 
 
 class Progress:
-    """A training's progress, as a context: ``with Progress(1000, label="HyperLSTM", unit="characters") as bar``.
+    """A progress line, used as a context: `with Progress(1000, label="HyperLSTM", unit="characters") as bar`.
 
-    A line shows the steps done, the fields given, units a second over the last minute, and the time left.
-    Where stderr is no terminal, a plain line is printed at the first update, then at most one in 10 seconds,
-    then the last.
+    The line shows the steps done, the given fields, units per second over the last minute, and the time left. If stderr is not
+    a terminal, a plain line is printed at the first update, then at most every 10 seconds, and at the end.
 
     Args:
-        total_steps: the steps of the whole training.
-        label: what is being trained.
+        total_steps: the number of steps of the training.
+        label: what is trained.
         unit: what the speed counts.
-        start: the steps done before, when a run is resumed; they do not count for speed and time left.
-        shown: False where another process shows the same training.
+        start: the steps done before the run was resumed; they do not count for speed and time left.
+        shown: False if another process shows the progress.
     """
 
     def __init__(self, total_steps: int, *, label: str, unit: str, start: int = 0, shown: bool = True) -> None:
@@ -46,7 +45,7 @@ class Progress:
             console=Console(stderr=True),
             get_time=time.monotonic,
             speed_estimate_period=_SPEED_SECONDS,
-            redirect_stdout=sys.stdout.isatty(),  # what goes to a file or a pipe stays there
+            redirect_stdout=sys.stdout.isatty(),  # output to a file or a pipe is not redirected
             disable=not self._live,
         )
         self._steps = self._bar.add_task(label, total=total_steps, completed=start, status="")
@@ -64,12 +63,12 @@ class Progress:
             self._print(time.monotonic())
 
     def update(self, step: int, *, units: int, fields: Mapping[str, str]) -> None:
-        """Tell that ``step`` steps are done.
+        """Show that `step` steps are done.
 
         Args:
-            step: the steps done since the training began, those before a resume included.
-            units: the units done since this ``Progress`` was made.
-            fields: what to show, in this order, each as "name text": ``{"loss": "1.386", "bpc": "2.000"}``.
+            step: the steps done, including those before a resume.
+            units: the units done since this `Progress` was made.
+            fields: what to show, in this order, each as "name text", for example `{"loss": "1.386", "bpc": "2.000"}`.
         """
         self._step, self._fields = step, fields
         self._bar.update(self._units, completed=units)

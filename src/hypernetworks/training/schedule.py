@@ -1,10 +1,10 @@
-"""How a model is trained: the optimiser, and the learning rate of each step.
+"""The optimiser, and the learning rate of each step.
 
     rate(n) = learning_rate · n/warmup                                                  for step n = 1 … warmup
     cosine:   learning_rate · (φ + (1 − φ)(1 + cos(π (n − warmup)/(steps − warmup)))/2)         after that; φ is final_fraction
     steps:    learning_rate until step decay_steps[0], then decay_rates[0] until decay_steps[1], …
 
-adam is AdamW, whose decay of weights is apart from the gradient; sgd has Nesterov momentum μ:
+adam is AdamW, with decoupled weight decay. sgd has Nesterov momentum μ:
 g ← g + weight_decay · w,  v ← μ v + g,  w ← w − rate · (g + μ v).
 """
 
@@ -27,40 +27,44 @@ MOMENTUM: Final = 0.9
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a model is trained. Contradictory or impossible settings fail when made, with a UsageError."""
+    """How a model is trained.
+
+    Raises:
+        UsageError: a setting is invalid, or two settings contradict each other.
+    """
 
     steps: int = 3000
     """Optimiser steps."""
     optimizer: Optimizer = "adam"
-    """adam: AdamW. sgd: with Nesterov momentum 0.9."""
+    """adam: AdamW. sgd: SGD with Nesterov momentum 0.9."""
     learning_rate: float = 3e-3
-    """The optimiser's, at its highest."""
+    """The highest learning rate of the schedule."""
     warmup: int = 100
-    """Steps in which the learning rate rises from 0; where there are fewer steps than these, it does nothing else."""
+    """Steps in which the learning rate rises linearly from 0. If there are fewer steps in all, it only rises."""
     decay: Decay = "cosine"
-    """How the learning rate falls: along a cosine, or in steps."""
+    """How the learning rate decays: along a cosine, or in steps."""
     final_fraction: float = 0.1
-    """The share of learning_rate that is left at the last step of the cosine; 1: no decay. Decay in steps takes 1 alone."""
+    """The fraction of learning_rate at the last step of the cosine; 1: no decay. Must be 1 for decay in steps."""
     decay_steps: tuple[int, ...] = ()
-    """The steps after which the next of decay_rates holds (decay in steps)."""
+    """The steps after which the next of decay_rates applies (decay in steps)."""
     decay_rates: tuple[float, ...] = ()
     """The learning rates after those steps (decay in steps)."""
     weight_decay: float = 0.01
-    """The optimiser's, on matrices of weights and kernels alone, not on biases, norms, embeddings z or scales."""
+    """Weight decay, of weight matrices and kernels only: not of biases, norms, embeddings z or scales."""
     clip: float = 1.0
-    """The gradient of all parameters together is cut to this length; 0: never."""
+    """Clip the norm of the gradient of all parameters to this value; 0: no clipping."""
     accumulate: int = 1
-    """Equal parts in which a batch, or each process's share of it, is worked one after another, their gradients added up: as
-    many times less memory for the same step. Norms over the batch (BatchNorm) are those of the part."""
+    """Compute a batch, or the share of each process, in N equal parts and add up their gradients: the same step with N times
+    less memory. BatchNorm normalises over each part."""
     precision: Precision = "float32"
-    """bf16: matrix products and convolutions of the training steps in bfloat16, by autocast; weights, loss, optimiser and
-    validations stay in float32."""
+    """bf16: matrix products and convolutions of the training steps in bfloat16, by autocast. Weights, loss, optimiser and
+    validation stay in float32."""
     evaluate_every: int = 500
-    """Steps between two validations; each saves the run."""
+    """Steps between validations. Each validation saves the run."""
     log_every: int = 10
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl."""
     seed: int = 0
-    """Of everything random: initial weights, dropout, the order of images and their changes."""
+    """Seeds all random numbers: initial weights, dropout, the order of examples and their augmentation."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "evaluate_every", "log_every"):
@@ -75,10 +79,10 @@ class Schedule:
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} should be a finite number of at least 0, got {getattr(self, name)}")
         if not 0 <= self.final_fraction <= 1:
-            raise UsageError(f"final_fraction should lie in [0, 1], got {self.final_fraction}")
+            raise UsageError(f"final_fraction should be in [0, 1], got {self.final_fraction}")
         check_count("warmup", self.warmup, least=0)
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed should lie in [0, 2^63), got {self.seed}")
+            raise UsageError(f"seed should be in [0, 2^63), got {self.seed}")
         self._check_decay()
 
     def _check_decay(self) -> None:
@@ -91,19 +95,20 @@ class Schedule:
             return
         if self.final_fraction != 1:
             raise UsageError(
-                f"decay steps takes final_fraction 1 alone (it is the cosine's), got {self.final_fraction}"
+                f"decay steps requires final_fraction 1 (it applies to the cosine), got {self.final_fraction}"
             )
         if not at or len(at) != len(rates):
             raise UsageError(
-                f"decay steps needs as many decay_steps as decay_rates, at least one, got {_listed(at)}, {_listed(rates)}"
+                "decay steps requires decay_steps and decay_rates of equal length, at least one, "
+                f"got {_listed(at)}, {_listed(rates)}"
             )
         if list(at) != sorted({step for step in at if step > self.warmup}):
-            raise UsageError(f"decay_steps should rise, all beyond warmup {self.warmup}, got {_listed(at)}")
+            raise UsageError(f"decay_steps should increase and be greater than warmup {self.warmup}, got {_listed(at)}")
         if not all(0 < rate < math.inf for rate in rates):
             raise UsageError(f"decay_rates should be finite numbers above 0, got {_listed(rates)}")
 
     def rate(self, step: int) -> float:
-        """The learning rate of step number `step`, from 1."""
+        """The learning rate of step `step`, counted from 1."""
         if step <= self.warmup:
             return self.learning_rate * step / self.warmup
         if self.decay == "steps":
@@ -114,7 +119,7 @@ class Schedule:
 
 
 def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """The schedule's optimiser for the parameters of a model; the learning rate is set at each step."""
+    """Make the optimiser of a schedule for the parameters of a model. The training loop sets the learning rate at each step."""
     groups = _parameter_groups(model, schedule.weight_decay)
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=MOMENTUM, nesterov=True)
@@ -126,7 +131,7 @@ def _listed(values: Iterable[float]) -> str:
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels called weight… decay; biases, norms, P, p and D, which have other names or one dimension, do not."""
+    """Parameters of two or more dimensions whose name starts with "weight" decay. Biases, norms, P, p and D do not."""
     decayed, kept = [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -1,11 +1,11 @@
-"""The sets of images that are known by name: their files, their splits, how they are shown to a network.
+"""The named sets of images: files, splits and augmentation.
 
-name      train / validation / test     while training
-mnist     55,000 / 5,000 / 10,000        enlarged to 30×30, a random part of 28×28
-cifar10   45,000 / 5,000 / 10,000        padded to 36×36, a random part of 32×32, mirrored in one case of two
+name      train / validation / test     augmentation
+mnist     55,000 / 5,000 / 10,000        enlarged to 30×30, random crop of 28×28
+cifar10   45,000 / 5,000 / 10,000        padded to 36×36, random crop of 32×32, mirrored with probability ½
 
-The validation split is the end of the training files: a 12th of MNIST's, a 10th of CIFAR-10's, also where a user's copy is
-but a part of the set. What is fetched is checked by sha256: MNIST's files unpacked, CIFAR-10's archive as it comes.
+The validation split is the end of the training files: 1/12 for MNIST, 1/10 for CIFAR-10, also if a user's copy is only a
+part of the set. Downloads are verified by sha256: the decompressed files of MNIST, and the compressed archive of CIFAR-10.
 """
 
 import hashlib
@@ -38,28 +38,28 @@ class Images:
         return len(self.labels)
 
     def part(self, start: int, end: int) -> "Images":
-        """The images from `start` to before `end`."""
+        """The images `start` to `end` - 1."""
         return Images(self.images[start:end], self.labels[start:end])
 
     def to(self, device: torch.device) -> "Images":
-        """The same on a device."""
+        """Move to a device."""
         return Images(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class ImageSet(NamedSet):
-    """A set of images that is known by name: how its files are read, split and shown."""
+    """A named set of images: how its files are read and split, and how images are preprocessed."""
 
     read: Callable[[list[Obtained]], tuple[Images, Images]]
-    """From the files that are there, in the order of `files`, to training and test images."""
+    """Reads the files, in the order of `files`, and returns training and test images."""
     validation: int
-    """One in so many training images is held out for validation."""
+    """1/N of the training images is held out for validation."""
     views: Views
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A set of images in its splits."""
+    """A set of images, split."""
 
     name: str
     train: Images
@@ -69,7 +69,7 @@ class ImageData:
     source: str
     """The files that it was read from."""
     sha256: str
-    """The sum of all images and labels, in the order of the splits."""
+    """The checksum of all images and labels, in the order of the splits."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,10 +78,10 @@ class ImageData:
 
 
 def load_images(name: str, data_dir: Path | None = None) -> ImageData:
-    """The set of a name, found or fetched.
+    """Load a named set of images; its files are found or fetched.
 
     Raises:
-        UsageError: there is no such set, or a file of it is wrong.
+        UsageError: no set has this name, or a file is wrong.
         FaultError: a file could not be read, fetched or written.
     """
     if name not in NAMED_SETS:
@@ -171,4 +171,4 @@ NAMED_SETS: Final[dict[str, ImageSet]] = {
         ),
     ),
 }
-"""The sets by name. A set is added here, with its files and the function that reads them."""
+"""The sets by name. To add a set, list its files and the function that reads them here."""

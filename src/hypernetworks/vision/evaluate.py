@@ -1,9 +1,9 @@
-"""How well a network classifies images, each shown still.
+"""Scoring a network on images, without augmentation.
 
 loss = −(1/N) Σ ln p(label)          error = 100 · (images whose most probable class is not their label)/N
 
-Several processes deal the chunks of images out among them. The sums of all chunks are then added in one order, so that every
-process has the numbers, bit for bit, of one that did it all.
+Several processes share the chunks of images. The sums of all chunks are then added in a fixed order, so every process gets the
+numbers, bit for bit, of one process that scored all images.
 """
 
 from dataclasses import dataclass
@@ -17,37 +17,36 @@ from hypernetworks.vision.data import Images
 from hypernetworks.vision.views import Views
 
 CHUNK = 500
-"""Images classified at once."""
+"""Images per forward pass."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """What a network scored on a split."""
+class ImageScore:
+    """The score of a network on a split."""
 
     images: int
     wrong: int
-    """How many were put in another class than theirs."""
+    """Number of misclassified images."""
     loss: float
     """Mean −ln p of the label."""
 
     @property
     def error(self) -> float:
-        """Per cent of the images."""
+        """Misclassified images, in per cent."""
         return 100 * self.wrong / self.images
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, images: Images, views: Views) -> Score:
-    """Score a network, in evaluation mode, on images on its device; the network's training mode is put back.
+def evaluate(model: nn.Module, images: Images, views: Views) -> ImageScore:
+    """Score a network in evaluation mode on images on its device, then restore its training mode.
 
-    All processes that train together have to call it at once; each gets the score of all images.
+    All processes of a group must call this together. Each gets the score of all images.
     """
     training = model.training
     model.eval()
     chunks = range(0, len(images), CHUNK)
-    sums = torch.zeros(
-        len(chunks), 2, dtype=torch.float64
-    )  # of each chunk: −ln p, wrong; 0 where another process fills it
+    # −ln p and errors of each chunk; zero where another process computes them
+    sums = torch.zeros(len(chunks), 2, dtype=torch.float64)
     try:
         for number in range(rank(), len(chunks), count()):
             part = images.part(chunks[number], chunks[number] + CHUNK)
@@ -55,10 +54,10 @@ def evaluate(model: nn.Module, images: Images, views: Views) -> Score:
     finally:
         model.train(training)
     losses, wrongs = summed(sums).unbind(dim=1)
-    return Score(len(images), int(wrongs.sum()), sum(losses.tolist()) / len(images))
+    return ImageScore(len(images), int(wrongs.sum()), sum(losses.tolist()) / len(images))
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """Over images: −ln p(label), and how many are wrong."""
+    """−ln p(label) and the number of errors, summed over images."""
     loss = F.cross_entropy(logits, labels, reduction="sum")
     return torch.stack([loss.double(), (logits.argmax(dim=1) != labels).sum().double()])

@@ -1,4 +1,4 @@
-"""The binary files of MNIST and CIFAR-10, checked by magic, by whole records and by the range of labels.
+"""The binary files of MNIST and CIFAR-10, with checks of the magic number, the size, and the range of labels.
 
     idx images   magic 2051, N, rows, columns (big-endian, 4 bytes each), then N · rows · columns bytes
     idx labels   magic 2049, N, then N bytes
@@ -26,7 +26,7 @@ _RECORD = 1 + 3 * 32 * 32
 
 
 def read_idx_images(content: bytes, path: Path) -> Tensor:
-    """The images of an idx file, (N, 1, 28, 28), uint8; UsageError where it is none, or cut short, or too long."""
+    """The images of an idx file, (N, 1, 28, 28), uint8; UsageError if it is not one, too short or too long."""
     N, rows, columns = _idx_header(content, path, _IMAGES, "images", numbers=3)
     if (rows, columns) != (_SIDE, _SIDE):
         raise UsageError(f"{path}: holds images of {rows}×{columns}, expected {_SIDE}×{_SIDE}")
@@ -34,7 +34,7 @@ def read_idx_images(content: bytes, path: Path) -> Tensor:
 
 
 def read_idx_labels(content: bytes, path: Path) -> Tensor:
-    """The labels of an idx file, (N,), int64; UsageError where it is none, or cut short, or a label is above 9."""
+    """The labels of an idx file, (N,), int64; UsageError if it is not one, too short or too long, or a label is above 9."""
     (N,) = _idx_header(content, path, _LABELS, "labels", numbers=1)
     return _labels(_idx_body(content, path, N, "labels", header=8, size=1), path)
 
@@ -43,7 +43,7 @@ def read_cifar(content: bytes, path: Path) -> tuple[Tensor, Tensor]:
     """The images (N, 3, 32, 32), uint8, and labels (N,), int64, of a CIFAR-10 file of the binary version.
 
     Raises:
-        UsageError: the file is not made of whole records, or a label is above 9.
+        UsageError: the file does not consist of whole records, or a label is above 9.
     """
     if not content or len(content) % _RECORD:
         raise UsageError(
@@ -70,9 +70,7 @@ def _idx_header(content: bytes, path: Path, magic: int, what: str, numbers: int)
 def _idx_body(content: bytes, path: Path, N: int, what: str, header: int, size: int) -> Tensor:
     expected = header + N * size
     if len(content) != expected:
-        raise UsageError(
-            f"{path}: holds {len(content):,} bytes, expected {expected:,} for the {N:,} {what} it tells of"
-        )
+        raise UsageError(f"{path}: holds {len(content):,} bytes, expected {expected:,} for its {N:,} {what}")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header)
 
 

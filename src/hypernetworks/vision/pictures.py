@@ -1,4 +1,4 @@
-"""Learned and generated kernels beside each other, with matplotlib (the extra `plot`)."""
+"""Pictures of learned and generated kernels, drawn with matplotlib (the extra `plot`)."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ from hypernetworks.vision.models import kernel_shown
 
 
 def draw_kernels(models: Mapping[str, nn.Module]) -> str:
-    """An SVG of one kernel of each model: a filter in each cell, rows output channels, columns input channels.
+    """Draw one kernel of each model as SVG: one filter per cell, output channels in rows, input channels in columns.
 
-    Each kernel has the greys of its own, from −m to m, m its largest magnitude.
+    The grey scale of each kernel ranges from −m to m, where m is its largest magnitude.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -30,7 +30,7 @@ def draw_kernels(models: Mapping[str, nn.Module]) -> str:
 
 
 def _mosaic(kernel: Tensor) -> Tensor:
-    """(16, 16, f, f) as one picture, a line of NaN, which is drawn in no colour, between filters."""
+    """A kernel (16, 16, f, f) as one picture, with lines of NaN, which are not drawn, between filters."""
     O, I, f, _ = kernel.shape
     cells = kernel.new_full((O, I, f + 1, f + 1), float("nan"))
     cells[:, :, :f, :f] = kernel

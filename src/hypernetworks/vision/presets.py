@@ -1,8 +1,8 @@
-"""Settings that go together, by name, each with plain and with generated kernels: for two cores, and the paper's own.
+"""Named settings of the vision experiment, each with plain and with generated kernels: for two cores, and those of the paper.
 
-The paper's: Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106. MNIST: Adam at 1e-3, batches of 1000; its number of steps is not
-printed, 200 epochs here. CIFAR-10: batches of 128, Nesterov SGD with plain kernels, Adam with generated ones, rates in steps.
-The weight decay of its plain nets is not printed: 5e-4, as wide residual nets have it.
+The paper is Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106. MNIST: Adam at 1e-3, batches of 1000. The number of steps is not
+printed; here it is 200 epochs. CIFAR-10: batches of 128, Nesterov SGD for plain kernels, Adam for generated ones, step decay.
+The weight decay of the plain nets is not printed; here it is 5e-4, as in the wide residual nets of Zagoruyko and Komodakis.
 """
 
 from dataclasses import replace
@@ -10,11 +10,11 @@ from typing import Final
 
 from hypernetworks.training.schedule import Schedule
 from hypernetworks.vision.config import VisionConfig
-from hypernetworks.vision.models import Kernels, ModelConfig
+from hypernetworks.vision.models import ImageModelConfig, Kernels
 
 
 def _both(config: VisionConfig, generated: Schedule) -> dict[Kernels, VisionConfig]:
-    """The config, and the same with generated kernels and their own schedule."""
+    """The configuration for plain kernels, and the one for generated kernels, which has its own schedule."""
     model = replace(config.model, kernels="generated")
     return {"plain": config, "generated": replace(config, model=model, schedule=generated)}
 
@@ -41,7 +41,7 @@ def _paper_wrn(width: int) -> dict[Kernels, VisionConfig]:
         decay_rates=(0.001, 0.0002, 0.00005),
         weight_decay=0.0,
     )
-    model = ModelConfig("wrn", depth=40, width=width, embedding_size=64)
+    model = ImageModelConfig(depth=40, width=width, embedding_size=64)
     return _both(VisionConfig("cifar10", model, plain, batch_size=128), generated)
 
 
@@ -52,12 +52,12 @@ _MNIST_PAPER = Schedule(
 _CIFAR = Schedule(steps=2940, learning_rate=4e-3, warmup=50, final_fraction=0.0, weight_decay=0.05, evaluate_every=98)
 
 PRESETS: Final[dict[str, dict[Kernels, VisionConfig]]] = {
-    "mnist": _both(VisionConfig("mnist", ModelConfig(), _MNIST, batch_size=100), _MNIST),
+    "mnist": _both(VisionConfig("mnist", ImageModelConfig(), _MNIST, batch_size=100), _MNIST),
     "cifar10": _both(
-        VisionConfig("cifar10", ModelConfig("wrn", depth=16, embedding_size=64), _CIFAR, batch_size=64), _CIFAR
+        VisionConfig("cifar10", ImageModelConfig(depth=16, embedding_size=64), _CIFAR, batch_size=64), _CIFAR
     ),
-    "mnist-paper": _both(VisionConfig("mnist", ModelConfig(), _MNIST_PAPER, batch_size=1000), _MNIST_PAPER),
-    "wrn-40-1-paper": _paper_wrn(width=1),
-    "wrn-40-2-paper": _paper_wrn(width=2),
+    "paper-mnist": _both(VisionConfig("mnist", ImageModelConfig(), _MNIST_PAPER, batch_size=1000), _MNIST_PAPER),
+    "paper-wrn-40-1": _paper_wrn(width=1),
+    "paper-wrn-40-2": _paper_wrn(width=2),
 }
-"""Settings for `--preset`; every flag given beside it counts more."""
+"""The settings of `--preset`, by kind of kernels. Other flags override them."""

@@ -1,11 +1,11 @@
-"""How images are shown to a network: as numbers of mean 0 and variance 1, and while training each time a little otherwise.
+"""Preprocessing and augmentation of images.
 
     grown  = (image/255 − mean)/std, enlarged or padded with zeros to S × S                (B, C, S, S)
-    view   = the part of grown of the image's own size H × H that begins at (u, v), perhaps mirrored
-    u, v   uniform on 0 … S − H while training, else the middle
+    view   = the crop of grown of size H × H that starts at (u, v), possibly mirrored
+    u, v   uniform on 0 … S − H during training, else the centre
 
-All images of a batch are cut at once, each at its own place. The places are drawn apart from the cutting, so that they can be
-drawn for a whole batch of which one process shows a part.
+All images of a batch are cropped at once, each at its own position. Drawing the positions is separate from cropping, so that
+each process draws them for the whole batch and crops its own part.
 """
 
 from dataclasses import dataclass
@@ -17,33 +17,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Views:
-    """What is done to the images of a set. Images go in as (B, C, H, H), uint8, and come out so in PyTorch's default dtype."""
+    """The preprocessing of a data set. Input is (B, C, H, H), uint8; output has the same shape and PyTorch's default dtype."""
 
     mean: tuple[float, ...]
-    """Of each channel, as a part of 255."""
+    """The mean of each channel, after division by 255."""
     std: tuple[float, ...]
     enlarge_to: int = 0
-    """The side to which images are enlarged (bilinear) before they are cut; 0: not."""
+    """Enlarge images to this side (bilinear) before cropping; 0: do not."""
     pad: int = 0
-    """Zeros on each side before they are cut."""
+    """Pad this many zeros on each side before cropping."""
     mirror: bool = False
-    """Whether one in two is mirrored, left to right, while training."""
+    """Mirror images left to right with probability ½ during training."""
 
     def still(self, images: Tensor) -> Tensor:
-        """The middle of each image, as it is shown to be classified."""
+        """The centre crop of each image, for evaluation."""
         B, _, H, _ = images.shape
         grown = self._grown(images)
         middle = torch.full((B,), (grown.shape[-1] - H) // 2, device=images.device)
         return _cut(grown, middle, middle, H)
 
     def draw(self, B: int, H: int, generator: torch.Generator) -> Tensor:
-        """How to show B images of side H while training, (B, 3), int64: u, v, and 1 where it is mirrored, else 0."""
+        """Draw views of B images of side H, (B, 3), int64: u, v, and 1 if mirrored, else 0."""
         room = (self.enlarge_to or H) + 2 * self.pad - H + 1
         u, v, mirrored = (torch.randint(end, (B,), generator=generator) for end in (room, room, 1 + self.mirror))
         return torch.stack([u, v, mirrored], dim=1)
 
     def drawn(self, images: Tensor, draws: Tensor) -> Tensor:
-        """The part of each image that was drawn for it, (B, 3), as it is shown to be learned."""
+        """The crop of each image that `draws` (B, 3) describes, for training."""
         u, v, mirrored = draws.unbind(dim=1)
         view = _cut(self._grown(images), u, v, images.shape[-1])
         return torch.where(mirrored.bool().view(-1, 1, 1, 1), view.flip(-1), view)

@@ -1,4 +1,4 @@
-"""Hypernetworks for any module: generators of weights, and the network that runs a target with what they make."""
+"""Hypernetworks for any module: weight generators, and the network that runs a target with generated weights."""
 
 from .conditions import TaskEmbedding
 from .generator import Generator, GeneratorChain, GeneratorSplit

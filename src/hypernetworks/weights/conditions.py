@@ -1,4 +1,4 @@
-"""Learned conditions: one vector for each task."""
+"""Learned conditions: one vector per task."""
 
 import torch
 from torch import Tensor, nn
@@ -7,18 +7,23 @@ from ..recurrent.checks import check_sizes
 
 
 class TaskEmbedding(nn.Module):
-    """A learned condition e_t for each of a number of tasks, from N(0, 1): what generators expect of a condition.
-
-        tasks = hn.TaskEmbedding(5, size=8)
-        y = net(x, condition=tasks(2))              # one task: (8,)
-        y = net(x, condition=tasks(task_of_each))   # a task for each sample: (B,) whole numbers -> (B, 8)
+    """A learned condition e_t for each task, initialised from N(0, 1), which is what generators expect of a condition.
 
     Args:
-        tasks: how many.
+        tasks: the number of tasks.
         size: C, the size of each vector.
         device, dtype: of the vectors.
 
-    Errors: ValueError for a task that is not one of 0 to tasks − 1, TypeError for what is no whole number.
+    Raises:
+        ValueError: a size is below 1, or a task is not in 0 … tasks − 1.
+        TypeError: a size or task is not an integer.
+
+    Example:
+        >>> tasks = hn.TaskEmbedding(5, size=8)
+        >>> tasks(2).shape                              # one task
+        torch.Size([8])
+        >>> tasks(torch.tensor([2, 0, 4])).shape        # one task per sample
+        torch.Size([3, 8])
     """
 
     def __init__(self, tasks: int, size: int, device=None, dtype=None) -> None:
@@ -27,7 +32,7 @@ class TaskEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(tasks, size, device=device, dtype=dtype))
 
     def forward(self, task: int | Tensor) -> Tensor:
-        """e_t for a task, or the rows (B, C) for a tensor of tasks (B,)."""
+        """Return e_t, (C,), for a task, or (B, C) for a tensor of B tasks."""
         tasks = len(self.weight)
         if isinstance(task, Tensor):
             if task.dtype not in (torch.int64, torch.int32) or task.dim() > 1:
@@ -42,5 +47,5 @@ class TaskEmbedding(nn.Module):
         return self.weight[task]
 
     def extra_repr(self) -> str:
-        """Sizes, for printing."""
+        """The sizes, for printing."""
         return f"{self.weight.shape[0]}, size={self.weight.shape[1]}"

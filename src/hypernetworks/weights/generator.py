@@ -1,8 +1,8 @@
-"""What all generators are: a map from a condition c, and the target's own weights, to weights.
+"""The base class of generators, which map a condition c and the target's own weights to generated weights.
 
     W = g(c, W_target)            c (C,): one set, W of the target's shape; c (B, C): one set per sample, W (B, *shape)
 
-Generators compose: one after the other (`GeneratorChain`), or each for its own part of the target (`GeneratorSplit`).
+Generators can be composed: applied in sequence (`GeneratorChain`), or each to its own part of the target (`GeneratorSplit`).
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +18,25 @@ from .selection import Modules, TargetWeight, selector
 
 
 class Generator(nn.Module, ABC):
-    """Makes weights: made with its own settings, then bound to the weights it is to make by `HyperNetwork`.
+    """Generates weights. It is constructed with its own settings; `HyperNetwork` then binds it to the target's weights.
 
-    A subclass writes `build(weights)`, which makes its parameters once the tensors to be made are known, and
-    `forward(condition, base) -> {name: tensor}`; condition is (C,) or (B, C), or None where condition_size is None; base holds
-    the target's own tensors by name. A tensor made is of the target's shape, with B before it for a condition (B, C).
+    A subclass implements `build(weights)`, which makes its parameters once the target's tensors are known, and
+    `forward(condition, base) -> {name: tensor}`. The condition is (C,) or (B, C), or None if `condition_size` is None; `base`
+    has the target's own tensors by name. A generated tensor has the target's shape, preceded by B for a condition (B, C).
+
+    Example:
+        >>> class Shift(hn.Generator):
+        ...     condition_size = 1
+        ...     def build(self, weights):
+        ...         self.step = torch.nn.Parameter(torch.tensor(0.1))
+        ...     def uses_base(self, name):
+        ...         return True
+        ...     def forward(self, condition, base):
+        ...         assert condition.dim() == 1     # one set of weights
+        ...         return {name: base[name] + self.step * condition for name in self.names}
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), Shift())
+        >>> net(torch.zeros(4, 3), condition=torch.ones(1)).shape
+        torch.Size([4, 2])
     """
 
     condition_size: int | None = None
@@ -31,12 +45,16 @@ class Generator(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.names: tuple[str, ...] = ()
-        """The names of the tensors it makes, once bound."""
+        """The names of the generated tensors; empty until the generator is bound."""
 
     def bind(self, weights: Sequence[TargetWeight]) -> None:
-        """Make the parameters for these weights. Errors: ValueError when it is bound already, or cannot make one of them."""
+        """Make the parameters for these weights.
+
+        Raises:
+            ValueError: the generator is already bound, or cannot generate one of the weights.
+        """
         if self.names:
-            raise ValueError(f"this {type(self).__name__} makes the weights of a target already: make another one")
+            raise ValueError(f"this {type(self).__name__} is already bound to a target: make another one")
         kinds = {(weight.value.dtype, weight.value.device) for weight in weights}
         if len(kinds) > 1:
             raise ValueError(f"the generated parameters should be of one dtype and device, got {_listed(kinds)}")
@@ -44,33 +62,40 @@ class Generator(nn.Module, ABC):
         self.names = tuple(weight.name for weight in weights)
 
     def leaves(self, weight: TargetWeight) -> bool:
-        """Whether a selected parameter stays as it is, because this generator does not make such."""
+        """Whether to leave a selected parameter unchanged, because this generator does not generate its kind."""
         return False
 
     def trains_base(self, name: str) -> bool:
-        """Whether the target's own tensor of this name stays a parameter that is learned, if it is one."""
+        """Whether the target's own tensor of this name stays trainable, if it is."""
         return False
 
     def uses_base(self, name: str) -> bool:
-        """Whether what is made depends on the target's own tensor of this name."""
+        """Whether the generated tensor depends on the target's own tensor of this name."""
         return self.trains_base(name)
 
     @abstractmethod
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make the generator's parameters."""
+        """Make the generator's parameters for these weights."""
 
     @abstractmethod
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights for a condition."""
+        """Generate the weights for a condition."""
 
 
 class GeneratorChain(Generator):
-    """Generators one after the other: W = g_n(c, ... g_2(c, g_1(c, W_target))), each acting on what the one before made.
+    """Generators in sequence: W = g_n(c, ... g_2(c, g_1(c, W_target))), each acting on the weights of the previous one.
 
-    For one the target's weights made by a `FullGenerator` with rows scaled by a `RowScaleGenerator`. Those that take a
-    condition take the same one. A generator that ignores its base (full, tiled) makes sense in the first place only.
+    For example, a `FullGenerator` generates the weights, and a `RowScaleGenerator` scales their rows. All generators that take
+    a condition get the same one. A generator that ignores its base (full, tiled) is useful only in the first place.
 
-    Errors: ValueError for no generator, or for conditions of different sizes.
+    Raises:
+        ValueError: no generator is given, or their conditions differ in size.
+
+    Example:
+        >>> chain = hn.GeneratorChain(hn.FullGenerator(8), hn.RowScaleGenerator(8))
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), chain)
+        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, *generators: Generator) -> None:
@@ -79,24 +104,24 @@ class GeneratorChain(Generator):
         self.generators = nn.ModuleList(generators)
 
     def leaves(self, weight: TargetWeight) -> bool:
-        """What any of them leaves."""
+        """Whether any of them leaves it."""
         return any(cast(Generator, generator).leaves(weight) for generator in self.generators)
 
     def trains_base(self, name: str) -> bool:
-        """As the first one has it: the others get what it made."""
+        """As in the first generator: the others act on its output."""
         return cast(Generator, self.generators[0]).trains_base(name)
 
     def uses_base(self, name: str) -> bool:
-        """As the first one has it: the others get what it made."""
+        """As in the first generator: the others act on its output."""
         return cast(Generator, self.generators[0]).uses_base(name)
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Bind each to all weights."""
+        """Bind every generator to all weights."""
         for generator in self.generators:
             cast(Generator, generator).bind(weights)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights for a condition."""
+        """Generate the weights for a condition."""
         made = dict(base)
         for generator in self.generators:
             made = generator(condition if cast(Generator, generator).condition_size else None, made)
@@ -104,12 +129,20 @@ class GeneratorChain(Generator):
 
 
 class GeneratorSplit(Generator):
-    """Generators side by side, each for its own part: ``GeneratorSplit({nn.Conv2d: g_1, "*.bias": g_2})``.
+    """Several generators, each for its own part of the target: ``GeneratorSplit({nn.Conv2d: g_1, "*.bias": g_2})``.
 
-    The keys select as `HyperNetwork`'s `modules` does, among the parameters selected there; the first key that selects a
-    parameter has it. Those that take a condition take the same one.
+    A key selects parameters as the argument `modules` of `HyperNetwork` does, among those selected there. The first key that
+    selects a parameter gets it. All generators that take a condition get the same one.
 
-    Errors: ValueError for no generator, conditions of different sizes, a parameter that no key selects, a key left without any.
+    Raises:
+        ValueError: no generator is given, conditions differ in size, a parameter is selected by no key, or a key is left
+            with no parameter.
+
+    Example:
+        >>> split = hn.GeneratorSplit({"weight": hn.LowRankGenerator(8, rank=2), "bias": hn.FullGenerator(8)})
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), split)
+        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, parts: Mapping[Any, Generator]) -> None:
@@ -119,22 +152,22 @@ class GeneratorSplit(Generator):
         self.generators = nn.ModuleList(parts.values())
 
     def leaves(self, weight: TargetWeight) -> bool:
-        """What the generator leaves whose key selects it."""
+        """Whether the generator whose key selects the parameter leaves it."""
         for key, generator in zip(self.selections, self._parts(), strict=True):
             if selector(key)(weight):
                 return generator.leaves(weight)
         return False
 
     def trains_base(self, name: str) -> bool:
-        """As the one has it that makes this tensor."""
+        """As in the generator of this tensor."""
         return any(part.trains_base(name) for part in self._parts() if name in part.names)
 
     def uses_base(self, name: str) -> bool:
-        """As the one has it that makes this tensor."""
+        """As in the generator of this tensor."""
         return any(part.uses_base(name) for part in self._parts() if name in part.names)
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Bind each to the weights that its key selects."""
+        """Bind every generator to the weights that its key selects."""
         left = list(weights)
         for key, generator in zip(self.selections, self._parts(), strict=True):
             chosen = selector(key)
@@ -147,7 +180,7 @@ class GeneratorSplit(Generator):
             raise ValueError(f"no generator makes {_named(left)}")
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights for a condition."""
+        """Generate the weights for a condition."""
         made: dict[str, Tensor] = {}
         for part in self._parts():
             own = {name: base[name] for name in part.names}
@@ -159,7 +192,7 @@ class GeneratorSplit(Generator):
 
 
 def trunk(inputs: int, hidden: Sequence[int], like: Tensor) -> tuple[nn.Sequential, int]:
-    """ReLU layers from the condition to what the heads read, and the width of that; none for an empty `hidden`."""
+    """Make the ReLU layers between condition and heads, none if `hidden` is (). Return them and their output size."""
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [nn.Linear(inputs, size, device=like.device, dtype=like.dtype), nn.ReLU()]
@@ -170,12 +203,12 @@ def trunk(inputs: int, hidden: Sequence[int], like: Tensor) -> tuple[nn.Sequenti
 
 
 def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
-    """(numel,) -> shape, (B, numel) -> (B, *shape)."""
+    """Reshape (numel,) to shape, and (B, numel) to (B, *shape)."""
     return flat.reshape(*flat.shape[:-1], *shape)
 
 
 def check_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
-    """The widths of the hidden layers, each at least 1."""
+    """Check the widths of the hidden layers: each is at least 1."""
     if not isinstance(hidden, list | tuple):
         raise TypeError(f"hidden should be a tuple of sizes, got {hidden!r}")
     for size in hidden:

@@ -1,12 +1,12 @@
-"""Generators from a condition c: whole tensors, chunks of them, low-rank updates, scaled rows.
+"""Generators from a condition c: whole tensors, chunks of them, low-rank updates, and scaled rows.
 
-    h     = ReLU(... ReLU(c))                                        the trunk, a multi-layer perceptron; c itself without it
-    full      W = reshape(H h + b_H)                                 a head H for each tensor W
-    chunked   [W_1, W_2, ...] = cut([s g(c, e_1), s g(c, e_2), ...]) one network g, an embedding e for each chunk
+    h     = ReLU(... ReLU(c))                                        the trunk, a multi-layer perceptron; h = c without it
+    full      W = reshape(H h + b_H)                                 one head H per tensor W
+    chunked   [W_1, W_2, ...] = cut([s g(c, e_1), s g(c, e_2), ...]) one network g, one embedding e per chunk
     low-rank  W = W_target + (α / r) B(c) A(c)                       B (n_out, r), A (r, rest)
-    rows      W = d(c) ⊙ W_target                                    one scale for each row
+    rows      W = d(c) ⊙ W_target                                    one scale per row
 
-C condition, m width of the trunk, r rank.  c (C,) or (B, C); W the target's shape, with B before it for c (B, C).
+C condition, m width of the trunk, r rank.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
 """
 
 import math
@@ -22,19 +22,29 @@ from .selection import TargetWeight
 
 
 class FullGenerator(Generator):
-    """Makes each tensor whole: W = reshape(H h + b_H) with h = trunk(c), and a head (H, b_H) for each tensor.
+    """Generates whole tensors: W = reshape(H h + b_H) with h = trunk(c), and one head (H, b_H) per tensor.
 
     Args:
-        condition_size: C, the numbers of a condition.
-        hidden: widths of the trunk's ReLU layers; () makes every tensor linear in c.
-        init: "target", the default, starts at the target as it is for every condition; "hyperfan-in", "hyperfan-out" and
-            "hyperfan-harmonic" (Chang et al. 2020) start each condition at weights of its own, of the right variance. A norm's
-            gain and shift, and other tensors without fans, start at the target's own in each. See `weights/init.py`.
-        gain: r of the hyperfan forms, 2 for a target with ReLU, 1 for a linear one.
-        condition_moment: E[c²], the second moment of a number of c, 1 for normal vectors and `TaskEmbedding`.
+        condition_size: C, the size of a condition.
+        hidden: the widths of the trunk's ReLU layers. With () every tensor is linear in c.
+        init: "target" (default) starts at the target's own weights for every condition. "hyperfan-in", "hyperfan-out" and
+            "hyperfan-harmonic" (Chang et al. 2020) start every condition at different weights of the right variance. Tensors
+            without fans, such as a norm's gain and shift, always start at the target's own. See `weights/init.py`.
+        gain: r of the hyperfan schemes: 2 for a target with ReLU, 1 for a linear one.
+        condition_moment: E[c²], the second moment of an entry of c: 1 for normal vectors and `TaskEmbedding`.
+
+    Raises:
+        ValueError: an argument has an impossible value.
+        TypeError: an argument has the wrong type.
 
     Source: HyperNetworks, arXiv 1609.09106, and Chang, Flokas and Lipson, ICLR 2020.
-    Errors: ValueError or TypeError that names the argument.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(8))
+        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape           # one set of weights
+        torch.Size([4, 2])
+        >>> net(torch.randn(4, 3), condition=torch.randn(4, 8)).shape        # one set per sample
+        torch.Size([4, 2])
     """
 
     def __init__(
@@ -58,7 +68,7 @@ class FullGenerator(Generator):
         self.condition_moment = condition_moment
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make the trunk and a head for each tensor."""
+        """Make the trunk and one head per tensor."""
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
         self.shapes = [weight.shape for weight in weights]
@@ -69,7 +79,7 @@ class FullGenerator(Generator):
             self.heads.append(head)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every tensor whole."""
+        """Generate every tensor."""
         h = self.trunk(condition)
         # W = reshape(H h + b_H)
         return {
@@ -78,23 +88,31 @@ class FullGenerator(Generator):
 
 
 class ChunkedGenerator(Generator):
-    """Makes all tensors in chunks of one long vector: one small network g(c, e_k), and an embedding e_k for each chunk k.
+    """Generates all tensors as chunks of one long vector: one small network g(c, e_k), and an embedding e_k for chunk k.
 
-    g is a ReLU network with an output of chunk_size numbers of variance 1; a tensor is its part of the long vector times a
-    fixed number s: the standard deviation that it should start with. So one network serves layers of different fans.
+    g is a ReLU network with chunk_size outputs of variance 1. A tensor is its part of the long vector, multiplied by a fixed
+    number s, the standard deviation at which it should start. One network can therefore serve layers with different fans.
 
     Args:
-        condition_size: C, the numbers of a condition.
-        chunk_size: numbers that one run of g makes; what is too much in the last chunk is cut off.
-        embedding_size: size of each e_k, learned, from N(0, 1).
-        hidden: widths of g's ReLU layers.
-        init: "hyperfan-in", "hyperfan-out" or "hyperfan-harmonic" give s; a norm's gain and other tensors without fans are
-            the target's own plus 0.1 g. "target": each tensor is the target's own plus g / sqrt(n_in), with g's last layer
-            0, so that every condition starts at the target as it is. The target's own is kept, and not learned.
-        gain, condition_moment: as for `FullGenerator`.
+        condition_size: C, the size of a condition.
+        chunk_size: the outputs of g. The surplus of the last chunk is discarded.
+        embedding_size: the size of each e_k, which is learned and initialised from N(0, 1).
+        hidden: the widths of g's ReLU layers.
+        init: "hyperfan-in" (default), "hyperfan-out" or "hyperfan-harmonic" determine s; tensors without fans, such as a
+            norm's gain, are the target's own plus 0.1 g. With "target" every tensor is the target's own plus g / sqrt(n_in),
+            with a zero last layer in g: every condition starts at the target's own weights, which are not trained.
+        gain, condition_moment: as in `FullGenerator`.
+
+    Raises:
+        ValueError: an argument has an impossible value.
+        TypeError: an argument has the wrong type.
 
     Source: von Oswald et al., "Continual learning with hypernetworks", ICLR 2020, section 2.
-    Errors: ValueError or TypeError that names the argument.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(30, 20), hn.ChunkedGenerator(8, chunk_size=64))
+        >>> net(torch.randn(4, 30), condition=torch.randn(8)).shape
+        torch.Size([4, 20])
     """
 
     def __init__(
@@ -122,7 +140,7 @@ class ChunkedGenerator(Generator):
         self.condition_moment = condition_moment
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make g, and an embedding for each chunk."""
+        """Make g and one embedding per chunk."""
         like = weights[0].value
         made = {"device": like.device, "dtype": like.dtype}
         C, E = self.condition_size or 0, self.embedding_size
@@ -134,24 +152,24 @@ class ChunkedGenerator(Generator):
         self.embeddings = nn.Parameter(torch.randn(chunks, E, **made))
         self.trunk, width = trunk(C + E, self.hidden, like)
         self.head = nn.Linear(width, self.chunk_size, **made)
-        # V of [c; e]: C numbers of the condition's moment and E of 1
+        # V of [c; e]: C entries with the condition's moment and E with 1
         moment = (C * self.condition_moment + E) / (C + E)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.0 if self.init == "target" else (width * moment) ** -0.5)
 
     def uses_base(self, name: str) -> bool:
-        """Where a tensor is the target's own plus what is made."""
+        """Whether a tensor is the target's own plus a generated one."""
         return self.onto_base[self.names.index(name)]
 
     def _scale(self, weight: TargetWeight) -> float:
-        """s of one tensor. Where a form gives 0 (a fan-out bias) it is small instead, or it could never be learned."""
+        """s of one tensor. A variance of 0 (a fan-out bias) becomes a small one, because s = 0 could not be trained."""
         if weight.kind == "other":
             return 0.1
         wanted = 1 / weight.fan_in if self.init == "target" else wanted_variance(weight, self.init, self.gain)
         return (wanted or 0.01 / weight.fan_in) ** 0.5
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every tensor, cut from the chunks."""
+        """Generate every tensor from the chunks."""
         assert condition is not None
         leading = condition.shape[:-1]
         chunks = len(self.embeddings)
@@ -169,20 +187,29 @@ class ChunkedGenerator(Generator):
 
 
 class LowRankGenerator(Generator):
-    """Adds a generated matrix of low rank: W = W_target + (α / r) B(c) A(c), with B (n_out, r) and A (r, rest).
+    """Adds a generated low-rank matrix: W = W_target + (α / r) B(c) A(c), with B (n_out, r) and A (r, rest).
 
-    W_target is learned where it is a parameter with gradients, else it stays: on a frozen net this is LoRA with a condition.
-    B starts at 0, so that every condition starts at the target as it is, and A(c) at variance 1/rest. A kernel counts
-    as the matrix (n_out, n_in·f·f); a vector (a bias, a norm's gain) gets a whole generated shift instead, b + v(c), from 0.
+    W_target is trained if it requires gradients. If it is frozen, this is LoRA with a condition. B starts at 0, so that every
+    condition starts at the target's own weights, and A(c) at variance 1/rest. A kernel is treated as a matrix
+    (n_out, n_in·f·f). A vector, such as a bias or a norm's gain, gets a generated shift instead, b + v(c), which starts at 0.
 
     Args:
-        condition_size: C, the numbers of a condition.
-        rank: r, at most the smaller side of every matrix.
-        alpha: α; left out it is r, so that the factor is 1.
-        hidden: widths of the trunk's ReLU layers; () makes A and B linear in c.
+        condition_size: C, the size of a condition.
+        rank: r, at most the smaller dimension of every matrix.
+        alpha: α. The default is r, for a factor of 1.
+        hidden: the widths of the trunk's ReLU layers. With () A and B are linear in c.
+
+    Raises:
+        ValueError: an argument has an impossible value, or the rank exceeds a dimension of a matrix.
+        TypeError: an argument has the wrong type.
 
     Source: Hu et al., "LoRA", arXiv 2106.09685, section 4.1.
-    Errors: ValueError or TypeError that names the argument; ValueError for a matrix with a side smaller than the rank.
+
+    Example:
+        >>> target = torch.nn.Linear(30, 20).requires_grad_(False)
+        >>> net = hn.HyperNetwork(target, hn.LowRankGenerator(8, rank=2))
+        >>> net(torch.randn(4, 30), condition=torch.randn(4, 8)).shape
+        torch.Size([4, 20])
     """
 
     def __init__(
@@ -198,11 +225,11 @@ class LowRankGenerator(Generator):
         self.hidden = check_hidden(hidden)
 
     def trains_base(self, name: str) -> bool:
-        """W_target is a part of what is computed."""
+        """Always: the generated tensor contains W_target."""
         return True
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make the trunk, and heads for A and B of each matrix, or for v of each vector."""
+        """Make the trunk, and the heads for A and B of each matrix or v of each vector."""
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
         self.shapes = [weight.shape for weight in weights]
@@ -224,7 +251,7 @@ class LowRankGenerator(Generator):
             self.heads.append(heads)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The target's tensors with the updates added."""
+        """Add the updates to the target's tensors."""
         h = self.trunk(condition)
         made = {}
         for name, heads, shape in zip(self.names, self.heads, self.shapes, strict=True):
@@ -240,16 +267,24 @@ class LowRankGenerator(Generator):
 
 
 class RowScaleGenerator(Generator):
-    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, one number for each entry of the first dimension.
+    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, with one scale per entry of the first dimension.
 
-    W_target is learned where it is a parameter with gradients, else it stays. d starts at 1 for every condition.
+    W_target is trained if it requires gradients. d starts at 1 for every condition.
 
     Args:
-        condition_size: C, the numbers of a condition.
-        hidden: widths of the trunk's ReLU layers; () makes d linear in c.
+        condition_size: C, the size of a condition.
+        hidden: the widths of the trunk's ReLU layers. With () d is linear in c.
 
-    Source: HyperNetworks, arXiv 1609.09106, section 3.2, there for recurrent networks.
-    Errors: ValueError or TypeError that names the argument.
+    Raises:
+        ValueError: an argument has an impossible value.
+        TypeError: an argument has the wrong type.
+
+    Source: HyperNetworks, arXiv 1609.09106, section 3.2, where it is applied to recurrent networks.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.RowScaleGenerator(8))
+        >>> net(torch.randn(4, 3), condition=torch.randn(4, 8)).shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, condition_size: int, hidden: Sequence[int] = (64,)) -> None:
@@ -259,7 +294,7 @@ class RowScaleGenerator(Generator):
         self.hidden = check_hidden(hidden)
 
     def trains_base(self, name: str) -> bool:
-        """W_target is a part of what is computed."""
+        """Always: the generated tensor contains W_target."""
         return True
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
@@ -273,7 +308,7 @@ class RowScaleGenerator(Generator):
         nn.init.ones_(self.head.bias)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The target's tensors with their rows scaled."""
+        """Scale the rows of the target's tensors."""
         scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
         made = {}
         for name, d, dims in zip(self.names, scales, self.dims, strict=True):

@@ -1,4 +1,4 @@
-"""Layers whose weight is generated: torch.nn.Linear and torch.nn.Conv2d, with a generator."""
+"""Layers with a generated weight: torch.nn.Linear and torch.nn.Conv2d with a generator."""
 
 from typing import Any
 
@@ -9,14 +9,22 @@ from .network import HyperNetwork
 
 
 class HyperConv2d(HyperNetwork):
-    """A torch.nn.Conv2d whose kernel is generated: y = K(c) * x + b. The bias, if there is one, is an ordinary parameter.
+    """A torch.nn.Conv2d with a generated kernel: y = K(c) * x + b. The bias, if any, is an ordinary parameter.
 
-        conv = hn.HyperConv2d(16, 16, 7, padding=3, generator=hn.TiledKernelGenerator(4))
-        y = conv(x)                              # the paper's maker takes no condition
-        conv = hn.HyperConv2d(3, 16, 3, generator=hn.FullGenerator(8))
-        y = conv(x, condition=c)                 # c (8,), or (B, 8): a kernel for each sample
+    Args:
+        in_channels, out_channels, kernel_size: and further arguments, as in torch.nn.Conv2d.
+        generator: generates the kernel.
 
-    Arguments are those of torch.nn.Conv2d, then generator. Errors: as for `HyperNetwork`.
+    Raises:
+        ValueError, TypeError: as in `HyperNetwork`.
+
+    Example:
+        >>> conv = hn.HyperConv2d(16, 16, 7, padding=3, generator=hn.TiledKernelGenerator(4))
+        >>> conv(torch.randn(2, 16, 9, 9)).shape                                     # this generator takes no condition
+        torch.Size([2, 16, 9, 9])
+        >>> conv = hn.HyperConv2d(3, 16, 3, generator=hn.FullGenerator(8))
+        >>> conv(torch.randn(2, 3, 9, 9), condition=torch.randn(2, 8)).shape         # one kernel per sample
+        torch.Size([2, 16, 7, 7])
     """
 
     def __init__(
@@ -26,12 +34,19 @@ class HyperConv2d(HyperNetwork):
 
 
 class HyperLinear(HyperNetwork):
-    """A torch.nn.Linear whose matrix is generated: y = W(c) x + b. The bias, if there is one, is an ordinary parameter.
+    """A torch.nn.Linear with a generated matrix: y = W(c) x + b. The bias, if any, is an ordinary parameter.
 
-        linear = hn.HyperLinear(64, 10, generator=hn.FullGenerator(8))
-        y = linear(x, condition=c)               # c (8,), or (B, 8): a matrix for each sample
+    Args:
+        in_features, out_features: and further arguments, as in torch.nn.Linear.
+        generator: generates the matrix.
 
-    Arguments are those of torch.nn.Linear, then generator. Errors: as for `HyperNetwork`.
+    Raises:
+        ValueError, TypeError: as in `HyperNetwork`.
+
+    Example:
+        >>> linear = hn.HyperLinear(64, 10, generator=hn.FullGenerator(8))
+        >>> linear(torch.randn(2, 64), condition=torch.randn(2, 8)).shape            # one matrix per sample
+        torch.Size([2, 10])
     """
 
     def __init__(self, in_features: int, out_features: int, *args: Any, generator: Generator, **kwargs: Any) -> None:

@@ -1,11 +1,11 @@
-"""HyperNetwork: a target whose parameters, or some of them, a generator makes from a condition.
+"""HyperNetwork: a target, some or all of whose parameters a generator makes from a condition.
 
     W = g(c, W_target),  y = f(x; W, θ)          θ: the parameters of the target f that are not generated
 
     c (C,)       one set of weights for the whole batch
     c (B, C)     one set per sample: y_n = f(x_n; g(c_n, W_target), θ), see `per_sample.py`
 
-The target is called by torch.func.functional_call with the generated tensors in place of its own. Nothing is written into it.
+torch.func.functional_call runs the target with the generated tensors in place of its own. Nothing is written into the target.
 """
 
 from typing import Any
@@ -22,33 +22,40 @@ from .selection import Modules, select, with_partners
 
 
 class HyperNetwork(nn.Module):
-    """Any module, with parameters made by a generator: y = f(x; W, θ), W = g(c, W_target).
+    """Any module with generated parameters: y = f(x; W, θ), W = g(c, W_target).
 
-        net = hn.HyperNetwork(target, hn.FullGenerator(condition_size=8))
-        y = net(x, condition=c)        # c (8,): one set of weights; c (B, 8): one set for each of the B samples of x
+    With a condition (B, C), every tensor given to the target and every tensor that it returns has the samples in dimension 0.
+    For a bare torch.nn.LSTM, GRU or RNN, or a recurrent network of this library, it is their own batch dimension. BatchNorm
+    normalises over all samples together and updates its running statistics once; dropout draws a mask per sample.
 
-    With a condition (B, C) every tensor given to the target, and every tensor of its answer, has the samples in dimension 0
-    (in a bare torch.nn.LSTM, GRU or RNN, or recurrent network of this library: where that has its batch). BatchNorm normalises
-    over all samples together and updates its running statistics once; dropout draws for each sample.
-
-    torch.compile takes it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample needs
-    options={"layout_optimization": False}: with that optimisation on, it gets gradients of the kernels wrong:
-    docs/development/log.md.
+    torch.compile compiles it as one graph. With torch 2.13's inductor on the CPU, training convolutions per sample requires
+    options={"layout_optimization": False}: with that optimisation, the gradients of the kernels are wrong
+    (docs/development/log.md).
 
     Args:
-        target: the module f. It is held, not copied: `net.target` is it. Its generated parameters stay in it with the values
-            they had and stop being learned (requires_grad False), unless the generator acts on them (`LowRankGenerator`,
-            `RowScaleGenerator`); all others are as they were, learned or frozen. A forward that fails leaves the target,
-            running statistics included, exactly as it was.
-        generator: makes the weights; it is bound to this target, so each needs its own.
-        modules: which parameters are generated: None for all; a module type or a tuple of types, for all parameters in
-            modules of these; a glob over the names of parameters or of the modules that hold them (``"layer2.*"``,
-            ``"*.weight"``); or a predicate (name of the module, module) or (name, module, name of the parameter in it) -> bool.
+        target: the module f. It is held, not copied, as `net.target`. Its generated parameters stay in it with their values
+            and are no longer trained (requires_grad is False), unless the generator acts on them (`LowRankGenerator`,
+            `RowScaleGenerator`). All other parameters are unchanged. If a forward pass fails, the target, including running
+            statistics, is unchanged.
+        generator: generates the weights. It is bound to this target, so every HyperNetwork needs its own.
+        modules: which parameters are generated. None: all; a module type or a tuple of types: all parameters of such modules;
+            a glob over the names of parameters or of the modules that hold them (``"layer2.*"``, ``"*.weight"``); or a
+            predicate (module name, module) or (module name, module, parameter name) -> bool.
+
+    Raises:
+        ValueError: nothing is selected; the generator cannot generate the selection or is already bound; a condition is
+            missing, unexpected, of the wrong size or of another batch size than the input; or the parameters of the target
+            were replaced, reshaped, added or removed since.
+        TypeError: an argument is not a module, generator, selection or tensor.
 
     Source: HyperNetworks, arXiv 1609.09106.
-    Errors: ValueError for a selection of nothing, a generator that cannot make what is selected or is bound already, a
-    condition that is missing, not wanted, of a wrong size or of another batch than the input, and for a target whose parameters
-    were replaced, reshaped, added or removed since; TypeError for what is no module, generator, selection or tensor.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(condition_size=8))
+        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape           # one set of weights for the batch
+        torch.Size([4, 2])
+        >>> net(torch.randn(4, 3), condition=torch.randn(4, 8)).shape        # one set per sample
+        torch.Size([4, 2])
     """
 
     def __init__(self, target: nn.Module, generator: Generator, modules: Modules = None) -> None:
@@ -61,7 +68,7 @@ class HyperNetwork(nn.Module):
         weights = with_partners([weight for weight in selected if not generator.leaves(weight)])
         if not weights:
             names = ", ".join(weight.name for weight in selected)
-            raise ValueError(f"{type(generator).__name__} makes none of the selected parameters: {names}")
+            raise ValueError(f"{type(generator).__name__} generates none of the selected parameters: {names}")
         generator.bind(weights)
         for weight in weights:
             if not generator.trains_base(weight.name):
@@ -73,35 +80,36 @@ class HyperNetwork(nn.Module):
         self.register_load_state_dict_post_hook(_remember_again)
 
     def forward(self, *args: Any, condition: Tensor | None = None, **kwargs: Any) -> Any:
-        """The target's answer to the arguments, with weights made from the condition, (C,), (B, C), or none."""
+        """Run the target on the arguments with weights generated from the condition, (C,), (B, C) or None."""
         weights = self.generate(condition)
-        # the running statistics of modules that train are copies until the target has answered
+        # running statistics are copied, and written back only if the target succeeds
         live = self._live_buffers()
         buffers = {name: buffer.clone() for name, buffer in live.items()}
         if condition is not None and condition.dim() == 2:
-            answer = run_per_sample(self.target, weights, buffers, condition.shape[0], args, kwargs)
+            result = run_per_sample(self.target, weights, buffers, condition.shape[0], args, kwargs)
         else:
-            answer = functional_call(self.target, weights | buffers, args, kwargs)
+            result = functional_call(self.target, weights | buffers, args, kwargs)
         with torch.no_grad():
             for name, buffer in live.items():
                 buffer.copy_(buffers[name])
-        return answer
+        return result
 
     def generate(self, condition: Tensor | None = None) -> dict[str, Tensor]:
-        """The generated tensors by their names in the target; each has B before its shape for a condition (B, C)."""
+        """Generate the tensors, by their names in the target. For a condition (B, C) each has the leading dimension B."""
         self._check_target()
         self._check_condition(condition)
         return self.generator(condition, self._own())
 
     def weight_report(self, condition: Tensor | None = None) -> WeightReport:
-        """Variance of each generated tensor, parameter counts and compression, see `WeightReport`.
+        """Report the variance of each generated tensor, parameter counts and compression, see `WeightReport`.
 
-        condition: (C,) or (B, C); left out, 64 draws from N(0, 1), always the same.
+        Args:
+            condition: (C,) or (B, C). The default is 64 fixed draws from N(0, 1).
         """
         return report(self, condition)
 
     def _live_buffers(self) -> dict[str, Tensor]:
-        """The buffers of those modules of the target that are in training mode."""
+        """The buffers of the target's modules in training mode."""
         return {
             f"{prefix}.{name}" if prefix else name: buffer
             for prefix, module in self.target.named_modules()
@@ -124,18 +132,18 @@ class HyperNetwork(nn.Module):
             raise ValueError(f"condition should have shape {expected}, got {tuple(condition.shape)}")
 
     def _remember(self) -> None:
-        """Note which parameters the target has."""
+        """Record the target's parameters."""
         self._all_names = tuple(name for name, _ in self.target.named_parameters())
         self._originals = [self.target.get_parameter(name) for name in self._names]
         self._shapes = [tuple(original.shape) for original in self._originals]
 
     def _own(self) -> dict[str, Tensor]:
-        """The target's own tensors of the generated names."""
+        """The target's own tensors that are generated."""
         found = dict(self.target.named_parameters())
         return {name: found[name] for name in self._names}
 
     def _check_target(self) -> None:
-        """The target has the parameters that it had, and those that are generated are the same."""
+        """Check that the target's parameters are those recorded."""
         now = dict(self.target.named_parameters())
         changed = "the target has changed since it was wrapped"
         if tuple(now) != self._all_names:
@@ -145,13 +153,13 @@ class HyperNetwork(nn.Module):
         for name, original, shape in zip(self._names, self._originals, self._shapes, strict=True):
             if tuple(now[name].shape) != shape:
                 raise ValueError(f"{changed}: {name} was {shape}, is {tuple(now[name].shape)}: wrap it again")
-            # torch.func.functional_call puts in tensors that are no Parameters, and torch.export puts in stand-ins
-            stands_in = is_exporting() or not isinstance(now[name], nn.Parameter)
-            if now[name] is not original and not stands_in:
+            # torch.func.functional_call inserts tensors that are not Parameters, and torch.export inserts substitutes
+            substituted = is_exporting() or not isinstance(now[name], nn.Parameter)
+            if now[name] is not original and not substituted:
                 raise ValueError(f"{changed}: {name} was replaced: wrap it again")
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """As in nn.Module; moving to some devices replaces parameters, and that is no change of the target."""
+        """As in nn.Module. Moving to some devices replaces parameters, which must not count as a change of the target."""
         self._check_target()
         done = super()._apply(fn, recurse)
         self._remember()
@@ -159,6 +167,6 @@ class HyperNetwork(nn.Module):
 
 
 def _remember_again(net: nn.Module, keys: Any) -> None:
-    """Loading with assign=True replaces parameters; that is no change of the target."""
+    """Loading with assign=True replaces parameters, which must not count as a change of the target."""
     assert isinstance(net, HyperNetwork)
     net._remember()

@@ -1,10 +1,10 @@
-"""One set of weights for each sample: y_n = f(x_n; W_n), all samples in one call.
+"""One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call.
 
-torch.func.vmap runs the target over samples and weights together, each sample as a batch of one. What that would change is
-replaced while it runs, by a mode of torch's functions; the target itself is not touched:
+torch.func.vmap runs the target over samples and weights together, each sample as a batch of one. A mode of torch's functions
+replaces those that would give other results that way. The target itself is not changed:
 
-    F.batch_norm        statistics are those of the whole batch, all samples together, and running ones are updated once
-    lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after the other
+    F.batch_norm        statistics are those of all samples together, and running statistics are updated once
+    lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after another
 
 B batch, T time, H hidden.
 """
@@ -28,7 +28,7 @@ _PACKED = "packed input cannot have weights for each sample: pad it"
 
 @torch.library.custom_op("hypernetworks::mean_over_samples", mutates_args=())
 def mean_over_samples(x: Tensor) -> Tensor:
-    """The mean over all samples of the vmap that runs, the same for each; x itself outside of one."""
+    """The mean over all samples of the current vmap, equal for each; x itself outside vmap."""
     return x.clone()
 
 
@@ -59,7 +59,10 @@ def batch_norm(
 ) -> Tensor:
     """F.batch_norm for one of `samples` samples under vmap: y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β, over all samples.
 
-    γ and β may be the sample's own. Errors: ValueError for a single value per channel, as in F.batch_norm.
+    γ and β may differ between samples.
+
+    Raises:
+        ValueError: only one value per channel, as in F.batch_norm.
     """
     x = input if input.dtype == torch.float64 else input.float()
     dims = [0, *range(2, x.dim())]
@@ -87,14 +90,14 @@ def batch_norm(
 
 
 class PerSample(TorchFunctionMode):
-    """While it is on, torch's functions that vmap has no right answer for act on `samples` samples as they should."""
+    """Within this mode, functions that vmap would handle wrongly act on `samples` samples together."""
 
     def __init__(self, samples: int) -> None:
         super().__init__()
         self.samples = samples
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the replacement, or what was called."""
+        """Call the replacement, if any."""
         kwargs = kwargs or {}
         if func is F.batch_norm:
             return batch_norm(self.samples, *args, **kwargs)
@@ -113,17 +116,19 @@ def run_per_sample(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """target(*args, **kwargs) with weights (B, ...), or without B where all samples share one.
+    """Run target(*args, **kwargs) with weights (B, ...). A tensor without B is shared by all samples.
 
-    Every tensor given and answered has the B samples in its batch dimension.
-    Errors: ValueError for a tensor whose batch is not `samples`, for a call without any tensor, and for packed sequences.
+    Every given and returned tensor has the B samples in its batch dimension.
+
+    Raises:
+        ValueError: the batch of a tensor is not `samples`, no tensor is given, or a sequence is packed.
     """
     if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
         raise ValueError(_PACKED)
     inputs, outputs = _batch_dimensions(target)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
     dims = _input_dimensions(leaves, inputs, samples)
-    # a generator that takes no condition, beside one that does, makes one tensor for all samples
+    # a generator without condition, combined with one that has one, makes a single tensor for all samples
     ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
     own_dims = {name: 0 if tensor.dim() > ranks[name] else None for name, tensor in weights.items()}
     made: list[Any] = []
@@ -131,21 +136,21 @@ def run_per_sample(
     def one(own: dict[str, Tensor], *given: Any) -> tuple[Any, ...]:
         given = tuple(each if dim is None else each.unsqueeze(dim) for each, dim in zip(given, dims, strict=True))
         own_args, own_kwargs = tree_unflatten(given, form)
-        answer = functional_call(target, own | dict(buffers), own_args, own_kwargs)
-        parts, answer_form = tree_flatten(answer)
+        result = functional_call(target, own | dict(buffers), own_args, own_kwargs)
+        parts, result_form = tree_flatten(result)
         tensors = [part for part in parts if isinstance(part, Tensor)]
-        made[:] = [answer_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
+        made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
         return tuple(part.squeeze(outputs(k)) for k, part in enumerate(tensors))
 
     with PerSample(samples):
         parts = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *leaves)
     tensors = iter([part.movedim(0, outputs(k)) for k, part in enumerate(parts)])
-    answer_form, *others = made
-    return tree_unflatten([next(tensors) if other is None else other[0] for other in others], answer_form)
+    result_form, *others = made
+    return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
 
 
 def _input_dimensions(leaves: Sequence[Any], batch: Callable[[int], int], samples: int) -> list[int | None]:
-    """The batch dimension of every tensor given, None for what is no tensor."""
+    """The batch dimension of every given tensor; None for anything else."""
     dims: list[int | None] = []
     tensors = 0
     for leaf in leaves:
@@ -166,7 +171,7 @@ def _input_dimensions(leaves: Sequence[Any], batch: Callable[[int], int], sample
 
 
 def _batch_dimensions(target: nn.Module) -> tuple[Callable[[int], int], Callable[[int], int]]:
-    """The batch dimension of the k-th tensor given and of the k-th answered: 0, but in a bare recurrent network."""
+    """The batch dimension of the k-th given and the k-th returned tensor: 0, except for a bare recurrent network."""
     if not isinstance(target, nn.RNNBase | RecurrentNetwork):
         return (lambda k: 0), (lambda k: 0)
     first = 0 if target.batch_first else 1

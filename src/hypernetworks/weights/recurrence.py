@@ -1,6 +1,6 @@
-"""torch's lstm, gru and rnn as the steps of `recurrent`, for torch.func.vmap, which has no rule for torch's own.
+"""torch's lstm, gru and rnn, run by the steps of `recurrent`: torch.func.vmap has no rule for torch's own.
 
-A network of torch hands its function one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
+torch passes one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
 
 B batch, T time, I input, H hidden, G gates.
 """
@@ -68,7 +68,7 @@ def _recurrence(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """A whole network, with the arguments and the answer of torch.lstm and its like: output, then each tensor of the state."""
+    """A whole network, called as torch.lstm is. Returns the output, then each tensor of the state."""
     initial = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
     if len(params) != num_layers * directions * each:

@@ -1,8 +1,8 @@
-"""Continual learning with a hypernetwork: new tasks must not change the weights made for old ones.
+"""Continual learning with a hypernetwork: learning new tasks must not change the weights generated for old ones.
 
     L = L_task + λ / T Σ_t ‖g(c_t*; Φ*) − g(c_t; Φ)‖²           over the T tasks learned before
 
-Φ*, c*: the generator and conditions as they were when the last task was learned. The sum may run over a random few of them.
+Φ*, c*: the generator and conditions after the last task was learned. The sum may be taken over a random subset of the tasks.
 von Oswald et al., "Continual learning with hypernetworks", ICLR 2020, equation 2 (without its look-ahead ΔΦ).
 """
 
@@ -17,24 +17,31 @@ from .network import HyperNetwork
 
 
 class ContinualRegularizer(nn.Module):
-    """Holds the weights made for learned tasks where they were: λ / T Σ_t ‖g(c_t*; Φ*) − g(c_t; Φ)‖².
+    """Penalises changes of the weights generated for learned tasks: λ / T Σ_t ‖g(c_t*; Φ*) − g(c_t; Φ)‖².
 
-        regularizer = hn.ContinualRegularizer(net, strength=0.01)
-        for task in range(5):
-            ...  loss = task_loss + regularizer(tasks.weight[:task])      # 0 before anything is remembered
-            regularizer.remember(tasks.weight[: task + 1])
-
-    It keeps one copy of the generator (and of the target's own tensors that it acts on), whatever the number of tasks.
-    Parameters of the target that are not generated are not held: freeze them, or generate them. Squares are summed over all
-    weights, not averaged, as in the paper.
+    It keeps one copy of the generator, and of the target's own tensors that it acts on, whatever the number of tasks.
+    Parameters of the target that are not generated are not regularised: freeze them, or generate them. As in the paper, squares
+    are summed over all weights, not averaged.
 
     Args:
-        net: the hypernetwork; its generator takes conditions.
-        strength: λ, a thing to tune.
-        tasks_per_step: how many of the remembered tasks a call looks at, drawn anew for each; None for all. The mean over draws
-            is that over all.
+        net: the hypernetwork. Its generator must take conditions.
+        strength: λ, to be tuned.
+        tasks_per_step: how many of the remembered tasks to draw in each call; None for all. The expectation over draws
+            equals the value for all tasks.
 
-    Errors: ValueError for a generator without conditions, or conditions of another shape than what was remembered.
+    Raises:
+        ValueError: the generator takes no condition, or conditions differ in shape from the remembered ones.
+
+    Source: von Oswald et al., ICLR 2020, equation 2.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(8))
+        >>> tasks = hn.TaskEmbedding(5, size=8)
+        >>> regularizer = hn.ContinualRegularizer(net, strength=0.01)
+        >>> for task in range(2):
+        ...     loss = net(torch.randn(4, 3), condition=tasks(task)).square().mean()
+        ...     loss = loss + regularizer(tasks.weight[:task])          # 0 for the first task
+        ...     regularizer.remember(tasks.weight[: task + 1])
     """
 
     def __init__(self, net: HyperNetwork, strength: float = 0.01, tasks_per_step: int | None = None) -> None:
@@ -43,8 +50,8 @@ class ContinualRegularizer(nn.Module):
         if tasks_per_step is not None:
             check_sizes(tasks_per_step=tasks_per_step)
         if net.generator.condition_size is None:
-            raise ValueError(f"{type(net.generator).__name__} takes no condition, so there are no tasks to hold apart")
-        self._net = (net,)  # in a tuple: it is no part of this module
+            raise ValueError(f"{type(net.generator).__name__} takes no condition, so it cannot distinguish tasks")
+        self._net = (net,)  # in a tuple, so that it is not registered as a submodule
         self.strength = strength
         self.tasks_per_step = tasks_per_step
         self.old: nn.Module | None = None
@@ -53,7 +60,7 @@ class ContinualRegularizer(nn.Module):
 
     @torch.no_grad()
     def remember(self, conditions: Tensor) -> None:
-        """Hold from now on what is made for these conditions, (T, C): those of all tasks learned so far."""
+        """Remember the weights generated for these conditions, (T, C): those of all tasks learned so far."""
         net = self._net[0]
         self._check(conditions, None)
         self.old = deepcopy(net.generator).requires_grad_(False)
@@ -61,7 +68,7 @@ class ContinualRegularizer(nn.Module):
         self.old_conditions = conditions.detach().clone()
 
     def forward(self, conditions: Tensor | None = None) -> Tensor:
-        """λ / T Σ_t ‖...‖²; conditions (T, C) as they are now, the remembered ones when left out. 0 before `remember`."""
+        """λ / T Σ_t ‖...‖²; 0 before `remember`. `conditions` (T, C) are the current ones, by default those remembered."""
         net = self._net[0]
         if self.old is None or self.old_conditions is None:
             return next(net.generator.parameters()).new_zeros(())

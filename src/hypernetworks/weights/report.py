@@ -1,7 +1,7 @@
-"""What a hypernetwork makes, in numbers: variances of the generated tensors, parameter counts, compression.
+"""A report on a hypernetwork: variances of the generated tensors, parameter counts, compression.
 
 Var(W) = E[(W − E W)²]              over conditions and entries of one tensor
-compression = numbers generated / numbers kept to make them
+compression = generated numbers / stored numbers
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,27 +19,33 @@ class GeneratedWeight(NamedTuple):
     name: str
     shape: tuple[int, ...]
     variance: float
-    """Over the conditions and all entries."""
+    """The variance over the conditions and all entries."""
     target_variance: float
-    """Of the target's own tensor of this name."""
+    """The variance of the target's own tensor."""
 
 
 class WeightReport(NamedTuple):
-    """What a `HyperNetwork` makes; print it for a table."""
+    """The result of `HyperNetwork.weight_report`. `print` shows it as a table.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(30, 20), hn.ChunkedGenerator(2, chunk_size=64, hidden=()))
+        >>> net.weight_report().weights[0].shape
+        (20, 30)
+    """
 
     weights: tuple[GeneratedWeight, ...]
     generated: int
-    """Numbers that are generated for one condition."""
+    """Numbers generated for one condition."""
     generator: int
     """Parameters of the generator, embeddings included."""
     base: int
-    """Numbers of the target's own that the generator acts on."""
+    """Numbers in the target's own tensors that the generator acts on."""
     rest: int
     """Parameters of the target that are not generated."""
 
     @property
     def compression(self) -> float:
-        """Numbers generated over the numbers kept to make them: the generator's and those of the target that it acts on."""
+        """Generated numbers divided by stored numbers: the generator's and those of the target that it acts on."""
         return self.generated / (self.generator + self.base)
 
     def __str__(self) -> str:
@@ -55,7 +61,7 @@ class WeightReport(NamedTuple):
 
 @torch.no_grad()
 def report(net: "HyperNetwork", condition: Tensor | None) -> WeightReport:
-    """The report of a hypernetwork, at these conditions or at 64 draws from N(0, 1)."""
+    """Report on a hypernetwork at these conditions, or at 64 draws from N(0, 1)."""
     size = net.generator.condition_size
     own = {name: net.target.get_parameter(name) for name in net.generator.names}
     if condition is None and size is not None:

@@ -1,7 +1,7 @@
-"""Which parameters of a target are generated, and what a generator needs to know of each.
+"""Selects which parameters of a target are generated, and describes each to the generator.
 
-Selected are: all (None), by type (nn.Conv2d, or a tuple of types), by a glob over names ("layer2.*", "*.weight"), or by a
-predicate (name, module, parameter name) -> bool.
+Parameters are selected by None (all), by type (nn.Conv2d, or a tuple of types), by a glob over names ("layer2.*", "*.weight"),
+or by a predicate (module name, module, parameter name) -> bool.
 """
 
 import math
@@ -20,24 +20,24 @@ _NORMS_AND_TABLES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm,
 
 
 class TargetWeight(NamedTuple):
-    """One parameter of the target that is to be generated."""
+    """A parameter of the target that will be generated."""
 
     name: str
-    """As in target.named_parameters()."""
+    """Its name in target.named_parameters()."""
     value: Tensor
-    """The target's own value: gives shape, dtype and device, and where a generator starts or what it acts on."""
+    """The target's own value: it has the shape, dtype and device, and generators may start at it or act on it."""
     module: nn.Module
     """The module that holds it."""
     module_name: str
     """The name of that module in the target; "" for the target itself."""
     kind: str
-    """"weight" (a matrix or kernel), "bias" (the bias beside one), or "other" (a norm's gain, a table, ...)."""
+    """"weight" (a matrix or kernel), "bias" (of the same layer), or "other" (a norm's gain, an embedding table, ...)."""
     fan_in: int
-    """n_in of the layer, receptive field included; 0 for kind "other"."""
+    """n_in of the layer, including the receptive field; 0 for kind "other"."""
     fan_out: int
-    """n_out of the layer, receptive field included; 0 for kind "other"."""
+    """n_out of the layer, including the receptive field; 0 for kind "other"."""
     partner: bool
-    """Whether the bias of this weight's layer, or the weight of this bias's layer, is generated too."""
+    """Whether the bias (for a weight) or weight (for a bias) of the same layer is generated too."""
 
     @property
     def shape(self) -> torch.Size:
@@ -51,7 +51,11 @@ class TargetWeight(NamedTuple):
 
 
 def select(target: nn.Module, modules: Modules) -> list[TargetWeight]:
-    """The parameters of the target that `modules` selects, in its own order; a ValueError when there are none."""
+    """The parameters of the target that `modules` selects, in the target's order.
+
+    Raises:
+        ValueError: no parameter is selected.
+    """
     chosen = selector(modules)
     found = [weight for weight in _weights(target) if chosen(weight)]
     if not found:
@@ -60,13 +64,17 @@ def select(target: nn.Module, modules: Modules) -> list[TargetWeight]:
 
 
 def with_partners(weights: list[TargetWeight]) -> list[TargetWeight]:
-    """The same weights, each told whether the bias or weight beside it is among them."""
+    """The weights with `partner` set: whether the bias or weight of the same layer is among them."""
     names = {weight.name for weight in weights}
     return [weight._replace(partner=_partner(weight) in names) for weight in weights]
 
 
 def selector(modules: Modules) -> Callable[[TargetWeight], bool]:
-    """Whether a parameter is selected, as a function."""
+    """Make a function that returns whether a parameter is selected.
+
+    Raises:
+        TypeError: `modules` is not a selection.
+    """
     if modules is None:
         return lambda weight: True
     if isinstance(modules, str):
@@ -85,7 +93,7 @@ def _types(modules: Any) -> bool:
 
 
 def _takes(predicate: Callable[..., bool]) -> int:
-    """How many positional arguments a predicate takes."""
+    """The number of positional arguments of a predicate."""
     given = signature(predicate).parameters.values()
     if any(each.kind is Argument.VAR_POSITIONAL for each in given):
         return 3
@@ -93,7 +101,7 @@ def _takes(predicate: Callable[..., bool]) -> int:
 
 
 def _weights(target: nn.Module) -> Iterator[TargetWeight]:
-    """Every parameter once, under the first of its names."""
+    """Every parameter once, under its first name."""
     seen: set[int] = set()
     for module_name, module in target.named_modules():
         for own_name, value in module.named_parameters(recurse=False):
@@ -119,13 +127,13 @@ def _kind(module: nn.Module, own_name: str, value: Tensor) -> tuple[str, Tensor 
 
 
 def _partner(weight: TargetWeight) -> str:
-    """The name of the bias beside a weight, or of the weight beside a bias."""
+    """The name of the bias (for a weight) or weight (for a bias) of the same layer."""
     other = {"weight": "bias", "bias": "weight"}.get(weight.own_name, "")
     return f"{weight.module_name}.{other}" if weight.module_name else other
 
 
 def _fans(module: nn.Module, weight: Tensor) -> tuple[int, int]:
-    """n_in and n_out: how many inputs one output sums over, and how many outputs one input reaches."""
+    """n_in and n_out: the number of inputs that one output depends on, and of outputs that one input affects."""
     field = math.prod(weight.shape[2:])
     if isinstance(module, nn.modules.conv._ConvTransposeNd):  # its weight is (in, out / groups, ...)
         return weight.shape[0] // module.groups * field, weight.shape[1] * field

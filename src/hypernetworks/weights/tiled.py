@@ -1,10 +1,10 @@
-"""The paper's static hypernetwork: a two-layer kernel maker, and a learned embedding z for each tile of a kernel.
+"""The paper's static hypernetwork: a two-layer kernel generator with a learned embedding z for each tile of a kernel.
 
     a_i = W_i z + B_i              for each input channel i of a tile
     K_i = W_out a_i + B_out        the tile's f×f filters from input channel i to all its output channels
 
-A kernel of more channels than a tile is tiled from blocks of tile × tile channels, each with its own z. One maker serves all
-kernels of one size f. Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, section 3.1.
+A kernel with more channels than a tile is composed of blocks of tile × tile channels, each with its own z. All kernels of one
+size f share these weights. Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, section 3.1.
 
 Z embedding, n tile, T tiles.  z (T, Z), W_in (n, Z, Z): all W_i, B_in (n, Z), W_out (n f², Z), B_out (n f²).
 """
@@ -23,7 +23,7 @@ from .selection import TargetWeight
 
 
 class KernelMaker(nn.Module):
-    """The maker of all kernels of one size, and the embeddings of their tiles."""
+    """Generates all kernels of one size; holds the embeddings of their tiles."""
 
     def __init__(self, weights: Sequence[TargetWeight], embedding_size: int, tile: int) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class KernelMaker(nn.Module):
         self.B_out = nn.Parameter(torch.zeros(numbers, **made))
 
     def reset_parameters(self, variances: Sequence[float]) -> None:
-        """Start kernel k at variance s_k: Var(W_in) = 1/Z, Var(W_out) = max s / Z, Var(z) = s_k / max s; B_in and B_out 0.
+        """Initialise kernel k to variance s_k: Var(W_in) = 1/Z, Var(W_out) = max s / Z, Var(z) = s_k / max s; B_in = B_out = 0.
 
-        Var(K) = Z Var(W_out) · Z Var(W_in) Var(z). What sets the kernels of different fans apart is in their embeddings, since
-        the maker is one. For a single kernel Var(z) = 1, and this is the hyperfan form with V = 1 before the last layer.
+        Var(K) = Z Var(W_out) · Z Var(W_in) Var(z). Kernels with different fans differ in their embeddings, because they share
+        all other weights. For a single kernel Var(z) = 1, which is the hyperfan scheme with V = 1 before the last layer.
         """
         Z, largest = self.z.shape[1], max(variances)
         normal_(self.W_in.data, 1 / Z)
@@ -55,7 +55,7 @@ class KernelMaker(nn.Module):
             start += rows * columns
 
     def forward(self) -> dict[str, Tensor]:
-        """All kernels of this size."""
+        """Generate all kernels of this size."""
         n = self.tile
         # a_i = W_i z + B_i                                        (T, n, Z)
         a = torch.einsum("tz,iyz->tiy", self.z, self.W_in) + self.B_in
@@ -71,21 +71,29 @@ class KernelMaker(nn.Module):
 
 
 class TiledKernelGenerator(Generator):
-    """The paper's kernel maker: convolution kernels from learned embeddings, a_i = W_i z + B_i, K_i = W_out a_i + B_out.
+    """The paper's kernel generator: convolution kernels from learned embeddings, a_i = W_i z + B_i, K_i = W_out a_i + B_out.
 
-    Each tile of tile × tile channels has an embedding z of its own; all kernels of one size f share one maker. It takes no
-    condition: call `net(x)`. What it makes is far smaller than the kernels (7×7×16×16 from 4,240 + 4 numbers at Z = 4).
-    Biases that are selected along with their kernels are left ordinary parameters.
+    Each tile of tile × tile channels has its own embedding z. All kernels of one size f share the other weights. It takes no
+    condition: call `net(x)`. It has far fewer parameters than the kernels (7×7×16×16 from 4,240 + 4 numbers at Z = 4). Biases
+    that are selected along with their kernels stay ordinary parameters.
 
     Args:
-        embedding_size: Z, the size of each z and of each a_i; 4 for MNIST and 64 for CIFAR-10 in the paper.
-        tile: channels of a tile; 16 in the paper. Every kernel's channels must be multiples of it.
-        init: "hyperfan-in" (default), "hyperfan-out" or "hyperfan-harmonic"; the maker cannot start at given kernels.
+        embedding_size: Z, the size of each z and a_i: 4 for MNIST and 64 for CIFAR-10 in the paper.
+        tile: the channels of a tile: 16 in the paper. The channels of every kernel must be multiples of it.
+        init: "hyperfan-in" (default), "hyperfan-out" or "hyperfan-harmonic". It cannot start at given kernels.
         gain: 2 for a target with ReLU, 1 for a linear one.
 
+    Raises:
+        ValueError: a selected parameter is not a convolution kernel, or its channels are not multiples of the tile.
+        TypeError: an argument has the wrong type.
+
     Source: HyperNetworks, arXiv 1609.09106, section 3.1; initialisation after Chang et al. 2020, see `KernelMaker`.
-    Errors: ValueError for a parameter that is no convolution kernel (a linear layer's, a norm's), and for channels that are no
-    multiples of the tile.
+
+    Example:
+        >>> target = torch.nn.Conv2d(16, 32, 3, padding=1)
+        >>> net = hn.HyperNetwork(target, hn.TiledKernelGenerator(4))
+        >>> net(torch.randn(2, 16, 8, 8)).shape
+        torch.Size([2, 32, 8, 8])
     """
 
     def __init__(self, embedding_size: int, tile: int = 16, *, init: str = "hyperfan-in", gain: float = 2.0) -> None:
@@ -99,11 +107,11 @@ class TiledKernelGenerator(Generator):
         self.gain = gain
 
     def leaves(self, weight: TargetWeight) -> bool:
-        """A bias beside a kernel stays as it is."""
+        """A bias is left unchanged."""
         return weight.kind == "bias"
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make a maker for each kernel size."""
+        """Make one `KernelMaker` per kernel size."""
         sizes: dict[torch.Size, list[TargetWeight]] = {}
         for weight in weights:
             self._check(weight)
@@ -124,7 +132,7 @@ class TiledKernelGenerator(Generator):
             raise ValueError(f"{weight.name} has {n_out} output and {n_in} input channels, which should be {expected}")
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All kernels."""
+        """Generate all kernels."""
         made: dict[str, Tensor] = {}
         for maker in self.makers:
             made |= cast(KernelMaker, maker)()

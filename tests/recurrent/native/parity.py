@@ -13,7 +13,13 @@ from hypernetworks.recurrent.native.op import LayerOp
 
 from ..families import FAMILIES, Family, tensors
 
-NATIVE = {name: family for name, family in FAMILIES.items() if getattr(family.cell_type, "native", None) is not None}
+
+def has_kernels(family: Family) -> bool:
+    cell = family.cell()
+    return cell.native is not None and cell.native_parameters() is not None
+
+
+NATIVE = {name: family for name, family in FAMILIES.items() if has_kernels(family)}
 native_families = pytest.mark.parametrize("family", NATIVE.values(), ids=NATIVE.keys())
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])

@@ -16,7 +16,7 @@ import hypernetworks as hn
 from hypernetworks.recurrent.sequence import FEW_ROWS
 
 from ..families import tensors
-from .parity import TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
+from .parity import NATIVE, TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
 
 
 def step(cell, x, state, path):
@@ -67,7 +67,6 @@ def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
 
 @pytest.fixture(params=["hyper-lstm", "layer-norm-lstm", "rhn"])
 def cell(request):
-    from .parity import NATIVE
 
     return network_of(NATIVE[request.param], 5, 9).cell(0)
 

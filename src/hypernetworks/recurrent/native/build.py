@@ -25,7 +25,7 @@ import torch
 from hypernetworks.cache import cache_folder
 
 SOURCES = Path(__file__).parent
-KERNELS = ("lstm_forward.cpp", "lstm_backward.cpp", "rhn.cpp", "stepper.cpp")
+KERNELS = tuple(sorted(path.name for path in SOURCES.glob("*.cpp")))
 TYPES = ("float", "double")
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-fno-math-errno", "-fvisibility=hidden")
 

@@ -37,14 +37,13 @@ def structure(name: str, header: str) -> type[ctypes.Structure]:
 
 
 class Kernel:
-    """The kernels of one header: `kernel("lstm_forward", dtype, fields)`, with tensors for pointers and None for null.
+    """The kernels that take one structure: `kernel("lstm_forward", dtype, fields)`, tensors for pointers, None for null.
 
-    A kernel is asked how much room it needs, and called again with that much memory from torch.
+    A kernel is first asked how much memory it needs, and then called again with that much from torch.
     """
 
-    def __init__(self, name: str, struct: str) -> None:
-        self.name = name
-        self.struct = struct
+    def __init__(self, struct: str, header: str) -> None:
+        self.struct, self.header = struct, header
 
     def __call__(self, function: str, dtype: torch.dtype, fields: Mapping[str, Any]) -> None:
         """Run the function on the fields of the structure; those left out are 0 or null."""
@@ -55,22 +54,22 @@ class Kernel:
 
     def fill(self, fields: Mapping[str, Any]) -> Any:
         """The structure with these fields."""
-        call = structure(self.struct, f"{self.name}.h")()
+        call = structure(self.struct, self.header)()
         known = {field[0] for field in call._fields_}
         for name, value in fields.items():
             assert name in known, name
             setattr(call, name, value.data_ptr() if isinstance(value, Tensor) else value)
         return call
 
-    @functools.cache  # noqa: B019  there is one object for each header
+    @functools.cache  # noqa: B019  there are as many objects as operators
     def bind(self, function: str, dtype: torch.dtype) -> Any:
         """The function of the library, for this dtype."""
         kernels = library()
         if kernels is None:
-            raise BuildError("there are no native kernels here: `hypernetworks doctor` tells why")
-        size = getattr(kernels, f"hn_{self.name}_size_{SUFFIX[dtype]}")
+            raise BuildError("there are no native kernels here: `hypernetworks doctor` says why")
+        size = getattr(kernels, f"hn_{self.header.removesuffix('.h')}_size_{SUFFIX[dtype]}")
         size.restype, size.argtypes = ctypes.c_int64, ()
-        assert size() == ctypes.sizeof(structure(self.struct, f"{self.name}.h"))
+        assert size() == ctypes.sizeof(structure(self.struct, self.header))
         run = getattr(kernels, f"hn_{function}_{SUFFIX[dtype]}")
         run.restype, run.argtypes = ctypes.c_int64, (ctypes.c_void_p,)
         return run

@@ -5,6 +5,7 @@
 //     blocks          row blocks of W_x, each H rows: one for each gate and candidate
 //     apart           how many of the last blocks need W_h h and W_x x one by one and not as a sum
 //     stats           what the layer norms of a row keep for the backward pass: mean and 1/σ of each
+//     has_c           whether the state has a c
 //     adds_h          whether h_{t-1} acts on h_t directly, not only through W_h
 //     forward(row)    from the products to the new state
 //     backward(row)   from the gradient of the new state to those of the products and of the state before

@@ -11,7 +11,7 @@ namespace hn {
 
 template <class T> struct GRUCell {
   static constexpr long blocks = 3, apart = 1, stats = 6;
-  static constexpr bool adds_h = true;
+  static constexpr bool has_c = false, adds_h = true;
 
   long H;
   RowWeights<T> weights;
@@ -21,7 +21,9 @@ template <class T> struct GRUCell {
   }
 
   // apart + b_h
-  Vec<T> n_h(const T* apart, long j, auto part) const { return load(apart + j, part) + load(weights.bias_h + j, part); }
+  Vec<T> n_h(const T* apart, long j, auto part) const {
+    return weights.bias_h ? load(apart + j, part) + load(weights.bias_h + j, part) : load(apart + j, part);
+  }
 
   void forward(const ForwardRow<T>& row) const {
     const bool norm = weights.norm();

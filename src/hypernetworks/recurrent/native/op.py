@@ -3,19 +3,19 @@
     hypernetworks::NAME(inputs, mask, batch_sizes, reverse, eps, save) -> answer, saved
     hypernetworks::NAME_backward(gradients of the answer, the same inputs, answer and saved) -> gradients of the inputs
 
-so that it works with autograd, under torch.compile and torch.export. All shapes are checked before a kernel is run: it then
-reads and writes within the given tensors, whatever is passed.
+so that it works with autograd, torch.compile and torch.export. All shapes are checked before a kernel runs: it then
+reads and writes within the given tensors, whatever is passed. Every operator takes the tensors of a hyper cell, too.
 """
 
 import functools
 import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..backend import undisturbed
 from .call import SUFFIX, Kernel
 from .huge_pages import on_huge_pages
 
@@ -23,50 +23,139 @@ Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
 
 
-class LayerOp(ABC):
+class Sizes(NamedTuple):
+    """N rows of all time steps, B batch, I input, H hidden, L depth, K hyper hidden (0: no hyper cell), Z embedding."""
+
+    N: int
+    B: int
+    I: int
+    H: int
+    L: int
+    K: int
+    Z: int
+
+    def fields(self) -> dict[str, int]:
+        """The sizes by their names in the kernels' structure."""
+        return dict(zip(("rows", "batch", "input", "hidden", "depth", "hyper", "embedding"), self, strict=True))
+
+
+ANY = Sizes(1, 1, 1, 1, 1, 1, 1)
+HYPER_STATES = ("hyper_h", "hyper_c")
+HYPER_NORM = ("hyper_gain", "hyper_shift", "hyper_cell_gain", "hyper_cell_shift")
+
+
+class LayerOp:
     """An operator that runs one layer of a recurrent network over all time steps.
 
-    A subclass names its tensors: `states` and `weights` are inputs, in the order of the schema, of which those in `optional`
-    may be None; `answer` is the output and the state after the last step; `saved` is what the backward pass needs besides.
+    Args:
+        name: of the operator and of its kernels.
+        blocks: row blocks of weight_x, one for each gate and candidate.
+        blocks_apart: how many of the last blocks need the product on h apart from that on x.
+        deep: weight_h and bias have an axis of the levels of a step before all others.
+        states: the state of the main cell, h first; its inputs are h0, ...
+        weights: the shapes of the main cell's parameters, in the order of the schema.
+        optional: those of them that may be None, besides `norm`.
+        norm: those of the layer norm, given all or not at all.
+        saved: what the backward pass needs of this cell in particular.
     """
 
-    name: str
-    struct: str
-    states: tuple[str, ...]
-    weights: tuple[str, ...]
-    optional: tuple[str, ...]
-    together: tuple[tuple[str, ...], ...] = ()
-    """Groups of inputs that are given all or not at all."""
-    answer: tuple[str, ...]
-    saved: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    """Numbers that the kernel is told besides, fields of its structure."""
+    settings = ("eps",)
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        blocks: int,
+        states: tuple[str, ...],
+        weights: Callable[[Sizes], Shapes],
+        saved: Callable[[Sizes], Shapes],
+        optional: tuple[str, ...] = (),
+        norm: tuple[str, ...] = (),
+        blocks_apart: int = 0,
+        deep: bool = False,
+    ) -> None:
+        self.name = name
+        self._blocks, self._blocks_apart, self._deep = blocks, blocks_apart, deep
+        self._main_weights, self._main_saved = weights, saved
+        hyper = tuple(name for name in self._hyper_weights(ANY) if name not in HYPER_NORM)
+        hyper_states = tuple(f"{state}0" for state in HYPER_STATES)
+        self._results_of_state = (*states, *HYPER_STATES)
+        self.states = tuple(f"{state}0" for state in self._results_of_state)
+        self.weights = (*weights(ANY), *self._hyper_weights(ANY))
         self.inputs = ("x", *self.states, *self.weights)
+        self.optional = (*optional, *norm, *hyper_states, *hyper, *HYPER_NORM)
+        self._together = tuple(filter(None, (norm, HYPER_NORM, (*hyper_states, *hyper))))
         self._required = tuple(name for name in self.inputs if name not in self.optional)
-        self.kernel = Kernel(self.name, self.struct)
+        self.answer = ("output", *self._results_of_state)
+        self.saved = tuple(self._saved_shapes(ANY))
+        self.kernel = Kernel("LayerCall", "layer_call.h")
         self._define()
 
-    @abstractmethod
-    def sizes(self, inputs: Tensors) -> dict[str, int]:
-        """The sizes that the inputs have, under the names that the kernel's structure has for them."""
+    def sizes(self, inputs: Tensors) -> Sizes:
+        """The sizes that the inputs have."""
+        x, h0, hyper_h0, P, weight_h = (inputs[name] for name in ("x", "h0", "hyper_h0", "P", "weight_h"))
+        assert x is not None
+        assert h0 is not None
+        assert weight_h is not None
+        K = Z = 0
+        if hyper_h0 is not None and P is not None:
+            K, Z = hyper_h0.shape[-1], P.shape[-2]
+            if 0 in (K, Z):
+                raise ValueError(f"a hyper cell has a size and an embedding of at least 1, got {(K, Z)}")
+            if inputs["bias"] is None:
+                raise ValueError("the main cell of a hyper network has a bias, got none")
+        depth = weight_h.shape[0] if self._deep else 1
+        return Sizes(x.shape[0], h0.shape[0], x.shape[-1], h0.shape[-1], depth, K, Z)
 
-    @abstractmethod
-    def shapes(self, sizes: Mapping[str, int]) -> Shapes:
-        """The shape of every input, of the mask, of the answer and of what is saved; none of its elements where left out."""
+    def shapes(self, s: Sizes) -> Shapes:
+        """The shape of every input, of the mask, of the answer and of what is saved; see layer_call.h."""
+        shapes: Shapes = {"x": (s.N, s.I), "mask": (s.N, s.L * s.H), "output": (s.N, s.H)}
+        for state in self._results_of_state:
+            shapes[state] = shapes[f"{state}0"] = (s.B, s.K if state in HYPER_STATES else s.H)
+        return shapes | self._main_weights(s) | self._hyper_weights(s) | self._saved_shapes(s)
+
+    def _hyper_weights(self, s: Sizes) -> Shapes:
+        """The parameters of a hyper cell; P, p and D have a block for each of W_h, W_x and b, at each level."""
+        with_p, all_blocks = (s.L + 1) * self._blocks, (2 * s.L + 1) * self._blocks
+        return {
+            "hyper_weight_x": (4 * s.K, s.I + s.H),
+            "hyper_weight_h": (4 * s.K, s.K),
+            "hyper_bias": (4 * s.K,),
+            "hyper_gain": (4, s.K),
+            "hyper_shift": (4, s.K),
+            "hyper_cell_gain": (s.K,),
+            "hyper_cell_shift": (s.K,),
+            "P": (all_blocks, s.Z, s.K),
+            "p": (with_p, s.Z),
+            "D": (all_blocks, s.H, s.Z),
+        }
+
+    def _saved_shapes(self, s: Sizes) -> Shapes:
+        """What the backward pass needs: products, what the cell itself keeps, and the hyper cell's states, z and moments."""
+        hyper_rows = s.N if s.K else 0
+        blocks_of_wh = s.L * self._blocks if s.K else self._blocks_apart
+        return {
+            "saved_pre": (s.N, self._blocks * s.H + 4 * s.K),
+            "saved_wh": (s.N, blocks_of_wh * s.H),
+            **self._main_saved(s),
+            "saved_hyper_h": (hyper_rows, s.K),
+            "saved_hyper_c": (hyper_rows, s.K),
+            "saved_z": (hyper_rows, (2 * s.L + 1) * self._blocks * s.Z),
+            "saved_hyper_stats": (hyper_rows, 10),
+        }
 
     def __call__(
         self, inputs: Tensors, mask: Tensor | None, batch_sizes: Sequence[int] | None, reverse: bool, *settings: float
     ) -> tuple[Tensor, ...]:
         """Run the layer: the answer. x (N, I) holds the rows of all steps; batch_sizes is None where all have the same."""
-        given = [inputs.get(name) for name in self.inputs]
-        save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
-        results = getattr(torch.ops.hypernetworks, self.name)(*given, mask, batch_sizes, reverse, *settings, save)
-        return results[: len(self.answer)]
+        tensors = [*(inputs.get(name) for name in self.inputs), mask]
+        save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        # torch has nothing to record or to trace: leave its dispatcher out, which costs more than a small kernel
+        run = self._forward if not save and _all_ordinary(tensors) and undisturbed() else self._operator
+        return run(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
 
-    def checked(self, inputs: Tensors) -> tuple[dict[str, Any], dict[str, int]]:
-        """The inputs by name, each in one piece and of its shape, and their sizes; those left out are None.
+    def checked(self, inputs: Tensors) -> tuple[dict[str, Any], Sizes]:
+        """The inputs by name, each contiguous and of its shape, and their sizes; those left out are None.
 
         Raises:
             TypeError, ValueError: an input is missing, or has another shape, dtype or device than the kernel needs.
@@ -77,17 +166,17 @@ class LayerOp(ABC):
         for name in self._required:
             if checked[name] is None:
                 raise TypeError(f"{name} should be a tensor, got None")
-        for group in self.together:
+        for group in self._together:
             given = [name for name in group if checked[name] is not None]
             if given and len(given) < len(group):
                 raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
         sizes = self.sizes(checked)
-        check_tensors(checked["x"], checked, self._shapes_of(tuple(sizes.items())))
+        check_tensors(checked["x"], checked, self._known_shapes(sizes))
         return checked, sizes
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019  there is one object for each operator
-    def _shapes_of(self, sizes: tuple[tuple[str, int], ...]) -> Shapes:
-        return self.shapes(dict(sizes))
+    @functools.lru_cache(maxsize=64)  # noqa: B019  there are as many objects as operators
+    def _known_shapes(self, sizes: Sizes) -> Shapes:
+        return self.shapes(sizes)
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"
@@ -106,6 +195,7 @@ class LayerOp(ABC):
         torch.library.register_fake(backward, self._backward_shapes)
         torch.library.register_autograd(forward, self._grads, setup_context=self._keep)
         torch.library.register_autograd(backward, self._no_second_backward)
+        self._operator = getattr(torch.ops.hypernetworks, self.name)
 
     def _forward(self, *given: Any) -> tuple[Tensor, ...]:
         tensors, settings, (save,) = _split(given, len(self.inputs) + 1, 2 + len(self.settings), 1)
@@ -121,9 +211,9 @@ class LayerOp(ABC):
         inputs = dict(zip((*self.inputs, "mask"), tensors, strict=True))
         return tuple(self._results(inputs["x"], self.sizes(inputs), save).values())
 
-    def _results(self, x: Tensor, sizes: dict[str, int], save: bool) -> dict[str, Tensor]:
+    def _results(self, x: Tensor, sizes: Sizes, save: bool) -> dict[str, Tensor]:
         """Fresh tensors for the answer and for what is saved."""
-        full, kept = self.shapes(sizes), self.shapes(sizes | ({} if save else {"rows": 0}))
+        full, kept = self.shapes(sizes), self._saved_shapes(sizes if save else sizes._replace(N=0))
         shapes = {name: full[name] for name in self.answer} | {name: kept[name] for name in self.saved}
         return {name: x.new_empty(shape) for name, shape in shapes.items()}
 
@@ -164,12 +254,12 @@ class LayerOp(ABC):
 
     def _prepare(
         self, tensors: Sequence[Tensor | None], settings: Sequence[Any]
-    ) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
+    ) -> tuple[dict[str, Any], Sizes, dict[str, Any]]:
         """The inputs by name, checked; their sizes; and all that both passes tell the kernel."""
         batch_sizes, reverse, *numbers = settings
         inputs, sizes = self.checked(dict(zip((*self.inputs, "mask"), tensors, strict=True)))
-        each = _all_batch_sizes(batch_sizes, sizes["rows"], sizes["batch"])
-        fields = inputs | sizes | {"steps": len(each), "batch_sizes": each, "reverse": reverse}
+        each = _all_batch_sizes(batch_sizes, sizes.N, sizes.B)
+        fields = inputs | sizes.fields() | {"steps": len(each), "batch_sizes": each, "reverse": reverse}
         fields |= dict(zip(self.settings, numbers, strict=True))
         return inputs, sizes, fields
 
@@ -209,6 +299,11 @@ def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: S
             raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
         if tensor.dtype != first.dtype or not tensor.is_cpu:
             raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
+
+
+def _all_ordinary(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether all are plain tensors, none of a subclass that sees what is done to it."""
+    return all(tensor is None or type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
 
 
 def _split(given: Sequence[Any], *counts: int) -> list[Sequence[Any]]:

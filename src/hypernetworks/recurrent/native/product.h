@@ -7,6 +7,7 @@
 // large for the second cache would otherwise be waited for.
 #pragma once
 
+#include <initializer_list>
 #include <utility>
 
 #include "threads.h"
@@ -234,31 +235,33 @@ void product_turned(long m, const T* a, long stride, const T* b, long k, long n,
 template <class T> struct OuterSpace { T *panels, *block; };
 template <class T> constexpr long outer_block = BLOCK * DEPTH;
 
-// A matrix b (n wide), given by its rows, and where its product goes, given by its rows.
-template <class Row, class Out> struct Factor {
+// A matrix b (k, n) by its rows, and where its product with aᵀ goes (m, n), by its rows.
+template <class T> struct Factor {
   long n;
-  Row row;
-  Out out;
+  const T* const* rows;
+  T* const* out;
 };
-template <class Row, class Out> Factor(long, Row, Out) -> Factor<Row, Out>;  // clang before 17 does not find it by itself
 
 // out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
-// all of them. All threads come in together, each writes its own rows of each out.
-template <class T, class... Factors>
+// all of them. All threads call it together, each writes its own rows of each out.
+template <class T>
 void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> workspace,
-               const Factors&... factors) {
+               std::initializer_list<Factor<T>> factors) {
   const Range own = thread.share((m + MR - 1) / MR);
   alignas(64) T sums[MR * NR<T>];
   // f(factor, its panels)
   auto each = [&](long depth, auto f) {
     T* of_factor = workspace.panels;
-    ((f(factors, of_factor), of_factor += packed<T>(depth, factors.n)), ...);
+    for (const Factor<T>& factor : factors) {
+      f(factor, of_factor);
+      of_factor += packed<T>(depth, factor.n);
+    }
   };
   for (long first = 0; first < k; first += DEPTH) {
     const long depth = std::min(DEPTH, k - first);
     thread.wait();
-    each(depth, [&](const auto& factor, T* of_factor) {
-      pack_rows(thread, of_factor, depth, factor.n, [&](long i) { return factor.row(first + i); });
+    each(depth, [&](const Factor<T>& factor, T* of_factor) {
+      pack_rows(thread, of_factor, depth, factor.n, [&](long i) { return factor.rows[first + i]; });
     });
     thread.wait();
     const bool anew = begin_anew && first == 0;
@@ -269,22 +272,22 @@ void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bo
         T* to = workspace.block + (t - t0) * depth * MR;
         const long rows = std::min(MR, m - t * MR);
         if (rows == MR)
-          for (long i = 0; i < depth; i++) __builtin_memcpy(to + i * MR, from + i * stride, MR * sizeof(T));  // made in place, not called
+          for (long i = 0; i < depth; i++) __builtin_memcpy(to + i * MR, from + i * stride, MR * sizeof(T));  // inlined, not called
         else
           for (long i = 0; i < depth; i++) std::fill(std::copy_n(from + i * stride, rows, to + i * MR), to + (i + 1) * MR, T(0));
       }
-      each(depth, [&](const auto& factor, const T* of_factor) {
+      each(depth, [&](const Factor<T>& factor, const T* of_factor) {
         for (long p = 0; p < panels<T>(factor.n); p++)
           for (long t = t0; t < t1; t++) {
             const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
             for (long r = 0; r < rows; r++)
-              for (long c = 0; c < 2; c++) __builtin_prefetch(factor.out(t * MR + r) + column + c * LANES<T>, 1);
+              for (long c = 0; c < 2; c++) __builtin_prefetch(factor.out[t * MR + r] + column + c * LANES<T>, 1);
             tile<T, MR, 1>(workspace.block + (t - t0) * depth * MR, 1, MR, of_factor + p * depth * NR<T>, NR<T>, 0, depth,
                            Ahead<T>(of_factor + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
             for (long r = 0; r < rows; r++)
               for (long c = 0; c < 2; c++)
                 within<T>(column + c * LANES<T>, factor.n, [&](auto part) {
-                  T* to = factor.out(t * MR + r) + column + c * LANES<T>;
+                  T* to = factor.out[t * MR + r] + column + c * LANES<T>;
                   const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
                   store(to, anew ? v : load(to, part) + v, part);
                 });
@@ -293,5 +296,25 @@ void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bo
     }
   }
 }
+
+#ifdef HN_TYPE
+// Compiled once, in product.cpp, and not for each network.
+#define HN_EACH_TILE(_) _(1, 1) _(2, 1) _(3, 1) _(4, 1) _(5, 1) _(6, 1) _(1, 2) _(2, 2) _(3, 2) HN_WIDE_TILES(_)
+#if HN_VECTOR_BYTES == 64
+#define HN_WIDE_TILES(_) _(7, 1) _(8, 1) _(9, 1) _(10, 1) _(11, 1) _(12, 1)
+#else
+#define HN_WIDE_TILES(_)
+#endif
+#define HN_TILE(R, P) \
+  HN_EXTERN template void tile<HN_TYPE, R, P>(const HN_TYPE*, long, long, const HN_TYPE*, long, long, long, Ahead<HN_TYPE>, HN_TYPE*);
+#ifndef HN_EXTERN
+#define HN_EXTERN extern
+#endif
+HN_EACH_TILE(HN_TILE)
+HN_EXTERN template void product_to(long, const HN_TYPE*, long, const HN_TYPE*, long, long, Range, HN_TYPE*, long, bool, From);
+HN_EXTERN template void product_turned(long, const HN_TYPE*, long, const HN_TYPE*, long, long, HN_TYPE*, long);
+HN_EXTERN template void add_outer(const Thread&, long, long, const HN_TYPE*, long, bool, OuterSpace<HN_TYPE>,
+                                  std::initializer_list<Factor<HN_TYPE>>);
+#endif
 
 }  // namespace hn

@@ -12,7 +12,7 @@ namespace hn {
 
 template <class T> struct RHNCell {
   static constexpr long blocks = 2, apart = 0, stats = 0;
-  static constexpr bool adds_h = true;
+  static constexpr bool has_c = false, adds_h = true;
 
   long H;
   RowWeights<T> weights;

@@ -9,7 +9,7 @@ namespace hn {
 
 template <class T> struct RNNCell {
   static constexpr long blocks = 1, apart = 0, stats = 2;
-  static constexpr bool adds_h = false;
+  static constexpr bool has_c = false, adds_h = false;
 
   long H;
   RowWeights<T> weights;

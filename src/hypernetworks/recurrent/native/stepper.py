@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .call import Kernel, structure
 from .huge_pages import on_huge_pages
-from .op import LayerOp, Tensors
+from .op import LayerOp, Sizes, Tensors
 
 CELLS: Final = ("lstm", "gru", "rnn", "rhn")
 """The operators, in the order in which the kernel numbers their cells."""
@@ -27,7 +27,7 @@ _STORED_AS: Final = {"bfloat16": torch.bfloat16, "int8": torch.int8}
 FEW_WEIGHTS: Final = 1 << 15
 """With fewer weights for each, another thread costs more than it saves."""
 
-_kernel = Kernel("stepper", "StepperCall")
+_kernel = Kernel("StepperCall", "stepper.h")
 
 
 class StepLayer(NamedTuple):
@@ -81,7 +81,7 @@ class PackedSteps:
             self._kept += [tensors, packed]
         self._dtype = checked[0][0]["weight_x"].dtype
 
-    def _copied(self, layer: StepLayer, state_sizes: Sequence[int]) -> tuple[dict[str, Any], dict[str, int]]:
+    def _copied(self, layer: StepLayer, state_sizes: Sequence[int]) -> tuple[dict[str, Any], Sizes]:
         weights = {name: None if tensor is None else tensor.detach().clone() for name, tensor in layer.weights.items()}
         x = weights["weight_x"]
         assert x is not None
@@ -165,11 +165,11 @@ def pack(matrices: Sequence[Tensor], storage: str) -> list[Stored]:
     return packed
 
 
-def _big_matrices(tensors: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+def _big_matrices(tensors: Mapping[str, Any], sizes: Sizes) -> dict[str, Tensor]:
     """The matrices that a step spends its time on, each (rows, columns); the hyper cell's on x and on h apart."""
     big = {name: tensors[name] for name in ("weight_x", "weight_h", "D") if tensors.get(name) is not None}
     if tensors.get("hyper_weight_x") is not None:
-        big["hyper_on_x"], big["hyper_on_h"] = tensors["hyper_weight_x"].tensor_split((sizes["input"],), dim=1)
+        big["hyper_on_x"], big["hyper_on_h"] = tensors["hyper_weight_x"].tensor_split((sizes.I,), dim=1)
     return {name: matrix.flatten(0, -2) for name, matrix in big.items()}
 
 
@@ -183,12 +183,9 @@ def _layer_pointers() -> frozenset[str]:
     return frozenset(name for name, kind in _layer_structure()._fields_ if kind is ctypes.c_void_p)
 
 
-def _fill_weights(to: Any, layer: StepLayer, tensors: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+def _fill_weights(to: Any, layer: StepLayer, tensors: Mapping[str, Any], sizes: Sizes) -> None:
     """Sizes, settings and weights, which are read where they are."""
-    to.depth = 1
-    for name in ("input", "hidden", "hyper", "embedding", "depth"):
-        if name in sizes:
-            setattr(to, name, sizes[name])
+    to.input, to.hidden, to.depth, to.hyper, to.embedding = sizes.I, sizes.H, sizes.L, sizes.K, sizes.Z
     for name, value in zip(layer.op.settings, layer.settings, strict=True):
         setattr(to, name, value)
     pointers = _layer_pointers()
@@ -201,7 +198,7 @@ def _fill_weights(to: Any, layer: StepLayer, tensors: Mapping[str, Any], sizes: 
     both = tensors.get("hyper_weight_x")
     if both is not None:
         to.hyper_on_x = both.data_ptr()
-        to.hyper_on_h = to.hyper_on_x + sizes["input"] * both.itemsize
+        to.hyper_on_h = to.hyper_on_x + sizes.I * both.itemsize
         to.hyper_on_x_stride = to.hyper_on_h_stride = both.shape[1]
 
 
@@ -215,6 +212,6 @@ def _fill_big(to: Any, stored: Mapping[str, Stored]) -> None:
 
 def _fill_state(to: Any, op: LayerOp, now: Sequence[Tensor], new: Sequence[Tensor]) -> None:
     for name, before, after in zip(op.states, now, new, strict=False):
-        field = name.removesuffix("0").replace("s", "h")  # an RHN's s is its h
+        field = name.removesuffix("0")
         setattr(to, field, before.data_ptr())
         setattr(to, f"next_{field}", after.data_ptr())

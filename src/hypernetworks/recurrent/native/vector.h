@@ -29,20 +29,21 @@ struct Part { long n; };
 template <class T> inline Vec<T> load(const T* p, Whole = {}) { Vec<T> v; std::memcpy(&v, p, sizeof v); return v; }
 template <class T> inline Vec<T> load(const T* p, Part part) {
   Vec<T> v{};
-  for (long i = 0; i < LANES<T>; i++) if (i < part.n) v[i] = p[i];
+  std::memcpy(&v, p, part.n * sizeof(T));
   return v;
 }
 template <class T> inline void store(T* p, Vec<T> v, Whole = {}) { std::memcpy(p, &v, sizeof v); }
 template <class T> inline void store(T* p, Vec<T> v, Part part) {
-  for (long i = 0; i < LANES<T>; i++) if (i < part.n) p[i] = v[i];
+  std::memcpy(p, &v, part.n * sizeof(T));
 }
 template <class T> inline void add(T* p, Vec<T> v, auto part) { store(p, load(p, part) + v, part); }
 
 // v with zeros in the lanes that are not meant: before a sum over all lanes.
 template <class V> inline V keep(V v, Whole) { return v; }
 template <class V> inline V keep(V v, Part part) {
-  for (long i = 0; i < long(sizeof(V) / sizeof(v[0])); i++) if (i >= part.n) v[i] = 0;
-  return v;
+  V kept{};
+  std::memcpy(&kept, &v, part.n * sizeof(v[0]));
+  return kept;
 }
 
 template <class T> inline T sum(Vec<T> v) {

@@ -1,4 +1,4 @@
-// The API, as openapi.json tells it: each path with what goes in, what comes out, and a line for the shell.
+// Renders openapi.json: each path with its settings, its responses and a curl command.
 
 function element(name, text, ...children) {
   const made = document.createElement(name);
@@ -17,16 +17,16 @@ function table(heads, rows) {
 }
 
 function bounds(schema) {
-  const told = { minimum: "≥ ", maximum: "≤ ", exclusiveMaximum: "< ", maxLength: "at most characters: ", enum: "one of ", const: "" };
-  return Object.entries(told)
+  const labels = { minimum: "≥ ", maximum: "≤ ", exclusiveMaximum: "< ", maxLength: "maximum length ", enum: "one of ", const: "" };
+  return Object.entries(labels)
     .filter(([name]) => name in schema)
     .map(([name, words]) => words + [schema[name]].flat().join(", "))
     .join("; ");
 }
 
-function operation(path, method, told, schemas) {
-  const article = element("article", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", told.description ?? told.summary));
-  const body = told.requestBody?.content["application/json"].schema;
+function operation(path, method, described, schemas) {
+  const article = element("article", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", described.description ?? described.summary));
+  const body = described.requestBody?.content["application/json"].schema;
   const origin = location.origin;
   if (body) {
     const { properties } = schemas[body.$ref.split("/").pop()];
@@ -43,14 +43,14 @@ function operation(path, method, told, schemas) {
   }
   article.append(
     table(
-      ["answer", ""],
-      Object.entries(told.responses).map(([status, { description }]) => [status, description]),
+      ["status", ""],
+      Object.entries(described.responses).map(([status, { description }]) => [status, description]),
     ),
   );
   return article;
 }
 
-const told = await (await fetch("/openapi.json")).json();
-for (const [path, operations] of Object.entries(told.paths))
+const api = await (await fetch("/openapi.json")).json();
+for (const [path, operations] of Object.entries(api.paths))
   for (const [method, each] of Object.entries(operations))
-    document.getElementById("paths").append(operation(path, method, each, told.components.schemas));
+    document.getElementById("paths").append(operation(path, method, each, api.components.schemas));

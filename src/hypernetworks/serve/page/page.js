@@ -1,10 +1,10 @@
-// The page: asks each run for a text on the same prompt, and colours it by the weight change that the stream tells.
+// The page: requests a text from each run for the same prompt, and colours it by the weight changes in the stream.
 
 const LEVELS = 8;
 const byId = (id) => document.getElementById(id);
 const form = byId("form"), prompt = byId("prompt"), stop = byId("stop"), gate = byId("gate"), token = byId("token");
 const runs = [];
-let writing = null; // what aborts the texts that are being written
+let writing = null; // the AbortController of the texts that are being generated
 
 token.value = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 
@@ -19,17 +19,17 @@ async function ask(path, options) {
     byId("token-field").hidden = false;
     token.focus();
   }
-  const said = await answer.text();
-  let detail = said;
-  if (answer.headers.get("content-type")?.startsWith("application/json")) detail = JSON.parse(said).detail;
+  const body = await answer.text();
+  let detail = body;
+  if (answer.headers.get("content-type")?.startsWith("application/json")) detail = JSON.parse(body).detail;
   throw new Error(detail);
 }
 
-function complain(error) {
-  byId("problem").textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
+function showError(error) {
+  byId("problem").textContent = error instanceof TypeError ? "Cannot reach the server." : error.message;
 }
 
-// The events of a stream: blocks of lines "name: value", one empty line after each.
+// The events of a stream: blocks of lines "name: value", separated by empty lines.
 async function* events(body) {
   const decoder = new TextDecoder();
   let rest = "";
@@ -45,7 +45,7 @@ async function* events(body) {
   }
 }
 
-// One run's text on the page.
+// The text of one run on the page.
 class Text {
   constructor(run) {
     const section = byId("run").content.cloneNode(true).querySelector("section");
@@ -57,7 +57,7 @@ class Text {
     section.querySelector(".about").textContent =
       `${run.network}, ${run.parameters.toLocaleString("en")} parameters` +
       (run.gates.length ? "" : "; its weights are fixed, so nothing is coloured");
-    this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys go through its characters`);
+    this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys move through its characters`);
     this.box.addEventListener("keydown", (event) => this.move(event));
     this.box.addEventListener("pointerover", (event) => this.show(this.spans.indexOf(event.target)));
     this.clear("");
@@ -67,9 +67,9 @@ class Text {
   clear(prompt) {
     this.spans = [];
     this.changes = [];
-    this.scale = 0; // the change that is coloured fully
+    this.scale = 0; // the change that gets the full colour
     this.here = -1;
-    this.shown.textContent = "Point at a character, or go to it by arrow keys, to see how much the weights changed.";
+    this.shown.textContent = "Point at a character, or use the arrow keys, to see how much the weights changed.";
     const before = document.createElement("span");
     before.className = "prompt";
     before.textContent = prompt;
@@ -89,25 +89,25 @@ class Text {
       this.changes.push(changes[k++]);
       this.colour(this.spans.length - 1);
       if (character === "\n") {
-        // each line is a box of its own, so that a browser lays out the last one alone
+        // each line has its own box, so that the browser lays out only the last one
         span.dataset.newline = "";
         this.line = document.createElement("div");
         this.box.append(this.line);
       }
     }
-    // the scale follows the text: more rarely as it grows
+    // the scale is updated as the text grows, at increasing intervals
     if (this.spans.length >= 2 * (this.scaledAt ?? 0) || this.spans.length < 32) this.rescale();
     if (atEnd) this.box.scrollTop = this.box.scrollHeight;
   }
 
-  // The change that the colour stands for: of the chosen gate, or sqrt(Σ change²) over all.
+  // The change shown by the colour: that of the chosen gate, or sqrt(Σ change²) over all gates.
   change(k) {
     const changes = this.changes[k];
     if (!changes) return null;
     return gate.value ? (changes[this.run.gates.indexOf(gate.value)] ?? null) : Math.hypot(...changes);
   }
 
-  // 95 of 100 characters lie below full colour, so that one large change does not make all others pale.
+  // The 95th percentile gets the full colour, so that one large change does not make all others pale.
   rescale() {
     const sorted = this.changes.map((_, k) => this.change(k)).filter((x) => x !== null).sort((a, b) => a - b);
     this.scale = sorted[Math.floor(0.95 * sorted.length)] ?? 0;
@@ -132,7 +132,7 @@ class Text {
     const numbers = changes
       ? `weights changed by ${Math.hypot(...changes).toPrecision(3)} (` +
         `${this.run.gates.map((gate, n) => `${gate} ${changes[n].toPrecision(3)}`).join(", ")})`
-      : this.run.gates.length ? "written by the step that read the prompt's end" : "weights are fixed";
+      : this.run.gates.length ? "generated by the step that read the end of the prompt" : "weights are fixed";
     this.shown.textContent = `${k + 1}: ${name} — ${numbers}`;
   }
 
@@ -162,7 +162,7 @@ class Text {
       }
     } catch (error) {
       reason = error.name === "AbortError" ? "stopped" : "failed";
-      if (reason === "failed") complain(error);
+      if (reason === "failed") showError(error);
     }
     this.rescale();
     const seconds = (performance.now() - began) / 1000, count = this.spans.length;
@@ -185,22 +185,22 @@ async function write() {
   stop.disabled = true;
 }
 
-// What the server has; asked again when a token is given.
+// Loads the runs of the server, again after a token is given.
 async function begin() {
   if (runs.length) return;
-  const told = await (await ask("/api/runs")).json();
-  byId("length").max = told.max_length;
-  prompt.maxLength = told.max_prompt;
-  if (told.runs.some((run) => run.alphabet && [...prompt.value].some((c) => !run.alphabet.includes(c)))) prompt.value = "";
-  for (const run of told.runs) runs.push(new Text(run));
-  const gates = new Set(told.runs.flatMap((run) => run.gates));
+  const server = await (await ask("/api/runs")).json();
+  byId("length").max = server.max_length;
+  prompt.maxLength = server.max_prompt;
+  if (server.runs.some((run) => run.alphabet && [...prompt.value].some((c) => !run.alphabet.includes(c)))) prompt.value = "";
+  for (const run of server.runs) runs.push(new Text(run));
+  const gates = new Set(server.runs.flatMap((run) => run.gates));
   for (const name of gates) gate.append(new Option(`gate ${name}`, name));
   byId("colouring").hidden = gates.size === 0;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  begin().then(write).catch(complain);
+  begin().then(write).catch(showError);
 });
 stop.addEventListener("click", () => writing?.abort());
 gate.addEventListener("change", () => runs.forEach((text) => text.rescale()));
@@ -208,4 +208,4 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") writing?.abort();
   if (event.key === "Enter" && event.ctrlKey) form.requestSubmit();
 });
-begin().catch(complain);
+begin().catch(showError);

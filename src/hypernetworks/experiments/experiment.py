@@ -1,0 +1,325 @@
+"""An experiment: the configuration, presets, data, model, task and score that train, evaluate and compare are built from.
+
+A subclass says what is particular to one experiment. Run folders, resuming, checks of the data and comparisons are written
+here once. docs/recipes/experiment.md lists the files and edits that a new experiment needs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.experiments.config import from_json
+from hypernetworks.processes import is_first
+from hypernetworks.runs.curve import draw_run
+from hypernetworks.runs.open import open_run
+from hypernetworks.runs.run import Run
+from hypernetworks.training.device import find_device
+from hypernetworks.training.loop import Task, Trainer, load_best
+from hypernetworks.training.schedule import Schedule
+
+__all__ = ["Configuration", "DataSet", "Experiment", "Loaded", "Recorded", "Score"]
+
+
+class Configuration(Protocol):
+    """The settings of a run: a frozen dataclass whose fields all have defaults."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def schedule(self) -> Schedule:
+        """Optimiser, learning rate, number of steps, seed."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The name of the device to train on."""
+        ...
+
+
+class DataSet(Protocol):
+    """The data of a run, with one attribute for each split: train, validation, test."""
+
+    @property
+    def name(self) -> str:
+        """The name or path that it was loaded by."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The files that it was read from."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of its content."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of examples in each split."""
+        ...
+
+
+Config = TypeVar("Config", bound=Configuration)
+Data = TypeVar("Data", bound=DataSet)
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The validation figure that comparisons plot and tables show."""
+
+    name: str = "validation_loss"
+    """Its key in `metrics.jsonl`."""
+    label: str = "loss (nats)"
+    """The axis of a plot."""
+    digits: int = 4
+    """Decimal places in a table."""
+    loss_scale: float | None = 1.0
+    """The factor from the training loss to this figure; None if the two are not comparable."""
+
+
+class Recorded(NamedTuple, Generic[Config]):
+    """What `config.json` of a run says."""
+
+    config: Config
+    record: dict[str, Any]
+    """The data that the run read, as `Experiment.record` described it."""
+
+
+class Loaded(NamedTuple, Generic[Config, Model]):
+    """A trained run."""
+
+    model: Model
+    """The best model, in evaluation mode, on the CPU."""
+    config: Config
+    record: dict[str, Any]
+    """The data that the run read, as `Experiment.record` described it."""
+
+
+class Experiment(ABC, Generic[Config, Data, Model]):
+    """One experiment. Subclasses set the attributes, implement the abstract methods, and override the others if needed."""
+
+    name: ClassVar[str]
+    """The command's first word; also written to `config.json`."""
+    format: ClassVar[int] = 1
+    """The format of `config.json`. Increase it when older settings need `upgrade`."""
+    data_key: ClassVar[str] = "data"
+    """The entry of `config.json` that describes the data."""
+    config_type: type[Config]
+    """The dataclass of the settings."""
+    task_type: type[Task[Model]]
+    """What the training loop drives, made of a model, a configuration and data."""
+    presets: Mapping[str, Any]
+    """Named settings."""
+    preset_flags: ClassVar[Sequence[str]] = ()
+    """Flags that select among the variants of a preset, passed to `preset`."""
+    score: ClassVar[Score] = Score()
+    """What comparisons plot."""
+    variant: ClassVar[str] = "variant"
+    """What the variants of a comparison are, for example network."""
+    headings: ClassVar[Mapping[str, str]] = {}
+    """Column headings for figures and scores whose names should not be shown as they are."""
+
+    # What an experiment is.
+
+    @abstractmethod
+    def data_name(self, config: Config) -> str:
+        """The name or path of the data that a configuration asks for."""
+
+    @abstractmethod
+    def load_data(self, name: str, data_dir: Path | None) -> Data:
+        """Load the data of this name; files are looked for in `data_dir` first."""
+
+    @abstractmethod
+    def make_model(self, config: Config, record: Mapping[str, Any]) -> Model:
+        """Make a new model for the data that `record` describes."""
+
+    @abstractmethod
+    def evaluate(self, model: Model, record: Mapping[str, Any], data: Data, split: str) -> str:
+        """Score a model on a split of the data; return the result as text."""
+
+    # What an experiment may change.
+
+    def preset(self, name: str, **flags: str | None) -> Config:
+        """The settings of a preset; `flags` has the values of `preset_flags`, None where not given."""
+        return find_preset(self.presets, name)
+
+    def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
+        """Settings of an older `config.json`, of the format `written`, in the current format."""
+        return settings
+
+    def settle(self, config: Config, data: Data) -> Config:
+        """The configuration as it is recorded, for example with a relative path made absolute."""
+        return config
+
+    def record(self, data: Data) -> dict[str, Any]:
+        """The JSON description of the data: at least source, sha256, sizes, and what `make_model` needs."""
+        return {"source": data.source, "sha256": data.sha256, "sizes": dict(data.sizes)}
+
+    def is_record(self, record: Mapping[str, Any]) -> bool:
+        """Whether a description read from `config.json` is complete; its sha256 was checked already."""
+        return True
+
+    def describe_data(self, data: Data) -> str:
+        """One line about the data."""
+        return f"{data.name}: " + ", ".join(f"{split} {size:,}" for split, size in data.sizes.items())
+
+    def describe_model(self, config: Config) -> str:
+        """The kind of model, for the progress line."""
+        return self.name
+
+    def describe_validation(self, figures: Mapping[str, float]) -> str:
+        """The figures of a validation as text."""
+        return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+    def count_parameters(self, config: Config, record: Mapping[str, Any]) -> int:
+        """The number of trained parameters."""
+        with torch.device("meta"):
+            model = self.make_model(config, record)
+        return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+    def figures(self, config: Config, record: Mapping[str, Any]) -> dict[str, float]:
+        """What a comparison shows of a configuration besides its scores."""
+        return {"parameters": self.count_parameters(config, record)}
+
+    def scores(self, run: Run, data: Data) -> dict[str, float]:
+        """What a comparison shows of a trained run. The last one orders the table, lowest first."""
+        return {self.score.name: run.best_validation()[1][self.score.name]}
+
+    def sample(self, folder: Path) -> str:
+        """Something the best model of a run made, as text; empty if it makes nothing that can be printed."""
+        return ""
+
+    def pictures(self, folders: Mapping[str, Path]) -> dict[str, str]:
+        """More pictures of a comparison, SVG by file name, from one run of each variant; ImportError without matplotlib."""
+        return {}
+
+    def finish(self, run: Run, device: torch.device) -> None:
+        """Called after training, in the first process: write a sample to the run's folder, for example."""
+
+    def outcome(self, run: Run) -> str:
+        """What `train` prints last, for example the sample that `finish` wrote."""
+        return ""
+
+    # What follows from it.
+
+    def train(self, folder: Path, config: Config, data: Data, label: str) -> Run:
+        """Train a model in a new run folder; `label` is shown beside the progress."""
+        task = self._start(config, data)
+        with open_run(folder, self.run_config(config, data)) as (run, state):
+            return self._train(run, config, task, label, state)
+
+    def resume(self, folder: Path, data: Data, label: str) -> Run:
+        """Continue a run from its last commit. The result equals, bit for bit, that of a run never interrupted.
+
+        Raises:
+            UsageError: the folder holds no run of this experiment, or the data differ from those the run read.
+        """
+        config, record = self.recorded(folder)
+        check_same_data(folder, record, data)
+        task = self._start(config, data)
+        with open_run(folder) as (run, state):
+            return self._train(run, config, task, label, state)
+
+    def load(self, folder: Path) -> Loaded[Config, Model]:
+        """Load the best model of a run, its settings, and the description of its data.
+
+        Raises:
+            UsageError: the folder holds no run of this experiment, or no model yet.
+        """
+        run = Run.open(folder)
+        config, record = self.read_config(run.config, str(folder))
+        return Loaded(load_best(self.make_model(config, record), run), config, record)
+
+    def data_of(self, folder: Path, data_dir: Path | None = None) -> Data:
+        """Load the data that a run read.
+
+        Raises:
+            UsageError: the data have changed since, so their splits would not be the run's.
+        """
+        config, record = self.recorded(folder)
+        data = self.load_data(self.data_name(config), data_dir)
+        check_same_data(folder, record, data)
+        return data
+
+    def run_config(self, config: Config, data: Data) -> dict[str, Any]:
+        """What `config.json` of a new run holds: the settings and a description of the data."""
+        settings: Any = config
+        return {
+            "experiment": self.name,
+            "format": self.format,
+            "settings": asdict(settings),
+            self.data_key: self.record(data),
+        }
+
+    def recorded(self, folder: Path) -> Recorded[Config]:
+        """Settings and data description of the run in `folder`."""
+        return self.read_config(Run.open(folder).config, str(folder))
+
+    def read_config(self, config: Mapping[str, Any], place: str) -> Recorded[Config]:
+        """Settings and data description from the content of a `config.json`.
+
+        Raises:
+            UsageError: it was written by another experiment or a newer version, or holds something invalid.
+        """
+        if config.get("experiment") != self.name:
+            raise UsageError(
+                f"{place}: not a run of hypernetworks {self.name} (its config.json says {config.get('experiment')!r})"
+            )
+        written = config.get("format", 1)
+        if type(written) is not int or written < 1:
+            raise UsageError(f"{place}: config.json has format {written!r}, expected an integer of at least 1")
+        if written > self.format:
+            raise UsageError(
+                f"{place}: config.json has format {written}, written by a newer version; this one reads up to {self.format}"
+            )
+        match config:
+            case {"settings": dict() as settings, self.data_key: {"sha256": str()} as record} if self.is_record(record):
+                if written < self.format:
+                    settings = self.upgrade(settings, written)
+                return Recorded(from_json(self.config_type, settings, place), dict(record))
+        raise UsageError(f"{place}: config.json has no valid settings or no valid {self.data_key}")
+
+    def _start(self, config: Config, data: Data) -> Task[Model]:
+        """The task before the first step. Invalid settings and data are found here, before a run is written."""
+        device = find_device(config.device)
+        torch.manual_seed(config.schedule.seed)
+        record = self.record(data)
+        try:
+            model = self.make_model(config, record).to(device)
+        except RuntimeError as error:
+            count = self.count_parameters(config, record)
+            reason = str(error).partition("\n")[0]
+            raise FaultError(f"not enough memory for a model of {count:,} parameters: {reason}") from error
+        return self.task_type(model, config, data)
+
+    def _train(self, run: Run, config: Config, task: Task[Model], label: str, state: Mapping[str, Any] | None) -> Run:
+        Trainer(task, config.schedule, run, state).train(label)
+        if is_first():
+            with suppress(ImportError):  # without matplotlib a run has no picture
+                draw_run(run)
+            self.finish(run, find_device(config.device))
+        return run
+
+
+def find_preset(presets: Mapping[str, Any], name: str) -> Any:
+    """The preset called `name`; UsageError if there is none."""
+    if name not in presets:
+        raise UsageError(f"preset should be one of {', '.join(presets)}, got {name!r}")
+    return presets[name]
+
+
+def check_same_data(place: Path, record: Mapping[str, Any], data: DataSet) -> None:
+    """Check that `data` is what the run at `place` read; UsageError if not."""
+    if data.sha256 != record["sha256"]:
+        raise UsageError(
+            f"{place}: the run was trained on other data than {data.name} has now (sha256 was {record['sha256'][:12]}…)"
+        )

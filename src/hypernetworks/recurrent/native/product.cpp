@@ -1,0 +1,7 @@
+// The products that all networks share, compiled once.
+#define HN_EXTERN
+#include "product.h"
+#include "export.h"
+#include "layer_call.h"
+
+HN_EXPORT(int64_t, layer_call_size)() { return sizeof(hn::LayerCall); }

@@ -1,0 +1,158 @@
+"""The text experiment: character models on Shakespeare, the Penn Treebank, enwik8 or any text."""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from hypernetworks.experiments import Experiment, Score
+from hypernetworks.runs.run import Run
+from hypernetworks.text.alphabet import decode, encode
+from hypernetworks.text.config import Symbols, TextConfig
+from hypernetworks.text.corpus import Corpus, load_corpus
+from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import CharacterModel, count_parameters, flops_per_character
+from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.stepper import Weights
+from hypernetworks.text.task import CharacterTask
+
+__all__ = ["TEXT", "TextExperiment", "evaluate_ids", "load_run", "sample", "symbols_of", "translate"]
+
+SAMPLES: Final = "samples.txt"
+
+
+class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
+    """Next-character prediction, scored in bits per character."""
+
+    name = "text"
+    data_key = "corpus"
+    config_type = TextConfig
+    task_type = CharacterTask
+    presets = PRESETS
+    score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
+    variant = "network"
+    headings: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "hidden",
+        "flops_per_character": "FLOPs/char",
+        "characters_per_second": "chars/s",
+        "validation_bpc": "bits/char",
+    }
+
+    def data_name(self, config: TextConfig) -> str:
+        """The name or path of the corpus."""
+        return config.corpus
+
+    def load_data(self, name: str, data_dir: Path | None) -> Corpus:
+        """Load the corpus."""
+        return load_corpus(name, data_dir)
+
+    def settle(self, config: TextConfig, data: Corpus) -> TextConfig:
+        """Record the absolute path of a user's own text, so that the run can be used from any folder."""
+        return config if config.corpus in NAMED_SETS else replace(config, corpus=data.source)
+
+    def record(self, data: Corpus) -> dict[str, Any]:
+        """Source, checksum, sizes, and the symbols of the model."""
+        return {**super().record(data), "unit": data.unit, "alphabet": list(data.alphabet)}
+
+    def is_record(self, record: Mapping[str, Any]) -> bool:
+        """Whether the alphabet is one."""
+        match record:
+            case {"unit": "character" | "byte" as unit, "alphabet": [_, *_] as alphabet}:
+                last = "\xff" if unit == "byte" else chr(sys.maxunicode)
+                return all(isinstance(symbol, str) and len(symbol) == 1 and symbol <= last for symbol in alphabet)
+        return False
+
+    def make_model(self, config: TextConfig, record: Mapping[str, Any]) -> CharacterModel:
+        """Make a character model for the recorded alphabet."""
+        return CharacterModel(config.model, len(record["alphabet"]))
+
+    def count_parameters(self, config: TextConfig, record: Mapping[str, Any]) -> int:
+        """The number of parameters, each counted once."""
+        return count_parameters(config.model, len(record["alphabet"]))
+
+    def describe_data(self, data: Corpus) -> str:
+        """Name, sizes and number of symbols."""
+        return f"{super().describe_data(data)} {data.unit}s, {len(data.alphabet)} symbols"
+
+    def describe_model(self, config: TextConfig) -> str:
+        """The name of the network."""
+        return config.model.network
+
+    def describe_validation(self, figures: Mapping[str, float]) -> str:
+        """Nats and bits per character."""
+        nats = figures["validation_loss"]
+        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per character"
+
+    def evaluate(self, model: CharacterModel, record: Mapping[str, Any], data: Corpus, split: str) -> str:
+        """Score a split as one stream."""
+        return evaluate_ids(model, symbols_of(record), translate(getattr(data, split), data, symbols_of(record)))
+
+    def figures(self, config: TextConfig, record: Mapping[str, Any]) -> dict[str, float]:
+        """Size and cost of a network."""
+        return {
+            "hidden_size": config.model.hidden_size,
+            **super().figures(config, record),
+            "flops_per_character": flops_per_character(config.model, len(record["alphabet"])),
+        }
+
+    def sample(self, folder: Path) -> str:
+        """A short text of the best model."""
+        model, _, record = self.load(folder)
+        return sample(model, symbols_of(record), Sampling(length=300))
+
+    def finish(self, run: Run, device: torch.device) -> None:
+        """Write a text of the best model to samples.txt."""
+        model, _, record = self.load(run.folder)
+        run.write_text(SAMPLES, sample(model.to(device), symbols_of(record), Sampling()))
+
+    def outcome(self, run: Run) -> str:
+        """The text that `finish` wrote."""
+        return (run.folder / SAMPLES).read_text(encoding="utf-8")
+
+
+TEXT: Final = TextExperiment()
+"""The experiment: `TEXT.train`, `TEXT.resume` and `TEXT.load` are what the commands call."""
+
+
+def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:
+    """Load the best model of a run, its settings, and the symbols that it reads and predicts.
+
+    Raises:
+        UsageError: the folder holds no run of the text experiment, or no model yet.
+    """
+    model, config, record = TEXT.load(folder)
+    return model, config, symbols_of(record)
+
+
+def symbols_of(record: Mapping[str, Any]) -> Symbols:
+    """The symbols that a run's record lists."""
+    return Symbols(tuple(record["alphabet"]), record["unit"])
+
+
+def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
+    """Ids of a corpus as ids of a model's symbols; UsageError if the model lacks one."""
+    if corpus.unit == symbols.unit:  # symbol by symbol: a split of bytes may begin or end within a character
+        return encode(decode(ids, corpus.alphabet), symbols.alphabet)
+    return encode(corpus.decode(ids), symbols.alphabet, symbols.unit)
+
+
+def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:
+    """Score a text of symbol ids (N,), and describe the score."""
+    score = evaluate(model, ids, weights)
+    return (
+        f"{score.characters:,} {symbols.unit}s predicted, one stream\n"
+        f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}"
+    )
+
+
+def sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> str:
+    """A text of the model that begins at the start of a line, preceded by a line with the sampling settings."""
+    settings = ", ".join(f"{name} {value}" for name, value in asdict(sampling).items())
+    return f"[{settings}]\n" + "".join(generate(model, symbols.alphabet, symbols.unit, "", sampling)) + "\n"

@@ -1,0 +1,83 @@
+"""Next-character prediction with carried state: the task that the training loop drives."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hypernetworks.errors import UsageError
+from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
+from hypernetworks.text.config import TextConfig
+from hypernetworks.text.corpus import Corpus
+from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.streams import Streams
+from hypernetworks.training.loop import Task
+from hypernetworks.training.random import generator
+
+
+class CharacterTask(Task[CharacterModel]):
+    """Truncated backpropagation through time on parallel streams of a text."""
+
+    unit = "characters"
+
+    def __init__(self, model: CharacterModel, config: TextConfig, data: Corpus) -> None:
+        self.model, self.network = model, distributed(model)
+        self.parts = parts(config.batch_size, config.schedule.accumulate)
+        self.batch_size, self.seed = config.batch_size, config.schedule.seed
+        self.streams = Streams(data.train, config.batch_size, config.length)
+        self.validation = validation_part(config, data)
+        self.reset_probability = config.reset_probability
+        # The state after the last step, each tensor (layers, B, ·); zero before the first. Only the streams of this process
+        # are kept up to date.
+        self.hidden: Sequence[Tensor] = model.network.cell(0).zero_state(
+            model.head.weight.detach(), config.model.num_layers, config.batch_size
+        )
+
+    def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
+        """Mean −ln p of the next characters of these streams."""
+        weight = self.model.head.weight
+        read, predict = (ids.to(weight.device) for ids in self.streams.batch(step, part))
+        logits, state = self.network(read, self._initial_state(step, part))
+        for carried, last in zip(self.hidden, self.model.network.cell(0).state_tensors(state.detach()), strict=True):
+            carried[:, part] = last
+        logits = logits.to(weight.dtype)  # autocast may have changed it
+        return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
+
+    def _initial_state(self, step: int, part: slice) -> Any:
+        """The carried state of these streams, set to zero for those that are reset at this step."""
+        drawn = torch.rand(self.batch_size, 1, generator=generator(self.seed, "resets", step))
+        kept = (drawn[part] >= self.reset_probability).to(self.hidden[0].device)
+        return self.model.network.cell(0).named_state([tensor[:, part] * kept for tensor in self.hidden])
+
+    def validate(self) -> Mapping[str, float]:
+        """Score the validation text as one stream from the zero state, in the first process; the others wait."""
+        nats = torch.tensor(evaluate(self.model, self.validation).nats if is_first() else 0.0, dtype=torch.float64)
+        take_from_first(nats)
+        score = TextScore(len(self.validation) - 1, nats.item())
+        return {"validation_loss": score.nats, "validation_bpc": score.bpc}
+
+    def fields(self, loss: float) -> Mapping[str, str]:
+        """The loss in nats and in bits per character."""
+        return {"loss": f"{loss:.3f}", "bpc": f"{loss / math.log(2):.3f}"}
+
+    def state(self) -> dict[str, Any]:
+        """The carried state of all streams."""
+        share = slice(self.parts[0].start, self.parts[-1].stop)
+        return {"hidden": [torch.cat(gathered(tensor[:, share]), dim=1) for tensor in self.hidden]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the carried state, on the model's device."""
+        self.hidden = [tensor.to(self.model.head.weight.device) for tensor in state["hidden"]]
+
+
+def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
+    """The characters on which a run is validated; UsageError if the corpus has fewer than two."""
+    if len(corpus.validation) < 2:
+        raise UsageError(
+            f"{corpus.name} has a validation split of {len(corpus.validation)} characters, at least 2 needed"
+        )
+    return corpus.validation[: config.validation_characters or None]

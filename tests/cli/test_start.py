@@ -1,0 +1,42 @@
+"""Starting the command: what it imports, and signals that arrive while it does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from hypernetworks_command import main; print(flush=True); sys.exit(main())",
+]
+
+
+@pytest.mark.parametrize("given", ["import hypernetworks", "from hypernetworks.cli import main; main(['--help'])"])
+def test_neither_the_package_nor_the_help_imports_the_compiler(given: str) -> None:
+    program = f"import json, sys; {given}; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "torch" in loaded
+    assert not [name for name in loaded if name.split(".")[:2] == ["torch", "_dynamo"]]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.4])
+def test_a_signal_while_it_starts_is_one_line(number: int, code: int, word: str, seconds: float) -> None:
+    """At these times after Python has started, torch is being imported."""
+    program = [*COMMAND, "text", "generate", os.devnull]
+    process = subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error.count("\n"), "Traceback" in error) == (code, 1, False), error
+    assert error == f"hypernetworks: {word} while starting\n"
