@@ -14,6 +14,7 @@ from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.experiment import load_run
+from hypernetworks.text.stepper import Weights
 from hypernetworks.training.device import find_device
 
 TOKEN = "HYPERNETWORKS_TOKEN"
