@@ -45,6 +45,10 @@ CallCell = Callable[[RecurrentCell, Tensor, Any, TimeSteps], tuple[Tensor, Any]]
 
 def call_cell(cell: RecurrentCell, x: Tensor, state: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
     """Run a layer by calling its cell, so that the cell's hooks run."""
+    tensors = cell.state_tensors(state)
+    if not torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)):
+        # A view made without gradients still reports requires_grad, and hooks such as those of FlopCounterMode fail on it.
+        x, state = x.detach(), cell.named_state([tensor.detach() for tensor in tensors])
     return cell(x, state, steps)
 
 

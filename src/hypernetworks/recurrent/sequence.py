@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from .accelerator import dispatch as accelerator
 from .backend import backend, native_serves, native_wanted, undisturbed
 from .native.op import Tensors
 from .native.stepper import StepLayer, one_step
@@ -58,12 +59,20 @@ def run_layer(
         if new is not None:
             return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
+    if accelerator.wanted(x):
+        answer = _accelerated(cell, x, steps, state, mask)
+        if answer is not None:
+            return answer
     served = _native_parameters(cell, x, steps, state)
     if served is None or cell.native is None:
         return run_steps(cell, x, steps, state, mask)
     weights, settings = served
     inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
     output, *final = cell.native(inputs, mask, steps.sizes, steps.reverse, *settings)
+    if output.dtype == torch.float64 and output.requires_grad:
+        # the backward pass reads the operator's output. As with torch.nn.LSTM, the output may be changed in place in float64;
+        # in float32 both raise an error, and the copy is saved
+        output = output.clone()
     return output, final[: len(state)]
 
 
@@ -101,6 +110,21 @@ def run_steps(
         if history is not None:
             history.reverse()
     return torch.cat(outputs), state
+
+
+def _accelerated(
+    cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor], mask: Tensor | None
+) -> tuple[Tensor, Sequence[Tensor]] | None:
+    """What `run_layer` returns, from the Triton kernels; None where they do not serve the cell."""
+    if cell.native is None or cell.has_own_equations():
+        return None
+    parameters = cell.native_parameters()
+    if parameters is None:
+        return None
+    weights, settings = parameters
+    inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+    answer = accelerator.run(cell.native.name, inputs, mask, steps.sizes, steps.reverse, *settings)
+    return None if answer is None else (answer[0], answer[1:])
 
 
 def _native_parameters(
