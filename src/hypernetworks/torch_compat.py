@@ -53,8 +53,12 @@ def is_jit_tracing() -> bool:
     return torch._C._is_tracing()
 
 
+@constant_in_graphs
 def in_function_transform() -> bool:
-    """Whether a transform of torch.func (vmap, grad, jvp, functionalize, ...) is active."""
+    """Whether a transform of torch.func (vmap, grad, jvp, functionalize, ...) is active.
+
+    torch.compile enters the transforms that it traces, so at that time the answer is right for the graph, too.
+    """
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 

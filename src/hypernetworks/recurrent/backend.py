@@ -1,10 +1,11 @@
 """Which path a layer takes: reference, compiled or native; every path gives the reference's numbers.
 
 reference   plain torch, any device and dtype: the equations one to one.
-compiled    the same step through torch.compile: the path for accelerators.
+compiled    the same step through torch.compile.
 native      C++ kernels for float32 and float64 on the CPU, a whole layer in one call. What they do not serve (another device or
             dtype, autocast, torch.func transforms, networks without a kernel) takes the reference.
-auto        native where it serves and can be built, else reference: the default.
+triton      Triton kernels for float32, bfloat16 and float16 on CUDA devices; what they do not serve takes the reference.
+auto        native or triton where they serve and can be built, else reference: the default.
 """
 
 import functools
@@ -21,7 +22,7 @@ from .. import torch_compat
 from .checks import check_choice
 from .native.build import library
 
-BACKENDS = ("auto", "reference", "compiled", "native")
+BACKENDS = ("auto", "reference", "compiled", "native", "triton")
 VARIABLE = "HYPERNETWORKS_BACKEND"
 
 _chosen: ContextVar[str | None] = ContextVar("hypernetworks_backend", default=None)
@@ -44,7 +45,7 @@ def backend() -> str:
 def use_backend(name: str) -> Iterator[None]:
     """Within `with hn.use_backend(name):` all networks of this thread take the path `name`.
 
-    name: "reference", "compiled", "native" or "auto". Errors: ValueError for another.
+    name: "reference", "compiled", "native", "triton" or "auto". Errors: ValueError for another.
     """
     check_choice("name", name, BACKENDS)
     token = _chosen.set(name)

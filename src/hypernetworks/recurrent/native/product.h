@@ -229,19 +229,10 @@ void product_turned(long m, const T* a, long stride, const T* b, long k, long n,
 }
 
 #ifdef HN_TYPE
-// Compiled once, in product.cpp, and not for each network.
-#define HN_EACH_TILE(_) _(1, 1) _(2, 1) _(3, 1) _(4, 1) _(5, 1) _(6, 1) _(1, 2) _(2, 2) _(3, 2) HN_WIDE_TILES(_)
-#if HN_VECTOR_BYTES == 64
-#define HN_WIDE_TILES(_) _(7, 1) _(8, 1) _(9, 1) _(10, 1) _(11, 1) _(12, 1)
-#else
-#define HN_WIDE_TILES(_)
-#endif
-#define HN_TILE(R, P) \
-  HN_EXTERN template void tile<HN_TYPE, R, P>(const HN_TYPE*, long, long, const HN_TYPE*, long, long, long, Ahead<HN_TYPE>, HN_TYPE*);
+// Compiled once, in product.cpp, and not for each network. Tiles are not: each caller has one made for its strides.
 #ifndef HN_EXTERN
 #define HN_EXTERN extern
 #endif
-HN_EACH_TILE(HN_TILE)
 HN_EXTERN template void product_to(long, const HN_TYPE*, long, const HN_TYPE*, long, long, Range, HN_TYPE*, long, bool, From);
 HN_EXTERN template void product_turned(long, const HN_TYPE*, long, const HN_TYPE*, long, long, HN_TYPE*, long);
 #endif
