@@ -45,12 +45,12 @@ test-long: $(READY)
 
 test-lowest: constraints-lowest.txt
 	@$(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[plot,serve,dev]'
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[plot,serve,dev,docs]'
 	@.venv-lowest/bin/python -m pytest -n 2
 
 test-newest:
 	@$(PYTHON) -m venv .venv-newest
-	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[plot,serve,dev]'
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[plot,serve,dev,docs]'
 	@.venv-newest/bin/python -m pytest -n 2
 
 test-page: $(READY)

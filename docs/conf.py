@@ -27,24 +27,24 @@ html_math_renderer = "mathml"  # MathJax would be fetched from outside
 html_theme = "furo"
 html_title = "hypernetworks"
 html_show_copyright = False
-smartquotes = False  # "paper" in code and equations stays as it is typed
+smartquotes = False  # keep "paper" in code and equations as it is typed
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 
-default_role = "py:obj"  # a `name` in a docstring is code, and leads to its own entry where there is one
+default_role = "py:obj"  # a `name` in a docstring is code, and links to its entry if there is one
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings tell shapes and units
+autodoc_typehints = "none"  # the docstrings state shapes and units
 autodoc_default_options = {"show-inheritance": True}
 
 
-def tell_language(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """The pages of zh/ are in Chinese: browsers choose the letters, and screen readers the voice, by it."""
+def set_language(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Mark the pages of zh/ as Chinese: browsers choose fonts, and screen readers voices, by the language."""
     if page.startswith("zh/"):
         context["language"] = "zh-CN"
 
 
 def mark_examples(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """An indented paragraph of a docstring is code or an equation: Sphinx is told so by a `::` before it."""
+    """Put a `::` before each indented paragraph of a docstring, so that Sphinx shows it as code or as an equation."""
     marked: list[str] = []
     for before, line in zip(["", *lines], lines, strict=False):
         above = next((text for text in reversed(marked) if text), "")
@@ -55,6 +55,6 @@ def mark_examples(app: Sphinx, what: str, name: str, thing: object, options: obj
 
 
 def setup(app: Sphinx) -> None:
-    """Sphinx calls it."""
+    """Connect the handlers; Sphinx calls this function."""
     app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before napoleon
-    app.connect("html-page-context", tell_language)
+    app.connect("html-page-context", set_language)

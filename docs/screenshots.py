@@ -1,4 +1,4 @@
-"""Pictures of the page and of the report for the README: `make screenshots`, or python docs/screenshots.py RUN [RUN2].
+"""Screenshots of the page and the report for the documentation: `make screenshots`, or python docs/screenshots.py RUN [RUN2].
 
 Chromium is the system's (apt-get install chromium), driven by Playwright.
 """
@@ -22,7 +22,7 @@ VIEWS = {
 
 
 def write_text(page: Page, address: str) -> None:
-    """Have a text written, and look at one of its characters."""
+    """Generate a text and point at one of its characters."""
     page.goto(address)
     page.get_by_label("Prompt").fill("ROMEO:")
     page.get_by_label("Length").fill("700")
@@ -37,7 +37,7 @@ def write_text(page: Page, address: str) -> None:
 
 
 def show_served(browser: Browser, runs: list[str]) -> None:
-    """Serve the runs and take a picture of each view."""
+    """Serve the runs and take a screenshot of each view."""
     with subprocess.Popen([*TEXT, "serve", *runs, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         told = re.match(r"http://\S+", server.stdout.readline())
@@ -52,7 +52,7 @@ def show_served(browser: Browser, runs: list[str]) -> None:
 
 
 def show_report(browser: Browser, runs: list[str]) -> None:
-    """Make the report of the runs and take a picture of its beginning."""
+    """Write the report of the runs and take a screenshot of its top."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.html"
         subprocess.run([*TEXT, "report", *runs, "--out", str(report)], check=True, stdout=subprocess.DEVNULL)
@@ -62,7 +62,7 @@ def show_report(browser: Browser, runs: list[str]) -> None:
 
 
 def main(runs: list[str]) -> None:
-    """Take all pictures."""
+    """Take all screenshots."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         show_served(browser, runs)

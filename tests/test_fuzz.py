@@ -1,4 +1,4 @@
-"""Any bytes and any words: what reads files and the command line answers, or tells in one line why not.
+"""Any bytes and any words: whatever reads files and the command line succeeds, or reports an error of one line.
 
 A few hundred examples; with HYPERNETWORKS_LONG ten thousand (`make fuzz`).
 """
@@ -52,13 +52,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def one_clear_line(read: Callable[[], object]) -> None:
     """It answers, or raises one of our errors, of one line."""
-    told = "answered"
+    printed = "answered"
     try:
         read()
     except (UsageError, FaultError) as error:
-        told = str(error)
-    assert told
-    assert "\n" not in told
+        printed = str(error)
+    assert printed
+    assert "\n" not in printed
 
 
 @st.composite

@@ -1,6 +1,8 @@
 """The project's own files agree with each other: declared versions, workflows, citation."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -75,6 +77,14 @@ def test_workflows_are_well_formed_and_run_targets_that_exist(path):
             assert re.search(r"@[\w./]*v\d", step.get("uses", "@v1"))
             command = step.get("run", "")
             assert not command.startswith("make ") or command.split()[1] in targets
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
+def test_workflows_pass_actionlint():
+    done = subprocess.run(
+        ["actionlint", *map(str, WORKFLOWS)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_templates_and_hooks_are_well_formed():

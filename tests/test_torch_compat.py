@@ -233,5 +233,4 @@ def test_no_other_module_uses_private_names_of_torch():
         for path in package.rglob("*.py")
     }
     assert found.pop("torch_compat.py")
-    found.pop("recurrent/native/plan.py", None)
     assert {path: names for path, names in found.items() if names} == {}

@@ -1,4 +1,4 @@
-"""Equations as MathML, which browsers draw by themselves: a page needs no script, no font and no network to show them."""
+"""Equations as MathML, which browsers render without a script, a font or the network."""
 
 from typing import NoReturn
 from xml.etree import ElementTree
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def visit_inline(translator: HTML5Translator, node: nodes.math) -> NoReturn:
-    """An equation within a line."""
+    """An inline equation."""
     translator.body.append(_mathml(node, as_block=False))
     raise nodes.SkipNode
 
 
 def visit_block(translator: HTML5Translator, node: nodes.math_block) -> NoReturn:
-    """An equation on a line of its own; a wide one scrolls by itself."""
+    """A displayed equation; a wide one scrolls on its own."""
     translator.body.append(f'<div class="equation" tabindex="0">{_mathml(node, as_block=True)}</div>\n')
     raise nodes.SkipNode
 
@@ -31,17 +31,17 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
     try:
         return _lower_indices(tex2mathml(node.astext(), as_block=as_block))
     except MathError as error:
-        log.warning("not an equation that can be drawn: %s: %s", node.astext(), error, location=node)
+        log.warning("this equation cannot be rendered: %s: %s", node.astext(), error, location=node)
         return ""
 
 
 def _lower_indices(mathml: str) -> str:
-    """Put the index of a letter with an accent at its side: docutils draws the t of ĥ_t below the h."""
+    """Place the index of a letter with an accent beside it; docutils places the t of ĥ_t below the h."""
     ElementTree.register_namespace("", NAMESPACE)
     math = ElementTree.fromstring(mathml.replace("&ApplyFunction;", "\N{FUNCTION APPLICATION}"))
     for both in math.iter(f"{{{NAMESPACE}}}munderover"):
         letter, index, over = both
-        if over.get("stretchy") == "false":  # an accent, and no limit of a sum
+        if over.get("stretchy") == "false":  # an accent, not the limit of a sum
             both.tag = f"{{{NAMESPACE}}}msub"
             accented = ElementTree.Element(f"{{{NAMESPACE}}}mover", {"accent": "true"})
             accented.extend([letter, over])
@@ -50,6 +50,6 @@ def _lower_indices(mathml: str) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Make it what html_math_renderer = "mathml" means."""
+    """Register it as html_math_renderer = "mathml"."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

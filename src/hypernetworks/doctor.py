@@ -10,6 +10,7 @@ import torch
 
 from hypernetworks.data.named_sets import list_data
 from hypernetworks.data_sets import NAMED_SETS
+from hypernetworks.recurrent.accelerator.dispatch import unavailable
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
 from hypernetworks.runs.machine import processor
@@ -33,6 +34,7 @@ class Doctor:
             ("accelerator", _accelerator()),
             ("backend", f"{backend()}: {_path()}"),
             ("native kernels", _kernels()),
+            ("Triton kernels", _triton()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
             ("labml-nn", _installed("labml-nn", "for comparison in bench: pip install --no-deps labml-nn==0.5.1")),
@@ -45,10 +47,11 @@ class Doctor:
 
 def _path() -> str:
     chosen = {
-        "auto": "native kernels for float32 and float64 on the CPU if built, else plain torch",
+        "auto": "native kernels on the CPU and Triton kernels on CUDA devices where supported, else plain torch",
         "native": "native kernels where supported, else plain torch",
         "reference": "plain torch, any device and dtype",
         "compiled": "plain torch through torch.compile",
+        "triton": "Triton kernels on CUDA devices where supported, else plain torch",
     }
     return chosen[backend()]
 
@@ -59,6 +62,16 @@ def _kernels() -> str:
         return f"built by {find_compiler()[0]}: {ensure()}"
     except BuildError as error:
         return f"not built, using plain torch: {error}"
+
+
+def _triton() -> str:
+    """What compiles the kernels of LSTM and HyperLSTM for the accelerator, or why there are none."""
+    reason = unavailable()
+    return (
+        f"of LSTM and HyperLSTM, compiled on first use by triton {version('triton')}"
+        if reason is None
+        else f"none: {reason}"
+    )
 
 
 def _installed(name: str, otherwise: str = "required: reinstall hypernetworks") -> str:

@@ -19,8 +19,8 @@ _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 def write_whole(path: Path, data: bytes | memoryview, keep: Path | None = None) -> None:
     """Write `data` to `path` atomically: a reader finds the old file or the new one, never a part.
 
-    The steps: write a temporary file in the same folder (a rename is atomic only within one file system), sync it (otherwise
-    the rename may reach the disk before the data), rename it, and sync the folder (which stores the rename). A process
+    The steps: write a temporary file in the same folder (a rename is atomic only within one file system), sync it (else the
+    rename may reach the disk before the data), rename it, and sync the folder (which stores the rename). A process
     killed in between leaves the old file and a temporary one, which `remove_stale` recognises by its name.
 
     Args:

@@ -84,6 +84,29 @@ def test_what_is_not_installed_is_said_and_left_out(capsys: Capture, monkeypatch
     assert rows == ["reference", "products", "nn.LSTM", "reference", "nn.LSTM", "reference cell", "nn.LSTMCell"]
 
 
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("network", "counterpart"), [("gru", "nn.GRU"), ("layer-norm-gru", "nn.GRU"), ("rnn", "nn.RNN")]
+)
+def test_gru_and_rnn_are_also_compared_with_torchs(
+    network: str, counterpart: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "bench.json"
+    given = ["--networks", network, "--quantities", "training", "generation", "--json", str(file)]
+    out, _ = run(capsys, *given, "--plot", str(tmp_path / "bench.svg"))
+    measured = {(m["quantity"], m["implementation"]): m for m in json.loads(file.read_text())["measurements"]}
+    networks, cells = {"reference", counterpart, "nn.LSTM"}, {"reference cell", f"{counterpart}Cell", "nn.LSTMCell"}
+    assert {name for quantity, name in measured if quantity == "training"} == networks
+    assert {name for quantity, name in measured if quantity == "generation"} == networks | cells
+    for quantity, ours, theirs in (
+        ("training", "reference", (counterpart, "nn.LSTM")),
+        ("generation", "reference cell", (f"{counterpart}Cell", "nn.LSTMCell")),
+    ):
+        own, lstm = (measured[quantity, ours]["minimum"] / measured[quantity, name]["minimum"] for name in theirs)
+        assert re.search(rf"^{network} +{ours} +{lstm:.2f} +{own:.2f} ", out, re.MULTILINE)
+    assert f"{network} · {counterpart}Cell" in (tmp_path / "bench.svg").read_text()
+
+
 def test_installed_is_what_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in (("labml_nn", command.labml), ("jax", command.jax_scan)):
         monkeypatch.setitem(sys.modules, name, None)

@@ -13,7 +13,7 @@ from .toy import SHORT, SIZES, TEXT, corpus
 
 @pytest.fixture(autouse=True)
 def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found in this machine's cache but the kernels, which would be built anew."""
+    """Nothing is found in this machine's cache except the kernels, which would have to be rebuilt."""
     kernels = cache_folder() / "native"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache_folder().mkdir(parents=True)

@@ -10,7 +10,7 @@ import torch
 from hypernetworks import cli
 from hypernetworks.runs.checkpoint import load_model, load_trainer
 
-from .toy import SHORT, SIZES, Capture, corpus, told
+from .toy import SHORT, SIZES, Capture, corpus, error_line
 
 
 def cut(name: str) -> Callable[[Path], None]:
@@ -62,7 +62,7 @@ def test_a_damaged_config_is_one_line_and_nothing_is_changed(how: str, place: Pa
         config.write_bytes(data[:-50] if how == "cut" else data.replace(b'"batch_size": 2', b'"batch_size": 3'))
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     for command in (["generate", str(run)], ["evaluate", str(run)], ["train", "--resume", "--out", str(run)]):
-        assert "config.json" in told(capsys, ["text", *command], 2)
+        assert "config.json" in error_line(capsys, ["text", *command], 2)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     config.write_bytes(data)
     assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
@@ -73,17 +73,17 @@ def test_a_truncated_model_alone_cannot_be_used(place: Path, capsys: Capture) ->
     cut("model.safetensors")(place / "run")
     assert cli.main(text) == 0  # trainer.pt holds it, too
     cut_model_alone(place / "run")
-    assert "model.safetensors: not a whole safetensors file" in told(capsys, text, 2)
-    line = told(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
+    assert "model.safetensors: not a whole safetensors file" in error_line(capsys, text, 2)
+    line = error_line(capsys, ["text", "train", "--resume", "--out", str(place / "run")], 2)
     assert "trainer.pt: missing, although model.safetensors exists" in line
 
 
 def test_a_report_that_cannot_be_written_is_one_line_and_leaves_nothing(place: Path, capsys: Capture) -> None:
     given = ["text", "report", str(place / "run"), "--length=3", "--out"]
-    assert "none/r.html: cannot be written: No such file or directory" in told(
+    assert "none/r.html: cannot be written: No such file or directory" in error_line(
         capsys, [*given, str(place / "none" / "r.html")], 1
     )
-    assert "place: cannot be written: Is a directory" in told(capsys, [*given, str(place)], 1)
+    assert "place: cannot be written: Is a directory" in error_line(capsys, [*given, str(place)], 1)
     assert sorted(path.name for path in place.iterdir()) == ["run", "toy.txt"]
     assert not list(place.parent.glob("*.tmp"))
 
@@ -99,12 +99,12 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_exit_code_1(
 
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
     monkeypatch.setattr(os, "fsync", refuse(OSError(28, "No space left on device")))
-    assert "new: cannot be made: No space left on device" in told(capsys, given, 1)
+    assert "new: cannot be made: No space left on device" in error_line(capsys, given, 1)
     monkeypatch.undo()
     monkeypatch.setattr(Path, "mkdir", refuse(OSError(30, "Read-only file system")))
-    assert "new2: cannot be made: Read-only file system" in told(capsys, [*given[:-1], str(place / "new2")], 1)
+    assert "new2: cannot be made: Read-only file system" in error_line(capsys, [*given[:-1], str(place / "new2")], 1)
     monkeypatch.undo()
     monkeypatch.setattr(torch, "manual_seed", refuse(PermissionError(13, "Permission denied")))
-    assert "system error: [Errno 13] Permission denied" in told(
+    assert "system error: [Errno 13] Permission denied" in error_line(
         capsys, ["text", "train", "--resume", "--out", str(place / "run")], 1
     )

@@ -13,7 +13,7 @@ from hypernetworks.runs.checkpoint import load_trainer
 from hypernetworks.runs.run import Run
 from hypernetworks.text.data_sets import NAMED_SETS
 
-from .toy import SHORT, SIZES, TEXT, Capture, corpus, told
+from .toy import SHORT, SIZES, TEXT, Capture, corpus, error_line
 
 
 def test_train_evaluate_generate_and_resume_in_one_go(place: Path, capsys: Capture) -> None:
@@ -56,7 +56,7 @@ def test_a_config_does_its_run_again_to_the_same_bits(
     place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, again = place / "run", place / "again"
-    torch.manual_seed(7)  # another process begins otherwise
+    torch.manual_seed(7)  # another process starts with other random numbers
     assert cli.main(["text", "train", "--config", str(run / "config.json"), "--out", str(again)]) == 0
     assert "last bits" not in capsys.readouterr().err
     assert (again / "config.json").read_bytes() == (run / "config.json").read_bytes()
@@ -80,7 +80,7 @@ def test_a_config_does_its_run_again_to_the_same_bits(
     config["settings"]["corpus"] = str(place / "toy.txt")
     moved.write_text(json.dumps(config))
     line = f"{moved}: the run was trained on other data than {place / 'toy.txt'} has now"
-    assert line in told(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
+    assert line in error_line(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hypernetworks.runs.run import Run
 
-from .toy import Capture, told
+from .toy import Capture, error_line
 
 TRAIN = "text train --corpus {0}/toy.txt --out {0}/new "
 NONSENSE = {
@@ -87,6 +87,6 @@ def test_nonsense_is_one_line_and_exit_code_2(words: str, place: Path, capsys: C
     (place / "short").write_text("short")
     (place / "latin").write_text("Lorem ipsum " * 10)
     Run.create(place / "foreign", {"experiment": "vision"})
-    line = told(capsys, [word.format(place) for word in words.split()], 2)
+    line = error_line(capsys, [word.format(place) for word in words.split()], 2)
     assert re.search(NONSENSE[words], line), line
     assert not (place / "new").exists()

@@ -16,7 +16,7 @@ def corpus(folder: Path) -> list[str]:
     return ["--corpus", str(folder / "toy.txt")]
 
 
-def told(capsys: Capture, given: list[str], code: int) -> str:
+def error_line(capsys: Capture, given: list[str], code: int) -> str:
     """The one line of a command that fails with this exit code."""
     capsys.readouterr()
     assert cli.main(given) == code

@@ -203,7 +203,8 @@ def test_where_no_pip_can_be_made_it_is_told(tmp_path: Path, monkeypatch: pytest
     program.write_text("#!/bin/sh\necho ensurepip is not available >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(fetch.sys, "executable", str(program))
-    with pytest.raises(FaultError, match=r"none could be made \(ensurepip is not available\); to get it by hand"):
+    message = r"an environment with pip could not be made \(ensurepip is not available\); to get it by hand"
+    with pytest.raises(FaultError, match=message):
         obtain(wheel())
 
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation as these tests read them: files, code blocks, headings, links."""
+"""The pages of the documentation as the tests read them: files, code blocks, headings, links."""
 
 import re
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("README.*.md")), *sorted(DOCS.rglob("*.md"))]
-"""README and all pages of docs, in every language."""
+"""The README and all pages of docs, in all languages."""
 
 CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. Its first line is ```LANGUAGE NOTE."""
+    """A fenced block whose first line is ```LANGUAGE NOTE."""
 
     page: Path
     line: int
@@ -26,7 +26,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """Whether it is to be run; a note "no-run: why" says that it is not."""
+        """Whether the tests run it. A note "no-run: why" excludes it."""
         return not self.note.startswith("no-run")
 
 
@@ -61,7 +61,7 @@ def prose(text: str) -> str:
 
 
 def commands(page: Path) -> list[str]:
-    """The commands of a page, each on one line, without comments; a block without a language holds commands too."""
+    """The commands of a page, one per line and without comments. A block without a language contains commands, too."""
     return [
         line.partition(" # ")[0].strip()
         for block in blocks(page)

@@ -1,4 +1,4 @@
-"""The pages as they are built: without a warning, every public name among them, and nothing fetched from outside."""
+"""The built pages: no warnings, every public name, and nothing loaded from other hosts."""
 
 import importlib
 import re
@@ -19,14 +19,14 @@ NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyri
 
 
 def test_the_pages_as_built(tmp_path):
-    """Built once, since that takes ten seconds; a warning of Sphinx is an error."""
+    """Build once, because it takes ten seconds; a warning of Sphinx is an error."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
     _fetch_nothing_from_outside(tmp_path)
     _draw_equations_by_the_browser_itself(tmp_path)
     _draw_an_index_beside_a_letter_with_an_accent(tmp_path)
-    _tell_their_language(tmp_path)
+    _state_their_language(tmp_path)
 
 
 class Fetched(HTMLParser):
@@ -83,19 +83,19 @@ def _draw_equations_by_the_browser_itself(built):
 
 
 def _draw_an_index_beside_a_letter_with_an_accent(built):
-    """The extension's own part: docutils would draw it below."""
+    """The work of the extension: docutils alone would place the index below the letter."""
     flat = re.sub(r">\s+<", "><", _html(built, "mathematics/hyper-lstm.md"))
     assert '<msub><mover accent="true"><mi>h</mi>' in flat
     assert "<munderover><mi>" not in flat
 
 
-def _tell_their_language(built):
+def _state_their_language(built):
     assert re.search(r'<html [^>]*lang="zh-CN"', _html(built, "zh/start.md"))
     assert re.search(r'<html [^>]*lang="en"', _html(built, "start.md"))
 
 
 def _things_of_reference() -> list[object]:
-    """What the reference's directives document."""
+    """What the directives of the reference document."""
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     names = re.findall(r"\.\. auto(?:class|function|data|module):: (\S+)", page)
     things = []
@@ -117,7 +117,7 @@ def test_every_public_name_stands_in_the_reference(package):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page):
-    """Sphinx looks at those between pages; this also at README's."""
+    """Sphinx checks the links between pages; this test includes the README's."""
     for token in parse(page.read_text(encoding="utf-8")):
         for child in token.children or []:
             target = child.attrGet("href") or child.attrGet("src") or ""

@@ -1,4 +1,4 @@
-"""Every code block of README and docs: Python is run, commands are understood by what they call, some are run."""
+"""Every code block of README and docs: Python runs, commands are parsed, and some commands run."""
 
 import re
 import shlex
@@ -25,15 +25,15 @@ NOT_RUN = {
     "docs/start.md": 1,
     "docs/zh/start.md": 1,
 }
-"""How many blocks of a page are marked no-run, each with its reason; every other block is run."""
+"""How many blocks of a page are marked no-run, each with its reason. All other blocks run."""
 
 TOOLS = {"source": [".venv/bin/activate"], "pip": ["install"], "python3": ["-m", "venv"]}
-"""What a user is told to call that is not ours, and how the call begins."""
+"""Commands of others that the pages use, and how each call begins."""
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where blocks are run: an empty folder, but for what they read of the repository."""
+    """A folder in which blocks run: empty except for the files of the repository that they read."""
     for entry in ("README.md", "tests"):
         (tmp_path / entry).symlink_to(ROOT / entry)
     monkeypatch.chdir(tmp_path)
@@ -45,14 +45,14 @@ def test_the_python_runs_in_the_order_it_stands(page, folder):
     names: dict = {"__name__": "page"}
     for block in blocks(page):
         if block.language == "python" and block.runs:
-            code = "\n" * block.line + block.text  # so that an error names the line of the page
+            code = "\n" * block.line + block.text  # so that an error reports the line of the page
             exec(compile(code, str(page), "exec"), names)
     if page.name.startswith("README"):  # as the comment there says
         assert names["output"].shape == (100, 32, 256)
 
 
 def test_every_block_is_of_a_kind_that_is_checked():
-    """Text is what a program prints; a directive is looked at by Sphinx."""
+    """Text is the output of a program. Sphinx checks the directives."""
     for page in PAGES:
         for block in blocks(page):
             checked = block.language in ("python", "sh", "text", "") or block.language.startswith("{")
@@ -68,9 +68,9 @@ def test_what_is_not_run_is_counted_and_says_why():
 
 @pytest.mark.parametrize("line", OF_OURS)
 def test_each_command_of_ours_is_one_that_there_is(line, monkeypatch):
-    """Up to its config object: a flag that there is not, or a value that it does not take, is an error."""
+    """Parse each command up to its config object: an unknown flag or a value that it does not accept is an error."""
 
-    class Parsed(Exception):  # noqa: N818  (no error: it tells that the command was understood)
+    class Parsed(Exception):  # noqa: N818  (not an error: the command was parsed)
         pass
 
     def called(self):
@@ -115,7 +115,7 @@ def test_commands_were_found():
 
 @pytest.mark.parametrize("page", ["docs/start.md"])
 def test_the_first_run_runs(page, folder, capsys):
-    """The commands for text, one after another, on a toy text in place of the plays, and in two steps in place of a hundred."""
+    """Run the commands for text in order, with a toy text instead of the plays and two steps instead of a hundred."""
     (folder / "toy.txt").write_text("".join(f"ROMEO: {n} and {n * n}, so it stands.\n" for n in range(150)))
     shorter = ["--corpus", "toy.txt", "--hidden-size", "16", "--batch-size", "4", "--validation-characters", "100"]
     lines = [line for line in commands(ROOT / page) if line.startswith("hypernetworks text")]

@@ -1,4 +1,4 @@
-"""The Chinese pages against the English ones: the same headings, code and equations, made from the text that is there now."""
+"""The Chinese pages have the same headings, code and equations as the English ones, and translate their current text."""
 
 import pytest
 
@@ -9,7 +9,7 @@ pairs = pytest.mark.parametrize(("chinese", "english"), PAIRS.items(), ids=[name
 
 
 def _outdated(chinese, english):
-    """The English sections that have changed since, or were never translated."""
+    """The English sections that have changed since the translation, or were never translated."""
     both = zip(sections(chinese), sections(english), strict=True)
     return [ours.title for theirs, ours in both if theirs.stamp != ours.digest]
 
@@ -50,7 +50,7 @@ def test_the_pages_that_should_be_there_in_chinese_are():
 
 
 def test_a_change_of_the_english_is_found_and_named(tmp_path):
-    """One word changed in one section, and a stamp that was never set."""
+    """Detects one changed word in one section, and a stamp that was never set."""
     english, chinese = tmp_path / "en.md", tmp_path / "zh.md"
     english.write_text("# Title\n\nText.\n\n## Part\n\nA word.\n")
     chinese.write_text("# 标题\n\n文字。\n\n## 部分\n\n一个词。\n")

@@ -1,7 +1,7 @@
-"""What keeps a Chinese page in step with its English one, section by section.
+"""Keeps each Chinese page in step with its English one, section by section.
 
-Below each heading a Chinese page has the stamp of the English section that it was made from, <!-- en: HASH -->. Who changes an
-English section translates the change and then stamps the page anew:  python -m tests.docs.translation
+Below each heading, a Chinese page has the stamp of the English section that it translates, <!-- en: HASH -->. After changing an
+English section, translate the change and update the stamps:  python -m tests.docs.translation
 """
 
 import hashlib
@@ -20,14 +20,14 @@ PAIRS = {
     DOCS / "zh" / "start.md": DOCS / "start.md",
     DOCS / "zh" / "mathematics" / "hyper-lstm.md": DOCS / "mathematics" / "hyper-lstm.md",
 }
-"""Each Chinese page, and the English one."""
+"""Each Chinese page, and its English one."""
 
 STAMP = re.compile(r"^<!-- en: ([0-9a-f]{12}) -->\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, up to the next heading of any level."""
+    """A heading and the text below it, up to the next heading of any level."""
 
     page: Path
     level: int
@@ -36,24 +36,24 @@ class Section:
 
     @property
     def digest(self) -> str:
-        """Of the text, whatever its spaces at line ends."""
+        """A hash of the text that ignores spaces at the ends of lines."""
         lines = [line.rstrip() for line in self.text.strip().splitlines()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     @property
     def stamp(self) -> str | None:
-        """The digest that a Chinese section was made from."""
+        """The digest of the English section that a Chinese section translates."""
         found = STAMP.search(self.text)
         return found[1] if found else None
 
     @property
     def code(self) -> list[tuple[str, bool, str]]:
-        """Its code blocks, without comments: those may be translated."""
+        """Its code blocks without comments, which may be translated."""
         return [(_language(block), block.runs, _without_comments(block)) for block in blocks_of(self.text, self.page)]
 
     @property
     def equations(self) -> tuple[list[str], Counter[str]]:
-        """Those on lines of their own in their order, and those within lines, whose order a language may change."""
+        """Displayed equations in their order, and inline ones, whose order may differ between languages."""
         text = prose(self.text)
         shown = re.findall(r"\$\$(.+?)\$\$", text, re.DOTALL)
         inline = re.findall(r"\$([^$]+)\$", re.sub(r"\$\$.+?\$\$", "", text, flags=re.DOTALL))
@@ -77,7 +77,7 @@ def sections(page: Path) -> list[Section]:
 
 
 def _language(block: Block) -> str:
-    """The language; of a directive its name and, where it includes a file, that file, wherever it is told from."""
+    """The language; for a directive its name and the file that it includes, independent of the page's folder."""
     if not block.language.startswith("{"):
         return block.language
     path = os.path.relpath(block.page.parent / block.note, ROOT) if block.note else ""

@@ -5,7 +5,7 @@
 WORK is an empty folder to work in, DATA one with MNIST's files. Trainings are those of the command line, in processes
 that are forked from one that has imported everything. Equal ends are equal in every bit: the trainer's state (weights,
 optimiser, random states, best), the model's file, the sample, the metrics but for what a clock measured. Prints a table;
-the exit code is 1 where a run was lost or ended otherwise.
+the exit code is 1 if a run was lost or ended differently.
 """
 
 import json
@@ -47,11 +47,11 @@ LONGEST = 300  # seconds that one trial may take
 
 @dataclass
 class Training:
-    """A training: the arguments that begin it, those that go on with it, and what it ends with where it is left alone."""
+    """A training: the arguments that start it, those that resume it, and its result when it is undisturbed."""
 
     name: str
     begin: list[str]
-    go_on: list[str]
+    resume: list[str]
     end: Any = None
     seconds: float = 0.0
     calls: int = 0
@@ -68,9 +68,9 @@ class Trial:
         self.place.mkdir()
 
     def start(self, disk: Disk | None = None) -> int:
-        """Begin the run or go on with it, in a process of its own, on this disk; the process's number."""
+        """Start or resume the run in a separate process on this disk; the process id."""
         there = (self.folder / "config.json").exists()
-        arguments = [*(self.training.go_on if there else self.training.begin), "--out", str(self.folder)]
+        arguments = [*(self.training.resume if there else self.training.begin), "--out", str(self.folder)]
         child = os.fork()
         if child:
             return child
@@ -80,7 +80,7 @@ class Trial:
             os.dup2(output, 1)
             os.dup2(output, 2)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-            torch.manual_seed(os.getpid())  # another process begins otherwise
+            torch.manual_seed(os.getpid())  # another process starts with other random numbers
             if disk:
                 disk.install()
             code = cli.main(arguments)
@@ -97,7 +97,7 @@ class Trial:
             os._exit(code)
 
     def run(self, disk: Disk | None = None) -> int:
-        """Begin or go on to the end of the process; its exit code, negative for a signal."""
+        """Start or resume until the process ends; its exit code, negative for a signal."""
         return ended(self.start(disk))
 
     def platter(self) -> Platter:
@@ -112,7 +112,7 @@ class Trial:
         if code:
             raise LostRunError(f"cannot be resumed, exit code {code}: {self.output()[-600:]}")
         if fingerprint(self.folder) != self.training.end:
-            raise LostRunError("ended otherwise than the run that was left alone")
+            raise LostRunError("ended differently from the undisturbed run")
 
     def remove(self) -> None:
         shutil.rmtree(self.place)
@@ -140,9 +140,7 @@ def fingerprint(folder: Path) -> Any:
     """All that a finished run holds, but for times, in a form that is equal where every bit is."""
     state = load_trainer(folder / "trainer.pt", [])
     del state["run"]  # sums over the metrics, which have times in them
-    tensors, metadata = load_model(
-        folder / "model.safetensors"
-    )  # the order of the file's metadata is drawn anew each time
+    tensors, metadata = load_model(folder / "model.safetensors")  # the order of the metadata in the file is random
     rows = [{name: value for name, value in row.items() if name not in CLOCK} for row in Run.open(folder).metrics()]
     names = sorted(path.name for path in folder.iterdir())
     texts = [(folder / name).read_bytes() for name in ("config.json", "samples.txt") if name in names]

@@ -40,10 +40,10 @@ def test_a_second_process_is_refused_by_the_name_of_the_first_and_a_killed_one_l
     folder, toy = tmp_path / "run", tmp_path / "toy.txt"
     toy.write_text("abcdefgh" * 1000)
     with hold(folder) as first:
-        told = (
+        printed = (
             rf"run: process {first.pid} on {platform.node()} has been writing here since \d{{4}}-.*: wait for its end"
         )
-        with pytest.raises(UsageError, match=told), only_writer(folder):
+        with pytest.raises(UsageError, match=printed), only_writer(folder):
             pytest.fail("it was let in")
         assert cli.main(["text", "train", "--corpus", str(toy), "--out", str(folder), "--hidden-size=4"]) == 2
         assert f"process {first.pid} on {platform.node()}" in capsys.readouterr().err

@@ -114,7 +114,7 @@ class TestCommitAndRestore:
         digest = hashlib.sha256((run.folder / "config.json").read_bytes()).hexdigest()
         assert metadata == {"step": "7", "score": "0.125", "config_sha256": digest}
 
-    def test_before_the_first_commit_training_begins_anew(self, tmp_path: Path) -> None:
+    def test_before_the_first_commit_training_starts_from_the_beginning(self, tmp_path: Path) -> None:
         run = Run.create(tmp_path, CONFIG)
         run.record({"step": 1})
         again = Run.open(tmp_path)

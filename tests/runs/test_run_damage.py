@@ -59,8 +59,8 @@ class TestDamage:
         again = Run.open(run.folder)
         assert same(again.restore(), trainer(2, best=2))
         assert [row["step"] for row in again.metrics()] == [1, 2]
-        told = f"{path}: damaged or missing: resuming from the previous commit, step 2\n"
-        assert capsys.readouterr().err == told
+        printed = f"{path}: damaged or missing: resuming from the previous commit, step 2\n"
+        assert capsys.readouterr().err == printed
         assert same(Run.open(run.folder).restore(), trainer(2, best=2))
         assert capsys.readouterr().err == ""  # what was damaged is so no more, and never the commit before another
         again.commit(trainer(7, best=7))
@@ -89,7 +89,7 @@ class TestDamage:
         self.damage(run.folder / "model.safetensors", "changed")
         assert same(Run.open(run.folder).best_model()[0], weights(2))
 
-    def test_trainers_that_vanished_do_not_begin_the_run_anew(self, run: Run) -> None:
+    def test_trainers_that_vanished_do_not_restart_the_run(self, run: Run) -> None:
         (run.folder / "trainer.pt").unlink()
         (run.folder / "trainer.before.pt").unlink()
         with pytest.raises(UsageError, match=r"trainer\.pt: missing, although model\.safetensors exists"):

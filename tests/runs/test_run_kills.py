@@ -143,10 +143,10 @@ def test_sigkill_at_any_moment(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
-        told = [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        printed = [int(line) for line in process.stdout.read().split("\n")[:-1]]
         process.stdout.close()
         process.wait()
-        last = max([last, *told])
+        last = max([last, *printed])
         run = Run.open(folder)
         state = run.restore()
         step = state["step"] if state else 0

@@ -106,8 +106,8 @@ def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[str, T
         match_networks(tiny, ("lstm", "rhn", "lstm"), 50_000, 65)
     with pytest.raises(UsageError, match=r"no lstm has within 1% of 60 parameters"):
         match_networks(tiny, ("lstm",), 60, 65)
-    for seeds, told in (((), "none"), ((1, 2, 1), "1 2 1")):
-        with pytest.raises(UsageError, match=f"seeds should be one or more different numbers, got {told}"):
+    for seeds, shown in (((), "none"), ((1, 2, 1), "1 2 1")):
+        with pytest.raises(UsageError, match=f"seeds should be one or more different numbers, got {shown}"):
             compare(TEXT, Path("never"), configs, seeds, corpus, resume=False)
 
 

@@ -104,8 +104,8 @@ def test_a_matched_model_is_within_one_percent_and_none_is_nearer(network: str, 
     off = abs(count_parameters(matched, 65) - target)
     assert off <= target / 100
     for hidden in (matched.hidden_size - 1, matched.hidden_size + 1):
-        beside = replace(config, hidden_size=hidden, embedding_size=hidden if tied else 64)
-        assert off <= abs(count_parameters(beside, 65) - target)
+        neighbour = replace(config, hidden_size=hidden, embedding_size=hidden if tied else 64)
+        assert off <= abs(count_parameters(neighbour, 65) - target)
 
 
 def test_a_number_of_parameters_that_no_model_has() -> None:

@@ -58,11 +58,11 @@ def test_the_papers_presets_are_its_best_models_of_one_layer() -> None:
 def test_the_papers_penn_treebank_models_have_its_sizes_and_dropout() -> None:
     """Hidden size and layers, Z where there is one, and what is kept: .90, but .85 with Z = 16 and .80 with two layers."""
 
-    def told(config: CharacterModelConfig) -> tuple[int, int, int | None, float]:
+    def sizes(config: CharacterModelConfig) -> tuple[int, int, int | None, float]:
         Z = config.hyper_embedding_size if config.network.startswith("hyper") else None
         return config.hidden_size, config.num_layers, Z, round(1 - config.dropout, 2)
 
-    assert {row: told(config) for row, config in PENN_TREEBANK.items()} == {
+    assert {row: sizes(config) for row, config in PENN_TREEBANK.items()} == {
         "LSTM 1000": (1000, 1, None, 0.9),
         "LSTM 1250": (1250, 1, None, 0.9),
         "2-layer LSTM 1000": (1000, 2, None, 0.9),

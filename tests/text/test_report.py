@@ -112,8 +112,8 @@ def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
     for (_, attributes), letter in zip(
         shown.letters, coloured_text(loaded.model, loaded.symbols, ids)[1:], strict=True
     ):
-        told = [float(number) for number in re.findall(r" ([-+.e\d]+)(?:,|$)", attributes["title"])]
-        assert told == pytest.approx(letter.changes, rel=6e-3)
+        printed = [float(number) for number in re.findall(r" ([-+.e\d]+)(?:,|$)", attributes["title"])]
+        assert printed == pytest.approx(letter.changes, rel=6e-3)
         depths = [float(number) for number in re.findall(r"--c\d:([\d.]+);", attributes["style"])]
         assert len(depths) == 4
         assert all(0 <= depth <= 1 for depth in depths)

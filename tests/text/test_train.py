@@ -80,7 +80,7 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_never_stopped(
             stop_before(patch, step)
             with pytest.raises(KeyboardInterrupt):
                 train(folder, config, corpus, "stopped")
-        torch.manual_seed(step)  # another process begins otherwise
+        torch.manual_seed(step)  # another process starts with other random numbers
         resumed = resume(folder, corpus, "resumed")
         assert timeless(resumed) == timeless(whole)
         assert_equal(weights(folder), weights(whole.folder))

@@ -1,4 +1,4 @@
-"""Batches in epochs: every example once, in an order that hangs on seed and epoch alone."""
+"""Batches in epochs: every example once, in an order that depends only on seed and epoch."""
 
 import pytest
 import torch

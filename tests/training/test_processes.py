@@ -111,24 +111,24 @@ def test_two_processes_make_the_curve_of_one_on_images(folder: Path, tmp_path: P
     assert_same_curve(folder / "digits", tmp_path / "one", 1e-10)
 
 
-def told(folder: Path) -> list[Any]:
-    return [json.loads((folder / f"told{rank}.json").read_text()) for rank in range(2)]
+def results(folder: Path) -> list[Any]:
+    return [json.loads((folder / f"results{rank}.json").read_text()) for rank in range(2)]
 
 
 def test_images_are_scored_in_shares_to_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(two.scoring, "CHUNK", 500)  # put back after the test
-    assert [one["score"] for one in told(folder)] == [two.score()] * 2
+    assert [one["score"] for one in results(folder)] == [two.score()] * 2
 
 
 def test_sigterm_to_one_process_stops_both_after_the_same_step(folder: Path) -> None:
-    assert [one["terminated"] for one in told(folder)] == ["at once in both"] * 2
+    assert [one["terminated"] for one in results(folder)] == ["at once in both"] * 2
     assert load_trainer(folder / "terminated" / "trainer.before.pt", [])["step"] == 31
     assert_same_end(folder / "terminated", folder / "text")
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_a_run_is_made(folder: Path) -> None:
     message = "batch_size should be a multiple of 2 processes times accumulate 1, so that all parts are equal, got 5"
-    assert [one["odd"] for one in told(folder)] == [message] * 2
+    assert [one["odd"] for one in results(folder)] == [message] * 2
     assert not (folder / "odd").exists()
 
 

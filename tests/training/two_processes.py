@@ -97,26 +97,26 @@ def before_step(step: int, act: Callable[[], None]) -> None:
 
 def in_one_group(folder: Path) -> None:
     """Both experiments in float64; a score; SIGTERM to the second process alone; a batch that cannot be shared."""
-    corpus, told = toy(folder), dict[str, Any]()
+    corpus, results = toy(folder), dict[str, Any]()
     config = text_config(corpus)
     with process_group("cpu"):
-        told["score"] = score()
+        results["score"] = score()
         torch.set_default_dtype(torch.float64)
         train(folder / "text", config, corpus, "text")
         train_images(folder / "digits", digits_config(), digits(), "digits")
         try:
             train(folder / "odd", replace(config, batch_size=5), corpus, "odd")
         except UsageError as error:
-            told["odd"] = str(error)
+            results["odd"] = str(error)
         loss = CharacterTask.loss
         before_step(30, lambda: os.kill(os.getpid(), signal.SIGTERM))
         try:
             train(folder / "terminated", config, corpus, "terminated")
         except Terminated:
-            told["terminated"] = "at once in both"
+            results["terminated"] = "at once in both"
         CharacterTask.loss = loss
         resume(folder / "terminated", corpus, "terminated")
-        (folder / f"told{rank()}.json").write_text(json.dumps(told))
+        (folder / f"results{rank()}.json").write_text(json.dumps(results))
 
 
 def by_command(folder: Path, name: str) -> int:

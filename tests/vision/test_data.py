@@ -1,4 +1,4 @@
-"""Images come out of their files as they went in, are split and shown as told, and what is wrong is one line."""
+"""Images come out of their files as they went in, are split and preprocessed as configured, and errors are one line."""
 
 import gzip
 import hashlib

@@ -46,7 +46,7 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_never_stopped(
             stop_before(patch, step)
             with pytest.raises(KeyboardInterrupt):
                 train(folder, config, digits, "stopped")
-        torch.manual_seed(step)  # another process begins otherwise
+        torch.manual_seed(step)  # another process starts with other random numbers
         resumed = resume(folder, digits, "resumed")
         found, expected = (
             {name: value for name, value in load_trainer(run.folder / "trainer.pt", []).items() if name != "run"}
@@ -143,8 +143,8 @@ def test_the_commands_train_compare_and_evaluate(toy_folder: Path, tmp_path: Pat
     data, out = ["--data-dir", str(toy_folder)], tmp_path / "run"
     given = ["vision", "train", *SHORT, "--kernels", "generated", *data, "--out", str(out)]
     assert cli.main(given) == 0
-    told = capsys.readouterr().out
-    assert "mnist: train 110, validation 10, test 40 images; conv, generated kernels, 12,910 parameters" in told
+    printed = capsys.readouterr().out
+    assert "mnist: train 110, validation 10, test 40 images; conv, generated kernels, 12,910 parameters" in printed
     assert cli.main(["vision", "train", "--out", str(out), "--resume", *data]) == 0
     assert cli.main(["vision", "evaluate", str(out), *data]) == 0
     assert "on mnist, test: " in capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_a_config_does_its_run_again_to_the_same_bits(toy_folder: Path, tmp_path
     short = ["--kernels=generated", "--steps=4", "--warmup=1", "--evaluate-every=2", "--batch-size=10", "--device=cpu"]
     assert cli.main(["vision", "train", *data, *short, "--out", str(tmp_path / "run")]) == 0
     config = tmp_path / "run" / "config.json"
-    torch.manual_seed(7)  # another process begins otherwise
+    torch.manual_seed(7)  # another process starts with other random numbers
     assert cli.main(["vision", "train", *data, "--config", str(config), "--out", str(tmp_path / "again")]) == 0
     one, other = (load_trainer(tmp_path / name / "trainer.pt", []) for name in ("run", "again"))
     for state in (one, other):

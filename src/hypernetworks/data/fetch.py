@@ -113,7 +113,9 @@ def _pip(folder: Path) -> list[str]:
     bare = folder / "pip"
     done = _run_pip([sys.executable, "-m", "venv", str(bare)])
     if done.returncode != 0:
-        raise FaultError(f"there is no pip here, and none could be made ({_last_line(done.stderr or done.stdout)})")
+        raise FaultError(
+            f"pip is not installed, and an environment with pip could not be made ({_last_line(done.stderr or done.stdout)})"
+        )
     return [str(bare / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip"]
 
 

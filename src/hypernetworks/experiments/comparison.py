@@ -10,7 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.experiment import Config, Data, Experiment, Model
+from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.experiments.parts import Config, Data, Model
 from hypernetworks.files import write_whole
 from hypernetworks.runs.curve import Curve, curve_of, draw
 from hypernetworks.runs.lock import only_writer

@@ -7,101 +7,23 @@ here once. docs/recipes/experiment.md lists the files and edits that a new exper
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic
 
 import torch
-from torch import nn
 
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.experiments.config import from_json
+from hypernetworks.experiments.parts import Config, Data, DataSet, Loaded, Model, Recorded, Score
 from hypernetworks.processes import is_first
 from hypernetworks.runs.curve import draw_run
 from hypernetworks.runs.open import open_run
 from hypernetworks.runs.run import Run
 from hypernetworks.training.device import find_device
 from hypernetworks.training.loop import Task, Trainer, load_best
-from hypernetworks.training.schedule import Schedule
 
-__all__ = ["Configuration", "DataSet", "Experiment", "Loaded", "Recorded", "Score"]
-
-
-class Configuration(Protocol):
-    """The settings of a run: a frozen dataclass whose fields all have defaults."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def schedule(self) -> Schedule:
-        """Optimiser, learning rate, number of steps, seed."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """The name of the device to train on."""
-        ...
-
-
-class DataSet(Protocol):
-    """The data of a run, with one attribute for each split: train, validation, test."""
-
-    @property
-    def name(self) -> str:
-        """The name or path that it was loaded by."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """The files that it was read from."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """The checksum of its content."""
-        ...
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The number of examples in each split."""
-        ...
-
-
-Config = TypeVar("Config", bound=Configuration)
-Data = TypeVar("Data", bound=DataSet)
-Model = TypeVar("Model", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Score:
-    """The validation figure that comparisons plot and tables show."""
-
-    name: str = "validation_loss"
-    """Its key in `metrics.jsonl`."""
-    label: str = "loss (nats)"
-    """The axis of a plot."""
-    digits: int = 4
-    """Decimal places in a table."""
-    loss_scale: float | None = 1.0
-    """The factor from the training loss to this figure; None if the two are not comparable."""
-
-
-class Recorded(NamedTuple, Generic[Config]):
-    """What `config.json` of a run says."""
-
-    config: Config
-    record: dict[str, Any]
-    """The data that the run read, as `Experiment.record` described it."""
-
-
-class Loaded(NamedTuple, Generic[Config, Model]):
-    """A trained run."""
-
-    model: Model
-    """The best model, in evaluation mode, on the CPU."""
-    config: Config
-    record: dict[str, Any]
-    """The data that the run read, as `Experiment.record` described it."""
+__all__ = ["Experiment", "check_same_data", "find_preset"]
 
 
 class Experiment(ABC, Generic[Config, Data, Model]):
@@ -212,7 +134,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
     # What follows from it.
 
     def train(self, folder: Path, config: Config, data: Data, label: str) -> Run:
-        """Train a model in a new run folder; `label` is shown beside the progress."""
+        """Train a model in a new run folder; `label` is shown with the progress."""
         task = self._start(config, data)
         with open_run(folder, self.run_config(config, data)) as (run, state):
             return self._train(run, config, task, label, state)

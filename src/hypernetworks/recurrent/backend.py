@@ -1,10 +1,12 @@
 """The paths that compute a layer: reference, compiled and native. Every path gives the reference's numbers.
 
 reference   plain torch, any device and dtype: the equations one to one.
-compiled    the same step through torch.compile: the path for accelerators.
+compiled    the same step through torch.compile.
 native      C++ kernels for float32 and float64 on the CPU, a whole layer in one call. Whatever they do not support (another
             device or dtype, autocast, torch.func transforms, networks without a kernel) takes the reference path.
-auto        native if it supports the call and can be built, else reference: the default.
+triton      Triton kernels for float32, bfloat16 and float16 on CUDA devices. Whatever they do not support takes the reference
+            path.
+auto        native or triton if it supports the call and can be built, else reference: the default.
 """
 
 import functools
@@ -21,7 +23,7 @@ from .. import torch_compat
 from .checks import check_choice
 from .native.build import library
 
-BACKENDS = ("auto", "reference", "compiled", "native")
+BACKENDS = ("auto", "reference", "compiled", "native", "triton")
 VARIABLE = "HYPERNETWORKS_BACKEND"
 
 _chosen: ContextVar[str | None] = ContextVar("hypernetworks_backend", default=None)
@@ -45,7 +47,7 @@ def use_backend(name: str) -> Iterator[None]:
     """Make all networks of this thread take the path `name` within `with hn.use_backend(name):`.
 
     Args:
-        name: "reference", "compiled", "native" or "auto".
+        name: "reference", "compiled", "native", "triton" or "auto".
 
     Example:
         with hn.use_backend("reference"):

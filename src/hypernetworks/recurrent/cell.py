@@ -16,8 +16,7 @@ from .backend import compiled
 from .checks import check_input, check_probability, check_sizes, check_state
 from .hooks import ParameterHolder, run_inner_hooks
 from .native.op import LayerOp
-from .native.plan import PlanOf
-from .sequence import NativeParameters, StepStates, TimeSteps, planned_step, run_layer, run_steps, steps_alone
+from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_steps
 
 EQUATIONS = ("weights", "project", "advance", "step", "gates", "scales")
 """The methods that a native kernel stands for. A class that overrides one without naming a kernel has no kernel."""
@@ -26,10 +25,6 @@ EQUATIONS = ("weights", "project", "advance", "step", "gates", "scales")
 def detach(state):
     """Return the state detached from the graph that computed it, for truncated backpropagation through time."""
     return type(state)(*(tensor.detach() for tensor in state))
-
-
-Read = Callable[[nn.Module, str], Any]
-"""Reads an attribute of a module, as getattr does."""
 
 
 def gates_first(products: Tensor, gates: int) -> Tensor:
@@ -61,7 +56,6 @@ class RecurrentCell(ParameterHolder, ABC):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self._plan = PlanOf()
 
     @property
     @abstractmethod
@@ -109,7 +103,7 @@ class RecurrentCell(ParameterHolder, ABC):
     ) -> tuple[Tensor, ...]:
         """One time step: from the projected input (each (G, B, ·)) and the state (each (B, ·)) to the new state."""
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """The operator's weights by its names, and its settings; None if it does not serve them."""
         return None
 
@@ -170,11 +164,6 @@ class RecurrentCell(ParameterHolder, ABC):
                 else run_steps(self, x, steps, tensors, None, history)
             )
             return output, self.named_state(final)
-        if state is not None and steps_alone(self):
-            # what fits a plan needs no other check
-            tensors = planned_step(self, (x, *self.state_tensors(state)))
-            if tensors is not None:
-                return tensors[0], self.named_state(tensors)
         weight = self.some_parameter()
         check_input(x, self.input_size, {2: "(batch, input_size)", 1: "(input_size,)"}, weight)
         if state is None:

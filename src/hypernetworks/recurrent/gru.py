@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, Read
+from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -134,13 +134,13 @@ class GRUCell(PlainCell):
         if self.norm is not None:
             self.norm.reset_parameters()
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::gru names them, and the ε of the norm, 0 without."""
-        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias", "bias_h")}
-        norm = read(self, "norm")
+        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias", "bias_h")}
+        norm = self.norm
         if norm is None:
             return weights, (0.0,)
-        return weights | {name: read(norm, name) for name in ("gain", "shift")}, (read(norm, "eps"),)
+        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
 
     def weights(self) -> GRUWeights:
         """The parameters, gathered once per call."""

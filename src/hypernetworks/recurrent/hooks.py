@@ -21,18 +21,23 @@ def run_inner_hooks(module: nn.Module, path: str = "") -> None:
     """
     for name, child in module._modules.items():
         if isinstance(child, ParameterHolder):
-            place = f"{path}{name}"
-            if child._forward_hooks or child._backward_hooks or child._backward_pre_hooks:
-                _refuse(child, place)
-            for key, hook in child._forward_pre_hooks.items():
-                arguments = ((), {}) if key in child._forward_pre_hooks_with_kwargs else ((),)
-                hook(child, *arguments)
-            run_inner_hooks(child, f"{place}.")
+            run_hooks(child, f"{path}{name}")
+
+
+def run_hooks(holder: ParameterHolder, place: str) -> None:
+    """The same for a holder and all inside it."""
+    if holder._forward_hooks or holder._backward_hooks or holder._backward_pre_hooks:
+        _refuse(holder, place)
+    for key, hook in holder._forward_pre_hooks.items():
+        arguments = ((), {}) if key in holder._forward_pre_hooks_with_kwargs else ((),)
+        hook(holder, *arguments)
+    run_inner_hooks(holder, f"{place}.")
 
 
 def _refuse(holder: nn.Module, place: str) -> None:
     kind = "forward" if holder._forward_hooks else "backward"
     raise RuntimeError(
         f"{place} ({type(holder).__name__}) has a {kind} hook, which would never run: a cell reads the parameters of its "
-        "parts without calling them. Register the hook on the cell or on the network; forward pre-hooks work everywhere"
+        "parts without calling them, and a stepper those of the cells. Register the hook on the cell or on the network, and "
+        "call the network; forward pre-hooks work everywhere"
     )

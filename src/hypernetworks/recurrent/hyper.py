@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, Read, RecurrentCell, gates_first
+from .cell import PlainCell, RecurrentCell, gates_first
 from .checks import check_choice, check_floating, check_sizes
 from .hooks import ParameterHolder
 from .init import embedding_, scale_
@@ -275,20 +275,20 @@ class HyperRecurrentCell(RecurrentCell):
             return True
         return self.main.has_own_equations() or self.hyper.lstm.has_own_equations()
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """Those of the main network, those of the hyper cell's LSTM with `hyper_` before their names, and P, p and D."""
-        main, hyper = read(self, "main"), read(self, "hyper")
-        lstm = read(hyper, "lstm")
+        main, hyper = self.main, self.hyper
+        lstm = hyper.lstm
         if main.native is not self.native or lstm.native is not LSTMCell.native:
             return None
-        of_main, of_lstm = main.native_parameters(read), lstm.native_parameters(read)
+        of_main, of_lstm = main.native_parameters(), lstm.native_parameters()
         if of_main is None or of_lstm is None:
             return None
         (weights, (eps,)), (hyper_weights, (hyper_eps,)) = of_main, of_lstm
         if eps and hyper_eps and eps != hyper_eps:  # the kernels have one ε; it is 0 without a norm
             return None
         of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper_weights.items()}
-        return weights | of_hyper | {name: read(hyper, name) for name in ("P", "p", "D")}, (eps or hyper_eps,)
+        return weights | of_hyper | {name: getattr(hyper, name) for name in ("P", "p", "D")}, (eps or hyper_eps,)
 
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .cell import RecurrentCell
 from .checks import check_input, check_probability, check_sizes, check_state
 from .sequence import TimeSteps
+from .stepper import Stepper
 
 
 class SequenceRows(NamedTuple):
@@ -44,6 +45,10 @@ CallCell = Callable[[RecurrentCell, Tensor, Any, TimeSteps], tuple[Tensor, Any]]
 
 def call_cell(cell: RecurrentCell, x: Tensor, state: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
     """Run a layer by calling its cell, so that the cell's hooks run."""
+    tensors = cell.state_tensors(state)
+    if not torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)):
+        # A view made without gradients still reports requires_grad, and hooks such as those of FlopCounterMode fail on it.
+        x, state = x.detach(), cell.named_state([tensor.detach() for tensor in tensors])
     return cell(x, state, steps)
 
 
@@ -146,6 +151,17 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
                 finals.append(cell.state_tensors(final))
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return x, self._final_state(finals, rows)
+
+    def stepper(self, batch: int | None = 1, weights: str | None = None) -> Stepper:
+        """A stepper: it keeps the state and runs one time step of all layers at a time, for generation.
+
+            step = rnn.stepper(batch=1)
+            h = step(x)                               # x (1, I) -> h (1, H)
+
+        batch: the number of rows of x; None for x (I,). weights: how the big matrices are stored: the network's own dtype
+        (default), or of a float32 network "bfloat16" or "int8". All else is described at `Stepper`.
+        """
+        return Stepper(self, batch, weights)
 
     @property
     def directions(self) -> int:

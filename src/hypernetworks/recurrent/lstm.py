@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, Read, detach
+from .cell import PlainCell, detach
 from .checks import check_floating
 from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
 from .layer import TorchStandIn
@@ -142,17 +142,17 @@ class LSTMCell(PlainCell):
         cell_norm = None if self.cell_norm is None else self.cell_norm.weights()
         return LSTMWeights(self.weight_x, self.weight_h, self.bias, norm, cell_norm)
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
-        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}
-        norm, cell_norm = read(self, "norm"), read(self, "cell_norm")
+        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}
+        norm, cell_norm = self.norm, self.cell_norm
         if norm is None or cell_norm is None:
             return weights, (0.0,)
-        eps = read(norm, "eps")
-        if eps != read(cell_norm, "eps"):
+        eps = norm.eps
+        if eps != cell_norm.eps:
             return None
         for name in ("gain", "shift"):
-            weights[name], weights[f"cell_{name}"] = read(norm, name), read(cell_norm, name)
+            weights[name], weights[f"cell_{name}"] = getattr(norm, name), getattr(cell_norm, name)
         return weights, (eps,)
 
 

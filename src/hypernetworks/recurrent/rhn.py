@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, Read, gates_first
+from .cell import PlainCell, gates_first
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import RecurrentNetwork
@@ -153,9 +153,9 @@ class RHNCell(PlainCell):
         (R, *deeper_R), (b, *deeper_b) = self.weight_h.unbind(0), self.bias.unbind(0)
         return RHNWeights(self.weight_x, R, b, list(zip(deeper_R, deeper_b, strict=True)))
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters:
+    def native_parameters(self) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
-        return {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}, (0.0,)
+        return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, (0.0,)
 
     def shown_settings(self) -> dict[str, Any]:
         """Those of all cells, the depth, and a transform_bias that is not the default."""

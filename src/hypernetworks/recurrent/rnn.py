@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, Read
+from .cell import PlainCell
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -119,13 +119,13 @@ class RNNCell(PlainCell):
         if self.norm is not None:
             self.norm.reset_parameters()
 
-    def native_parameters(self, read: Read = getattr) -> NativeParameters | None:
+    def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::rnn names them, and the ε of the norm, 0 without."""
-        weights: Tensors = {name: read(self, name) for name in ("weight_x", "weight_h", "bias")}
-        norm = read(self, "norm")
+        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}
+        norm = self.norm
         if norm is None:
             return weights, (0.0,)
-        return weights | {name: read(norm, name) for name in ("gain", "shift")}, (read(norm, "eps"),)
+        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
 
     def weights(self) -> RNNWeights:
         """The parameters, gathered once per call."""

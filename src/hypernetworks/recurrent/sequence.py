@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from .accelerator import dispatch as accelerator
 from .backend import backend, native_serves, native_wanted, undisturbed
 from .native.op import Tensors
-from .native.plan import Reading, can_plan
+from .native.stepper import StepLayer, one_step
 
 if TYPE_CHECKING:
     from .cell import RecurrentCell
@@ -53,11 +54,15 @@ def run_layer(
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> outputs (N, H) in the order of x, final state."""
     # the number of rows is asked for last: in a graph with an open batch the question would fix the answer
-    if steps.time == 1 and steps_alone(cell) and 0 < steps.batch <= FEW_ROWS:
-        new = _one_step(cell, (x, *state))
+    if steps.time == 1 and _steps_alone(cell) and 0 < steps.batch <= FEW_ROWS:
+        new = _one_step(cell, x, state)
         if new is not None:
             return new[0].clone(), new
     mask = cell.dropout_mask(x.shape[0], x)
+    if accelerator.wanted(x):
+        answer = _accelerated(cell, x, steps, state, mask)
+        if answer is not None:
+            return answer
     served = _native_parameters(cell, x, steps, state)
     if served is None or cell.native is None:
         return run_steps(cell, x, steps, state, mask)
@@ -107,6 +112,21 @@ def run_steps(
     return torch.cat(outputs), state
 
 
+def _accelerated(
+    cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor], mask: Tensor | None
+) -> tuple[Tensor, Sequence[Tensor]] | None:
+    """What `run_layer` returns, from the Triton kernels; None where they do not serve the cell."""
+    if cell.native is None or cell.has_own_equations():
+        return None
+    parameters = cell.native_parameters()
+    if parameters is None:
+        return None
+    weights, settings = parameters
+    inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
+    answer = accelerator.run(cell.native.name, inputs, mask, steps.sizes, steps.reverse, *settings)
+    return None if answer is None else (answer[0], answer[1:])
+
+
 def _native_parameters(
     cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor]
 ) -> NativeParameters | None:
@@ -119,36 +139,18 @@ def _native_parameters(
     return served if served is not None and native_serves((x, *state, *served[0].values())) else None
 
 
-def steps_alone(cell: "RecurrentCell") -> bool:
+def _steps_alone(cell: "RecurrentCell") -> bool:
     """Whether a single step of a cell may call a kernel without torch's knowledge, without gradients or dropout."""
-    if cell.native is None or not can_plan() or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
+    if cell.native is None or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
         return False
     return not (cell.training and cell.recurrent_dropout) and not cell.has_own_equations()
 
 
-def planned_step(cell: "RecurrentCell", given: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """One step by the plan of the step before: from x (B, I) and the state to the new state; None where it does not fit."""
-    plan = cell._plan.get(cell)
-    return plan.run(given) if plan is not None and plan.fits(given) else None
-
-
-def _one_step(cell: "RecurrentCell", given: Sequence[Tensor]) -> Sequence[Tensor] | None:
-    """As `planned_step`, making a plan where none fits; None where the native path does not serve it."""
-    new = planned_step(cell, given)
-    if new is not None or not native_serves(given):
-        return new
-    # in one piece, with the strides of a fresh tensor where a dimension of size 1 may have any
-    given = [tensor.contiguous().view(-1).view(tensor.shape) for tensor in given]
-    new = planned_step(cell, given)
-    if new is not None:
-        return new
-    reading = Reading()
-    served = cell.native_parameters(reading)
-    if served is None or cell.native is None or not native_serves(served[0].values()):
+def _one_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    """One step of the native path, from x (B, I) and the state to the new state; None if it does not serve them."""
+    if cell.native is None or not native_serves((x, *state)):
         return None
-    if not cell.native.has_step(served[0]):
+    served = cell.native_parameters()
+    if served is None or not native_serves(served[0].values()):
         return None
-    plan = cell.native.make_plan(given, *served, reading)
-    if plan.lasts:
-        cell._plan.set(cell, plan)
-    return plan.run(given)
+    return one_step(StepLayer(cell.native, *served), x, state)

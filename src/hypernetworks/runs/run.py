@@ -33,6 +33,7 @@ from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest
 from hypernetworks.runs.lock import LOCK
 from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics
+from hypernetworks.runs.state import is_state, names_its_run, with_best_weights
 
 __all__ = ["CONFIG_LIMIT", "Run"]
 
@@ -127,7 +128,7 @@ class Run:
             FaultError: a file could not be written. Either the last commit or this one holds, completely.
         """
         metrics = self._writable()
-        if not _well_formed(trainer):
+        if not is_state(trainer):
             raise ValueError("the state of a trainer requires step, model and best: see Run.commit")
         best = trainer["best"]
         if best is not None and best["step"] == trainer["step"]:
@@ -135,7 +136,7 @@ class Run:
         state = {**trainer, "best": best, "run": {"config_sha256": self._config_sha256, "metrics": metrics.sync()}}
         save_trainer(self.folder / _TRAINER, state, keep=self.folder / _BEFORE)
         if best is not None and best["step"] != self._model_step:
-            self._write_model(_with_weights(state)["best"])
+            self._write_model(with_best_weights(state)["best"])
 
     def restore(self) -> dict[str, Any] | None:
         """Return the folder to the last commit, and return the committed state with its tensors on the CPU.
@@ -270,11 +271,11 @@ class Run:
         """The state in a trainer's file, checked to belong to this config."""
         path = self.folder / name
         state = load_trainer(path, ("step", "model", "best", "run"))
-        if not (_well_formed(state) and _names_its_run(state)):
+        if not (is_state(state) and names_its_run(state)):
             raise UsageError(f"{path}: not the state of a trainer: replace it with a good copy")
         if state["run"]["config_sha256"] != self._config_sha256:
             raise UsageError(f"{self.folder}: {_CONFIG} and {name} are not of the same run: one was changed or copied")
-        return _with_weights(state)
+        return with_best_weights(state)
 
     def _repair_model(self, best: Mapping[str, Any]) -> None:
         try:
@@ -305,34 +306,3 @@ def _claim(folder: Path) -> None:
             raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give another --out, new or empty")
     except OSError as error:
         raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
-
-
-def _well_formed(trainer: Mapping[str, Any]) -> bool:
-    match trainer:
-        case {"step": int(), "model": weights, "best": None}:
-            return _are_weights(weights)
-        case {"step": int(last), "model": weights, "best": {"step": int(step), "score": int() | float(), **rest}}:
-            return _are_weights(weights) and (step == last or _are_weights(rest.get("model")))
-    return False
-
-
-def _names_its_run(state: Mapping[str, Any]) -> bool:
-    match state["run"]:
-        case {"config_sha256": str(), "metrics": str()}:
-            return True
-    return False
-
-
-def _are_weights(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
-    )
-
-
-def _with_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """The state including the weights of the best model: copies of the last weights if the best step is the last."""
-    best = state["best"]
-    if best is None or best["step"] != state["step"]:
-        return state
-    weights = {name: tensor.detach().clone() for name, tensor in state["model"].items()}
-    return {**state, "best": {**best, "model": weights}}

@@ -94,7 +94,7 @@ class Trainer:
         """Train to the last step. The run then holds the best model.
 
         Args:
-            label: shown beside the progress.
+            label: shown with the progress.
 
         Raises:
             FaultError: a loss, gradient or validation is not finite, memory ran out, or a file could not be written. The last

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.recurrent import sequence
 from hypernetworks.recurrent.native.op import LayerOp
-from hypernetworks.recurrent.native.plan import Plan
 
 from ..families import FAMILIES, Family, tensors
 
@@ -20,12 +20,6 @@ def has_kernels(family: Family) -> bool:
 
 
 NATIVE = {name: family for name, family in FAMILIES.items() if has_kernels(family)}
-STEPPED = {
-    name: family
-    for name, family in NATIVE.items()
-    if family.cell().native.has_step(family.cell().native_parameters()[0])
-}
-"""Those that have a kernel for a single step, too."""
 native_families = pytest.mark.parametrize("family", NATIVE.values(), ids=NATIVE.keys())
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])
@@ -97,18 +91,18 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layers = self.steps = 0
-        layer, step = LayerOp.__call__, Plan.run
+        layer, step = LayerOp.__call__, sequence.one_step
 
         def counted_layer(op, *arguments):
             self.layers += 1
             return layer(op, *arguments)
 
-        def counted_step(plan, given):
+        def counted_step(*arguments):
             self.steps += 1
-            return step(plan, given)
+            return step(*arguments)
 
         monkeypatch.setattr(LayerOp, "__call__", counted_layer)
-        monkeypatch.setattr(Plan, "run", counted_step)
+        monkeypatch.setattr(sequence, "one_step", counted_step)
 
 
 @pytest.fixture

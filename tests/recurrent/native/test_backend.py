@@ -13,7 +13,7 @@ import hypernetworks as hn
 from hypernetworks.recurrent.backend import BACKENDS, backend
 
 from ..families import FAMILIES, tensors
-from .parity import NATIVE, STEPPED, given, network_of, state_of, worst
+from .parity import NATIVE, given, network_of, state_of, worst
 
 
 def test_use_backend_nests_and_is_left_as_it_was():
@@ -75,7 +75,7 @@ def test_auto_takes_the_kernels(name, spy):
         assert (spy.layers, spy.steps) == (2, 0)
         with torch.no_grad():
             network(torch.randn(1, 2, 3))
-        assert (spy.layers, spy.steps) == (2, 2 if name in STEPPED else 0)
+        assert (spy.layers, spy.steps) == (2, 2)
 
 
 def reference_alone(network, call, spy, tolerance=0.0):

@@ -1,4 +1,4 @@
-"""One step of a few rows, without gradients: equal to the reference, whatever has become of the weights since the last one."""
+"""One step of a few rows, without gradients: equal to the reference, whatever happened to the weights since the last one."""
 
 import copy
 import gc
@@ -13,13 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize, prune
 
 import hypernetworks as hn
-from hypernetworks.recurrent.native import plan
 from hypernetworks.recurrent.sequence import FEW_ROWS
 
 from ..families import tensors
-from .parity import STEPPED, TOLERANCE, both_dtypes, given, network_of, state_of, worst
-
-stepped_families = pytest.mark.parametrize("family", STEPPED.values(), ids=STEPPED.keys())
+from .parity import NATIVE, TOLERANCE, both_dtypes, given, native_families, network_of, state_of, worst
 
 
 def step(cell, x, state, path):
@@ -34,7 +31,7 @@ def same_as_reference(cell, x, state, tolerance=1e-10):
     return ours
 
 
-@stepped_families
+@native_families
 @both_dtypes
 @pytest.mark.parametrize(("size", "batch"), [(1, 1), (7, 3), (33, 9), (65, 4), (16, 16)])
 def test_generation_step_by_step(family, dtype, size, batch, spy):
@@ -53,7 +50,7 @@ def test_generation_step_by_step(family, dtype, size, batch, spy):
     assert spy.layers == 0
 
 
-@stepped_families
+@native_families
 @both_dtypes
 def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
     network = network_of(family, 35, 67, dtype, num_layers=2)
@@ -70,7 +67,6 @@ def test_each_row_has_the_bits_that_it_has_alone(family, dtype):
 
 @pytest.fixture(params=["hyper-lstm", "layer-norm-lstm", "rhn"])
 def cell(request):
-    from .parity import NATIVE
 
     return network_of(NATIVE[request.param], 5, 9).cell(0)
 
@@ -115,7 +111,7 @@ def test_a_weight_turned_or_spread_where_it_lies():
     same_as_reference(square, x, None)
 
 
-@stepped_families
+@native_families
 def test_tensors_without_memory(family):
     network = network_of(family, 3, 5)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), hn.use_backend("native"):
@@ -192,7 +188,7 @@ def test_a_pruned_weight(x):
     same_as_reference(cell, x, state)
 
 
-def test_what_does_not_fit_a_plan_is_checked():
+def test_what_is_given_is_checked():
     cell = hn.HyperLSTMCell(5, 9, hyper_size=9, dtype=torch.float64)
     x, state = torch.randn(2, 5, dtype=torch.float64), (torch.randn(2, 9, dtype=torch.float64),) * 4
     same_as_reference(cell, x, state)
@@ -223,12 +219,6 @@ def test_inputs_that_lie_in_other_ways(cell, x, state, spy):
     assert spy.layers == 0
 
 
-def test_without_the_guards_of_torch_there_are_no_plans(cell, x, state, spy, monkeypatch):
-    monkeypatch.setattr(plan, "TensorGuards", None)
-    same_as_reference(cell, x, state)
-    assert (spy.steps, spy.layers) == (0, 1)
-
-
 def test_a_parametrized_weight(x):
     class Double(nn.Module):
         def forward(self, weight):
@@ -250,18 +240,6 @@ def test_copies_and_pickles(cell, x, state):
             for parameter in cell.parameters():
                 parameter.mul_(1.5)
         assert worst(same_as_reference(other, x, state), before) == 0
-
-
-def test_what_is_kept_dies_with_the_cell(x):
-    cell = hn.LSTMCell(5, 9, dtype=torch.float64)
-    cell.itself = [cell]
-    same_as_reference(cell, x, None)
-    weight, plan = weakref.ref(cell.weight_x), weakref.ref(cell._plan.get(cell))
-    assert plan() is not None
-    del cell
-    gc.collect()
-    assert weight() is None
-    assert plan() is None
 
 
 def test_a_shallow_copy_goes_its_own_way(x):

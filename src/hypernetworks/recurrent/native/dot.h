@@ -1,36 +1,28 @@
-// Products for one step of a few rows without packing: each number of the matrix is used once, so reading it is all there is.
+// Products for one step of a few rows: each number of the matrix is used once, so the time is that of reading it.
 //
 // What one step read last is in the cache when the next begins. Where the weights are larger than the cache, a step that reads them
 // from their other end finds it there; one that begins where the last began finds nothing.
 #pragma once
 
+#include "storage.h"
 #include "threads.h"
-#include "vector.h"
 
 namespace hn {
 
-// y (R rows, `y_stride` apart) = or += x Wᵀ in the columns `own`: W (·, k) row-major, its rows `stride` apart; x rows `x_stride`
-// apart.
-template <class T, int R>
-[[gnu::noinline]] void dots(Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y, long y_stride,
-                            bool anew) {
-  // rows of W at once: enough sums to keep the multipliers busy, as many as the registers hold. No bit of a sum hangs on it.
+// y (R rows, `y_stride` apart) = or += x Wᵀ in the columns `own`, k numbers each.
+template <class S, int R>
+[[gnu::noinline]] void dots(Range own, const Matrix<S>& W, long k, const Vectors<S>& x, typename S::T* y, long y_stride,
+                            bool overwrite) {
+  using T = typename S::T;
+  // rows of W at once: enough sums to keep the multipliers busy, as many as the registers hold. No bit of a sum depends on it.
   constexpr int M = R == 1 || HN_VECTOR_BYTES == 64 ? 4 : 2;
   for (long first = own.begin; first < own.end; first += LANES<T>) {
     const long count = std::min(LANES<T>, own.end - first);
     // a vector for each number of y, whose lanes are summed at the end
     Vec<T> sums[R][LANES<T>]{};
     auto some = [&]<int m>(std::integral_constant<int, m>, long n) {
-      const T* from = W + (first + n) * stride;
       Vec<T> of[m][R]{};
-      lanes<T>(k, [&](long j, auto part) {
-        Vec<T> numbers[R];
-        for (int r = 0; r < R; r++) numbers[r] = load(x + r * x_stride + j, part);
-        for (int i = 0; i < m; i++) {
-          const Vec<T> w = load(from + i * stride + j, part);
-          for (int r = 0; r < R; r++) of[i][r] += w * numbers[r];
-        }
-      });
+      RowSums<S, m, R>::add(W.from(first + n), k, x, of);
       for (int i = 0; i < m; i++)
         for (int r = 0; r < R; r++) sums[r][n + i] = of[i][r];
     };
@@ -40,32 +32,32 @@ template <class T, int R>
     within<T>(first, own.end, [&](auto part) {
       for (int r = 0; r < R; r++) {
         T* to = y + r * y_stride + first;
-        const Vec<T> total = sum_each<T>(sums[r]);
-        store(to, anew ? total : total + load(to, part), part);
+        const Vec<T> total = sum_each<T>(sums[r]), before = overwrite ? Vec<T>{} : load(to, part);
+        store(to, W.scale ? multiply_add(total, load(W.scale + first, part) * x.scale[r], before) : total + before, part);
       }
     });
   }
 }
 
 // The same for a number of rows that is known when it is run.
-template <class T>
-[[gnu::noinline]] void dots(long rows, Range own, const T* W, long stride, long k, const T* x, long x_stride, T* y,
-                            long y_stride, bool anew) {
+template <class S>
+[[gnu::noinline]] void dots(long rows, Range own, const Matrix<S>& W, long k, const Vectors<S>& x, typename S::T* y, long y_stride,
+                            bool overwrite) {
   for (long r = 0; r < rows; r += 4) {
-    const T* from = x + r * x_stride;
-    T* to = y + r * y_stride;
+    const Vectors<S> from = x.from(r);
+    typename S::T* to = y + r * y_stride;
     switch (std::min(4l, rows - r)) {
-      case 1: dots<T, 1>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
-      case 2: dots<T, 2>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
-      case 3: dots<T, 3>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
-      case 4: dots<T, 4>(own, W, stride, k, from, x_stride, to, y_stride, anew); break;
+      case 1: dots<S, 1>(own, W, k, from, to, y_stride, overwrite); break;
+      case 2: dots<S, 2>(own, W, k, from, to, y_stride, overwrite); break;
+      case 3: dots<S, 3>(own, W, k, from, to, y_stride, overwrite); break;
+      case 4: dots<S, 4>(own, W, k, from, to, y_stride, overwrite); break;
     }
   }
 }
 
 constexpr long TURN = 64;  // rows of a matrix that are read in their order, whichever end is the first
 
-// f(rows) for all of `own`, some at a sequence, from the first or, where `turned`, from the last.
+// f(rows) for all of `own`, some at a time, from the first or, where `turned`, from the last.
 template <class F> void some_at_a_time(Range own, bool turned, F f) {
   const long count = (own.end - own.begin + TURN - 1) / TURN;
   for (long i = 0; i < count; i++) {

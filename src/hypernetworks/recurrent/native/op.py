@@ -7,6 +7,7 @@ so that it works with autograd, torch.compile and torch.export. All shapes are c
 reads and writes within the given tensors, whatever is passed. Every operator takes the tensors of a hyper cell, too.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from ..backend import undisturbed
 from .call import SUFFIX, Kernel
 from .huge_pages import on_huge_pages
-from .plan import Plan, Reading
 
 Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
@@ -85,6 +85,7 @@ class LayerOp:
         self.inputs = ("x", *self.states, *self.weights)
         self.optional = (*optional, *norm, *hyper_states, *hyper, *HYPER_NORM)
         self._together = tuple(filter(None, (norm, HYPER_NORM, (*hyper_states, *hyper))))
+        self._required = tuple(name for name in self.inputs if name not in self.optional)
         self.answer = ("output", *self._results_of_state)
         self.saved = tuple(self._saved_shapes(ANY))
         self.kernel = Kernel("LayerCall", "layer_call.h")
@@ -153,21 +154,29 @@ class LayerOp:
         run = self._forward if not save and _all_ordinary(tensors) and undisturbed() else self._operator
         return run(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
 
-    def has_step(self, weights: Tensors) -> bool:
-        """Whether there is a kernel for a single step with these weights."""
-        return self.name == "lstm" or (self.name == "rhn" and weights.get("P") is None)
+    def checked(self, inputs: Tensors) -> tuple[dict[str, Any], Sizes]:
+        """The inputs by name, each contiguous and of its shape, and their sizes; those left out are None.
 
-    def make_plan(self, given: Sequence[Tensor], weights: Tensors, settings: Sequence[float], reading: Reading) -> Plan:
-        """A plan for steps from such x and state, each in one piece, without gradients or dropout.
-
-        weights and settings are what `reading` has read.
+        Raises:
+            TypeError, ValueError: an input is missing, or has another shape, dtype or device than the kernel needs.
         """
-        named = dict(zip(("x", *self.states), given, strict=False))
-        tensors = [(named | weights).get(name) for name in (*self.inputs, "mask")]
-        _, _, fields = self._prepare(tensors, (None, False, *settings))
-        fields["threads"] = torch.get_num_threads()
-        there = [tensor for tensor in weights.values() if tensor is not None]
-        return Plan(self.kernel, f"{self.name}_step", there, named, fields, self.answer[1 : len(given)], reading)
+        checked: dict[str, Any] = dict.fromkeys((*self.inputs, "mask"))
+        for name, tensor in inputs.items():
+            checked[name] = tensor if tensor is None or tensor.is_contiguous() else tensor.contiguous()
+        for name in self._required:
+            if checked[name] is None:
+                raise TypeError(f"{name} should be a tensor, got None")
+        for group in self._together:
+            given = [name for name in group if checked[name] is not None]
+            if given and len(given) < len(group):
+                raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
+        sizes = self.sizes(checked)
+        check_tensors(checked["x"], checked, self._known_shapes(sizes))
+        return checked, sizes
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  there are as many objects as operators
+    def _known_shapes(self, sizes: Sizes) -> Shapes:
+        return self.shapes(sizes)
 
     def _define(self) -> None:
         forward, backward = f"hypernetworks::{self.name}", f"hypernetworks::{self.name}_backward"
@@ -248,16 +257,7 @@ class LayerOp:
     ) -> tuple[dict[str, Any], Sizes, dict[str, Any]]:
         """The inputs by name, checked; their sizes; and all that both passes tell the kernel."""
         batch_sizes, reverse, *numbers = settings
-        inputs: dict[str, Any] = dict(zip((*self.inputs, "mask"), _contiguous(tensors), strict=True))
-        for name in self.inputs:
-            if inputs[name] is None and name not in self.optional:
-                raise TypeError(f"{name} should be a tensor, got None")
-        for group in self._together:
-            given = [name for name in group if inputs[name] is not None]
-            if given and len(given) < len(group):
-                raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
-        sizes = self.sizes(inputs)
-        check_tensors(inputs["x"], inputs, self.shapes(sizes))
+        inputs, sizes = self.checked(dict(zip((*self.inputs, "mask"), tensors, strict=True)))
         each = _all_batch_sizes(batch_sizes, sizes.N, sizes.B)
         fields = inputs | sizes.fields() | {"steps": len(each), "batch_sizes": each, "reverse": reverse}
         fields |= dict(zip(self.settings, numbers, strict=True))
@@ -295,9 +295,9 @@ def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: S
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        if tuple(tensor.shape) != shapes[name]:
+        if tensor.shape != shapes[name]:
             raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
-        if tensor.dtype != first.dtype or tensor.device.type != "cpu":
+        if tensor.dtype != first.dtype or not tensor.is_cpu:
             raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
 
 

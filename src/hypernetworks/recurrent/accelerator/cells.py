@@ -1,0 +1,281 @@
+"""The LSTM cell after its products, forward and backward. One program computes one row of a step.
+
+    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g),   h_t = σ(o) ⊙ tanh(LN_c(c_t))     with i, f, g, o = LN_y(pre^y)
+
+A row fits into the registers of one program, so a layer norm needs no other program. All arithmetic is float32.
+
+stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
+"""
+
+# its types do not cover what kernels return
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def follow(PDL: tl.constexpr):
+    """Wait until the previous kernel has ended and its results can be read. Let the next kernel start up to this point.
+
+    With programmatic dependent launch a kernel may start before the previous one has ended. Without it, this does nothing.
+    """
+    if PDL:
+        gdc_wait()
+        gdc_launch_dependents()
+
+
+@triton.jit
+def tanh(a):
+    """tanh a = 2 σ(2a) − 1: Triton's interpreter has no tanh."""
+    return 2.0 * tl.sigmoid(2.0 * a) - 1.0
+
+
+@triton.jit
+def load(tensor, offset, ok):
+    """Elements as float32, zero where not `ok`."""
+    return tl.load(tensor + offset, mask=ok, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store(tensor, offset, value, ok):
+    """Store in the tensor's own dtype."""
+    tl.store(tensor + offset, value.to(tensor.dtype.element_ty), mask=ok)
+
+
+@triton.jit
+def load_gates(tensor, j, ok, SIZE: tl.constexpr):
+    """The blocks of i, f, g and o in a row, or zeros where there is no tensor."""
+    if tensor is not None:
+        i, f = load(tensor, j, ok), load(tensor, SIZE + j, ok)
+        g, o = load(tensor, 2 * SIZE + j, ok), load(tensor, 3 * SIZE + j, ok)
+    else:
+        i, f, g, o = 0.0, 0.0, 0.0, 0.0
+    return i, f, g, o
+
+
+@triton.jit
+def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
+    """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
+    mean = tl.sum(a, 0) * (1.0 / SIZE)
+    centred = tl.where(ok, a - mean, 0.0)
+    inverse = tl.rsqrt(tl.sum(centred * centred, 0) * (1.0 / SIZE) + eps)
+    if stats is not None:
+        tl.store(stats + AT, mean, mask=writes)
+        tl.store(stats + AT + 1, inverse, mask=writes)
+    return centred * inverse
+
+
+@triton.jit
+def _normed_again(a, ok, stats, AT: tl.constexpr):
+    """(a − mean)/σ of a row, and 1/σ, from the stats of the forward pass."""
+    inverse = tl.load(stats + AT + 1)
+    return tl.where(ok, (a - tl.load(stats + AT)) * inverse, 0.0), inverse
+
+
+@triton.jit(do_not_specialize=["x_row", "row"])
+def cell_forward(
+    pre,
+    h,
+    c,
+    mask,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    output,
+    saved_c,
+    stats,
+    x_row,
+    row,
+    eps,
+    H: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """h_t and c_t from the pre-activations of the gates. h (B, H) and c (B, H) are the running state."""
+    follow(PDL)
+    b = tl.program_id(0)
+    j = tl.arange(0, BLOCK_H)
+    ok = j < H
+    x_n = (x_row + b).to(tl.int64)
+    n = (row + b).to(tl.int64)
+    if stats is not None:
+        stats += n * 10
+    # all loads come first: none of them waits for a sum over the row
+    i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
+    gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, H)
+    shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, H)
+    c_t = load(c, b * H + j, ok)
+    if gain is not None:
+        gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
+        # pre^y = LN_y(pre^y)
+        i = normalise(i, ok, stats, True, 0, H, eps) * gain_i + shift_i
+        f = normalise(f, ok, stats, True, 2, H, eps) * gain_f + shift_f
+        g = normalise(g, ok, stats, True, 4, H, eps) * gain_g + shift_g
+        o = normalise(o, ok, stats, True, 6, H, eps) * gain_o + shift_o
+    g = tanh(g)
+    if mask is not None:
+        g *= load(mask, x_n * H + j, ok)
+    # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+    c_t = tl.where(ok, tl.sigmoid(f) * c_t + tl.sigmoid(i) * g, 0.0)
+    store(c, b * H + j, c_t, ok)
+    if saved_c is not None:
+        store(saved_c, n * H + j, c_t, ok)
+    # h_t = σ(o) ⊙ tanh(LN_c(c_t))
+    if gain is not None:
+        c_t = normalise(c_t, ok, stats, True, 8, H, eps) * gain_c + shift_c
+    h_t = tl.sigmoid(o) * tanh(c_t)
+    store(h, b * H + j, h_t, ok)
+    store(output, x_n * H + j, h_t, ok)
+
+
+@triton.jit
+def _norm_backward(grad, normed, inverse, gain, SIZE: tl.constexpr):
+    """The gradient of a from that of LN(a)."""
+    grad *= gain
+    return inverse * (grad - tl.sum(grad, 0) * (1.0 / SIZE) - normed * (tl.sum(grad * normed, 0) * (1.0 / SIZE)))
+
+
+@triton.jit
+def cell_gradients(
+    grad_h,
+    grad_c,
+    c,
+    c_before,
+    drop,
+    i,
+    f,
+    g,
+    o,
+    stats,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    grad_normed,
+    grad_cell_normed,
+    j,
+    ok,
+    SIZE: tl.constexpr,
+):
+    """The gradients of pre^i, pre^f, pre^g, pre^o and of c_{t-1}, from those of h_t and c_t; i, f, g, o come in as pre^y.
+
+    Pointers are at their row. Where there is a norm, the gradients of its results are stored for those of gain and shift.
+    """
+    if gain is not None:
+        gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, SIZE)
+        shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, SIZE)
+        gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
+        normed_i, inverse_i = _normed_again(i, ok, stats, 0)
+        normed_f, inverse_f = _normed_again(f, ok, stats, 2)
+        normed_g, inverse_g = _normed_again(g, ok, stats, 4)
+        normed_o, inverse_o = _normed_again(o, ok, stats, 6)
+        normed_c, inverse_c = _normed_again(c, ok, stats, 8)
+        i, f = normed_i * gain_i + shift_i, normed_f * gain_f + shift_f
+        g, o = normed_g * gain_g + shift_g, normed_o * gain_o + shift_o
+        c = normed_c * gain_c + shift_c
+    i, f, g, o, t = tl.sigmoid(i), tl.sigmoid(f), tanh(g), tl.sigmoid(o), tanh(c)
+    # h_t = σ(o) ⊙ tanh(LN_c(c_t))
+    grad = grad_h * o * (1.0 - t * t)
+    if gain is not None:
+        store(grad_cell_normed, j, grad, ok)
+        grad = _norm_backward(grad, normed_c, inverse_c, gain_c, SIZE)
+    grad_c = tl.where(ok, grad_c + grad, 0.0)
+    # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+    grad_i = grad_c * drop * g * i * (1.0 - i)
+    grad_f = grad_c * c_before * f * (1.0 - f)
+    grad_g = grad_c * drop * i * (1.0 - g * g)
+    grad_o = grad_h * t * o * (1.0 - o)
+    if gain is not None:
+        store(grad_normed, j, grad_i, ok)
+        store(grad_normed, SIZE + j, grad_f, ok)
+        store(grad_normed, 2 * SIZE + j, grad_g, ok)
+        store(grad_normed, 3 * SIZE + j, grad_o, ok)
+        grad_i = _norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
+        grad_f = _norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
+        grad_g = _norm_backward(grad_g, normed_g, inverse_g, gain_g, SIZE)
+        grad_o = _norm_backward(grad_o, normed_o, inverse_o, gain_o, SIZE)
+    return grad_i, grad_f, grad_g, grad_o, grad_c * f
+
+
+@triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
+def cell_backward(
+    grad_output,
+    partial_h,
+    grad_h,
+    grad_c,
+    pre,
+    stats,
+    saved_c,
+    c0,
+    mask,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    grad_pre,
+    grad_normed,
+    grad_cell_normed,
+    row,
+    before_row,
+    before_rows,
+    after_rows,
+    batch,
+    H: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PARTS: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """The gradients of the gates' pre-activations, from those of h_t and c_t; grad_c (B, H) is the running gradient of c."""
+    follow(PDL)
+    b = tl.program_id(0)
+    j = tl.arange(0, BLOCK_H)
+    ok = j < H
+    n = (row + b).to(tl.int64)
+    here = b * H + j
+    # the rows of the step after this one have made their share of the gradient of h_t; for the others h_t is the last
+    continued = ok & (b < after_rows)
+    dh = load(grad_output, n * H + j, ok) + load(grad_h, here, ok & (b >= after_rows))
+    for part in tl.static_range(PARTS):
+        dh += load(partial_h, part * batch * H + here, continued)
+    c = load(saved_c, n * H + j, ok)
+    before = (before_row + b).to(tl.int64)
+    c_before = load(saved_c, before * H + j, ok & (b < before_rows)) + load(c0, here, ok & (b >= before_rows))
+    i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
+    drop = 1.0
+    if mask is not None:
+        drop = load(mask, n * H + j, ok)
+    if gain is not None:
+        stats += n * 10
+        grad_normed += n * (4 * H)
+        grad_cell_normed += n * H
+    grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
+        dh,
+        load(grad_c, here, ok),
+        c,
+        c_before,
+        drop,
+        i,
+        f,
+        g,
+        o,
+        stats,
+        gain,
+        shift,
+        cell_gain,
+        cell_shift,
+        grad_normed,
+        grad_cell_normed,
+        j,
+        ok,
+        H,
+    )
+    store(grad_c, here, dc, ok)
+    grad_pre += n * STRIDE
+    store(grad_pre, j, grad_i, ok)
+    store(grad_pre, H + j, grad_f, ok)
+    store(grad_pre, 2 * H + j, grad_g, ok)
+    store(grad_pre, 3 * H + j, grad_o, ok)

@@ -1,0 +1,167 @@
+"""The products of one time step: everything that meets h_{t-1} and ĥ_{t-1}, and the same backward.
+
+Each program makes one tile of the result, of BLOCK_M rows and BLOCK_N columns of one gate.
+
+H hidden, K hyper hidden (0 for a network without a hyper cell); gates i, f, g, o.
+"""
+
+import triton
+import triton.language as tl
+
+from .cells import follow
+
+
+@triton.jit
+def _dot_rows(
+    acc,
+    a,
+    weight,
+    r,
+    r_ok,
+    n,
+    n_ok,
+    A_STRIDE: tl.constexpr,
+    DEPTH: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    for start in range(0, DEPTH, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        k_ok = k < DEPTH
+        a_tile = tl.load(a + r[:, None] * A_STRIDE + k[None, :], mask=r_ok[:, None] & k_ok[None, :], other=0.0)
+        w_tile = tl.load(weight + n[:, None] * DEPTH + k[None, :], mask=n_ok[:, None] & k_ok[None, :], other=0.0)
+        acc = tl.dot(a_tile, tl.trans(w_tile), acc, input_precision=PRECISION)
+    return acc
+
+
+@triton.jit
+def _dot_columns(
+    acc,
+    a,
+    weight,
+    r,
+    r_ok,
+    n,
+    n_ok,
+    A_STRIDE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    DEPTH: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    for start in range(0, DEPTH, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        k_ok = k < DEPTH
+        a_tile = tl.load(a + r[:, None] * A_STRIDE + k[None, :], mask=r_ok[:, None] & k_ok[None, :], other=0.0)
+        w_tile = tl.load(weight + k[:, None] * WIDTH + n[None, :], mask=k_ok[:, None] & n_ok[None, :], other=0.0)
+        acc = tl.dot(a_tile, w_tile, acc, input_precision=PRECISION)
+    return acc
+
+
+@triton.jit(do_not_specialize=["x_row", "row", "rows"])
+def product_forward(
+    h,
+    weight_h,
+    wx,
+    out,
+    hyper_h,
+    hyper_weight_h,
+    hyper_weight_hh,
+    hyper_pre,
+    x_row,
+    row,
+    rows,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    WX_STRIDE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """W_h h_{t-1} to `out`; and Ŵ_x x_t + b̂ + Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} to `hyper_pre`.
+
+    Without a hyper cell `out` is W_x x_t + b + W_h h_{t-1}.
+    """
+    follow(PDL)
+    TILES: tl.constexpr = (H + BLOCK_N - 1) // BLOCK_N
+    tile = tl.program_id(0)
+    r = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
+    r_ok = r < rows
+    x_n = (x_row + r).to(tl.int64)[:, None] * WX_STRIDE
+    n = (row + r).to(tl.int64)[:, None]
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    if tile < 4 * TILES:
+        gate = tile // TILES
+        j = (tile % TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
+        j_ok = j < H
+        ok = r_ok[:, None] & j_ok[None, :]
+        column = gate * H + j
+        acc = _dot_rows(acc, h, weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
+        if K == 0:
+            acc += tl.load(wx + x_n + column[None, :], mask=ok, other=0.0).to(tl.float32)
+        tl.store(out + n * (4 * H) + column[None, :], acc.to(out.dtype.element_ty), mask=ok)
+    elif K > 0:
+        HYPER_TILES: tl.constexpr = (K + BLOCK_N - 1) // BLOCK_N
+        hyper_tile = tile - 4 * TILES
+        gate = hyper_tile // HYPER_TILES
+        j = (hyper_tile % HYPER_TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
+        j_ok = j < K
+        ok = r_ok[:, None] & j_ok[None, :]
+        column = gate * K + j
+        acc = _dot_rows(acc, h, hyper_weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
+        acc = _dot_rows(acc, hyper_h, hyper_weight_hh, r, r_ok, column, j_ok, K, K, BLOCK_K, PRECISION)
+        acc += tl.load(wx + x_n + 4 * H + column[None, :], mask=ok, other=0.0).to(tl.float32)
+        tl.store(hyper_pre + n * (4 * K) + column[None, :], acc.to(hyper_pre.dtype.element_ty), mask=ok)
+
+
+@triton.jit(do_not_specialize=["row", "rows", "batch"])
+def product_backward(
+    grad_wh,
+    weight_h,
+    hyper_weight_h,
+    hyper_weight_hh,
+    partial_h,
+    grad_hyper_h,
+    row,
+    rows,
+    batch,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """The gradient of h_{t-1} in parts, one for each gate and one for the hyper cell, and that of ĥ_{t-1}.
+
+    grad_wh holds the gradients of W_h h and of the hyper cell's pre-activations, (N, 4H + 4K). The kernels that
+    read the parts sum them in a fixed order.
+    """
+    follow(PDL)
+    TILES: tl.constexpr = (H + BLOCK_N - 1) // BLOCK_N
+    STRIDE: tl.constexpr = 4 * H + 4 * K
+    tile = tl.program_id(0)
+    r = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
+    r_ok = r < rows
+    a = grad_wh + row.to(tl.int64) * STRIDE
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    part = tile // TILES
+    j = (tile % TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
+    j_ok = j < H
+    to = partial_h + part * batch * H + r[:, None] * H + j[None, :]
+    if tile < 4 * TILES:
+        weight = weight_h + part * H * H
+        acc = _dot_columns(acc, a + part * H, weight, r, r_ok, j, j_ok, STRIDE, H, H, BLOCK_K, PRECISION)
+        tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
+    elif K > 0:
+        if tile < 5 * TILES:
+            acc = _dot_columns(acc, a + 4 * H, hyper_weight_h, r, r_ok, j, j_ok, STRIDE, H, 4 * K, BLOCK_K, PRECISION)
+            tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
+        else:
+            k = (tile - 5 * TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
+            k_ok = k < K
+            acc = _dot_columns(acc, a + 4 * H, hyper_weight_hh, r, r_ok, k, k_ok, STRIDE, K, 4 * K, BLOCK_K, PRECISION)
+            tl.store(grad_hyper_h + r[:, None] * K + k[None, :], acc, mask=r_ok[:, None] & k_ok[None, :])
