@@ -1,4 +1,4 @@
-"""Networks that make the weights of other networks.
+"""Networks that generate the weights of other networks.
 
     import hypernetworks as hn
 

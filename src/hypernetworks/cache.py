@@ -1,14 +1,15 @@
-"""The folder of this user for what can be had again: fetched data sets, built kernels."""
+"""The user's cache folder, for data sets and built kernels."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/hypernetworks, by default below ~/.cache; it need not exist yet.
+    """Return $XDG_CACHE_HOME/hypernetworks, by default ~/.cache/hypernetworks. The folder may not exist.
 
-    Errors: RuntimeError where the user has no home.
+    Raises:
+        RuntimeError: the user has no home folder.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path there is invalid by the convention that defines the variable.
+    # The XDG specification says to ignore a relative path.
     return (base if base.is_absolute() else Path.home() / ".cache") / "hypernetworks"

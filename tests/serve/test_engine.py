@@ -241,14 +241,14 @@ def test_to_stop_is_told_to_all() -> None:
 def test_nobody_waits_for_a_model_that_fails(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a prompt is read, and while texts are generated."""
     batch, clients = make_batch(), [Client(length=10**8) for _ in range(3)]
-    read, calls = batch.model.read, iter(range(characters - 1))
+    embed, calls = batch.model.embedding.forward, iter(range(characters - 1))
 
     def fail(*given: Any) -> Any:
         if next(calls, None) is None:
             raise RuntimeError("no room")
-        return read(*given)
+        return embed(*given)
 
-    monkeypatch.setattr(batch.model, "read", fail)
+    monkeypatch.setattr(batch.model.embedding, "forward", fail)
     engine = Engine({"run": batch}, 2, 8)
     for client in clients:
         engine.submit(client.job)

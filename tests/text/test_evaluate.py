@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
+from hypernetworks.recurrent import use_backend
+from hypernetworks.recurrent.native.build import library
 from hypernetworks.text.evaluate import TextScore, evaluate
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
+from hypernetworks.text.stepper import Weights
 
 SYMBOLS = 9
 
@@ -100,3 +103,17 @@ def test_a_text_with_nothing_to_predict_is_refused(length: int) -> None:
 
 def test_bits_are_nats_over_ln_2() -> None:
     assert TextScore(1, math.log(8)).bpc == pytest.approx(3)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_rounded_weights_lose_little(weights: Weights) -> None:
+    if library() is None:
+        pytest.skip("there are no native kernels here")
+    model = small().train()
+    ids = torch.randint(SYMBOLS, (400,))
+    exact, rounded = evaluate(model, ids), evaluate(model, ids, weights)
+    assert model.training
+    assert rounded.characters == exact.characters
+    assert 0 < abs(rounded.nats - exact.nats) < 0.01
+    with use_backend("reference"), pytest.raises(UsageError, match=f"weights='{weights}' needs the native path"):
+        evaluate(model, ids, weights)

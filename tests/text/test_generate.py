@@ -93,7 +93,7 @@ def test_characters_are_drawn_as_often_as_they_are_probable() -> None:
 
 def test_the_prompt_is_read_once_and_each_character_costs_one_step() -> None:
     made, lengths = model(), []
-    made.register_forward_hook(lambda module, given, _: lengths.append(tuple(given[0].shape)))
+    made.embedding.register_forward_hook(lambda module, given, _: lengths.append(tuple(given[0].shape)))
     assert len(text(made, "abcab", length=7)) == 7
     assert lengths == [(5, 1)] + [(1, 1)] * 6
 
@@ -142,12 +142,12 @@ def test_a_model_of_bytes_gives_whole_characters() -> None:
     made = model("lstm", len(alphabet))
     turns = iter([cycle[i % len(cycle)] for i in range(1, 100)])
 
-    def forward(ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        logits = torch.full((len(ids), 1, len(alphabet)), -1e9)
-        logits[-1, 0, alphabet.index(chr(next(turns)))] = 0
-        return logits, state
+    def head(h: Tensor) -> Tensor:
+        logits = torch.full((*h.shape[:-1], len(alphabet)), -1e9)
+        logits[-1, ..., alphabet.index(chr(next(turns)))] = 0
+        return logits
 
-    made.forward = forward  # type: ignore[method-assign]
+    made.head.forward = head  # type: ignore[method-assign]
     pieces = list(generate(made, alphabet, "byte", "n", Sampling(8)))
     assert [piece for piece in pieces if piece] == ["é", "…", "n", "é"]
     cut = "".join(generate(made, alphabet, "byte", "né", replace(Sampling(), length=1)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .trace import LayerTrace, Series
+from hypernetworks.analysis.trace import LayerTrace, Series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

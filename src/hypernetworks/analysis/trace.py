@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from hypernetworks.analysis.scales import scales_of, weight_change
 from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork, products_on_h
 from hypernetworks.recurrent.layer import SequenceRows
 from hypernetworks.recurrent.sequence import StepStates, TimeSteps
-
-from .scales import scales_of, weight_change
 
 Series = Tensor | PackedSequence
 """Values over time, in the layout of the network's input."""

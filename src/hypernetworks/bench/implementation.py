@@ -139,6 +139,31 @@ def our_cell(case: Case, path: str) -> TorchImplementation:
     )
 
 
+class OurStepper(Implementation):
+    """A stepper of this package that stores the weights as `weights`. The results of a reduced storage are not compared."""
+
+    def __init__(self, case: Case, weights: str) -> None:
+        self.name = f"step {weights}"
+        self.tolerance = TOLERANCE if weights == "float32" else None
+        self._x = case.x[0].detach()
+        with hn.use_backend("native"):
+            self._step = case.module.stepper(case.size.B, weights)
+
+    def run(self, quantity: Quantity) -> RunResult:
+        """GENERATED steps; the stepper keeps the state."""
+        if self.state is None:
+            self._step.reset()
+            self.state = self._step
+        output = None
+        for _ in range(GENERATED):
+            output = self._step(self._x)
+        return RunResult(output)
+
+    def named(self, result: RunResult) -> NamedTensors:
+        """Output and state."""
+        return hn_names(result.output, self._step.state, (), {}) if self.tolerance is not None else {}
+
+
 def torch_network(case: Case, kind: str) -> TorchImplementation:
     """torch.nn.LSTM, nn.GRU or nn.RNN of the same size. Its weights differ, so its results are not compared."""
     network = getattr(torch.nn, kind)(case.size.I, case.size.H)

@@ -7,13 +7,22 @@ import torch
 
 from hypernetworks.bench import jax_scan, labml
 from hypernetworks.bench.case import Case
-from hypernetworks.bench.implementation import Implementation, our_cell, our_network, torch_cell, torch_network
+from hypernetworks.bench.implementation import (
+    Implementation,
+    OurStepper,
+    our_cell,
+    our_network,
+    torch_cell,
+    torch_network,
+)
 from hypernetworks.bench.products import Products
 from hypernetworks.bench.sizes import Quantity
 from hypernetworks.recurrent.native.build import library
 
 PATHS = ("native", "compiled", "reference")
 TORCH_KINDS = ("LSTM", "GRU", "RNN")
+STEPPERS = {f"step {weights}": weights for weights in ("float32", "bfloat16", "int8")}
+"""Steppers, by the storage of their weights."""
 
 MAKERS: dict[str, Callable[[Case], Implementation]] = {
     **{path: partial(our_network, path=path) for path in PATHS},
@@ -22,6 +31,7 @@ MAKERS: dict[str, Callable[[Case], Implementation]] = {
     "products": lambda case: Products(case.size),
     **{f"nn.{kind}": partial(torch_network, kind=kind) for kind in TORCH_KINDS},
     **{f"{path} cell": partial(our_cell, path=path) for path in PATHS},
+    **{name: partial(OurStepper, weights=weights) for name, weights in STEPPERS.items()},
     "labml_nn cell": labml.labml_cell,
     **{f"nn.{kind}Cell": partial(torch_cell, kind=kind) for kind in TORCH_KINDS},
 }
@@ -41,7 +51,8 @@ def available_implementations(case: Case, quantity: Quantity, with_compiled: boo
     networks = [f"nn.{kind}" for kind in _torch_kinds(case)]
     names = [*paths, *others, *networks]
     if quantity == "generation":
-        names += [f"{name} cell" for name in names if f"{name} cell" in MAKERS] + [f"{name}Cell" for name in networks]
+        cells = [f"{name} cell" for name in names if f"{name} cell" in MAKERS]
+        names += [*cells, *(STEPPERS if has_native else ()), *(f"{name}Cell" for name in networks)]
     return names
 
 
@@ -52,15 +63,15 @@ def _torch_kinds(case: Case) -> list[str]:
 
 
 def counterpart(name: str, other: str) -> str:
-    """The implementation of `other` with which `name` is compared: a cell is compared with a cell."""
-    if not name.endswith(("cell", "Cell")):
+    """The implementation of `other` with which `name` is compared: a cell or a stepper is compared with a cell."""
+    if name not in STEPPERS and not name.endswith(("cell", "Cell")):
         return other
     return f"{other}Cell" if is_torch(other) else f"{other} cell"
 
 
 def is_ours(name: str) -> bool:
-    """Whether an implementation is a path of this package."""
-    return name.removesuffix(" cell") in PATHS
+    """Whether an implementation is of this package: a path or a stepper."""
+    return name in STEPPERS or name.removesuffix(" cell") in PATHS
 
 
 def is_torch(name: str) -> bool:

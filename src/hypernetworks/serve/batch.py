@@ -1,9 +1,8 @@
-"""The texts that one model generates together: each step of the model, (1, B), produces one character for each of B texts.
+"""The texts that one model generates together: each step of its stepper produces one character for each of B texts.
 
 Every text is exactly the one that `text generate` produces, whatever other texts are in the batch: it has its own random
-generator, and on the native path its logits have the bits that they have alone. That holds for up to FEW_ROWS rows of a step,
-so a step reads at most that many rows at once; the head reads one row at a time. Without a native path for the network or
-device, logits are equal up to rounding, and a draw can differ.
+generator, and on the native path its logits have the bits that they have alone. The head reads one row at a time. Without a
+native path for the network or device, logits are equal up to rounding, and a draw can differ.
 
 B texts, L layers.
 """
@@ -14,12 +13,12 @@ from time import monotonic
 import torch
 from torch import Tensor
 
-from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.changes import Changes
 from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights, stepper
 
 
 @dataclass(eq=False)
@@ -72,12 +71,13 @@ class ActiveText:
 class Batch:
     """A model and the texts that it is generating."""
 
-    def __init__(self, model: CharacterModel, symbols: Symbols) -> None:
+    def __init__(self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32") -> None:
         self.model = model.eval()
         self.symbols = symbols
         self.texts: list[ActiveText] = []
         self.changes = Changes(model.network)
-        self._state: list[Tensor] = []  # one row per text, each tensor (L, B, ·)
+        self._step = stepper(model, 1, weights)
+        self._state: list[Tensor] = []  # a copy of the stepper's: one row per text, each tensor (L, B, ·)
 
     def prompt(self, text: str) -> Tensor:
         """The ids that the model reads for a prompt, (length,).
@@ -97,7 +97,7 @@ class Batch:
         tensors = self.model.network.cell(0).state_tensors(state)
         if len(self.texts) > 1:
             tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
-        self._state = list(tensors)
+        self._set_state(list(tensors))
         text.draw(logits[-1, 0], None)
         self._drop_complete()
 
@@ -105,23 +105,13 @@ class Batch:
     def step(self) -> None:
         """Draw one more character for every text, and remove those that are complete."""
         ids = torch.tensor([[text.drawn for text in self.texts]], device=self.model.head.weight.device)
-        h, state = self._read(ids)
-        before, self._state = self._state, state
+        h = self._step(self.model.embedding(ids)[0])
+        before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
         changes = self.changes(before, self._state)
-        for text, own_h, change in zip(self.texts, h.split(1, dim=1), changes, strict=True):
+        for text, own_h, change in zip(self.texts, h.split(1), changes, strict=True):
             # copied, because the alignment of a vector can change the order of summation
-            text.draw(self.model.head(own_h.clone()).view(-1), change)
+            text.draw(self.model.head(own_h.clone())[0], change)
         self._drop_complete()
-
-    def _read(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """h (1, B, H) and the state after the characters ids (1, B), some rows at a time."""
-        cell = self.model.network.cell(0)
-        parts = []
-        for ids_of_some, *state in zip(*(tensor.split(FEW_ROWS, dim=1) for tensor in (ids, *self._state)), strict=True):
-            h, new = self.model.read(ids_of_some, cell.named_state(state))
-            parts.append((h, *cell.state_tensors(new)))
-        h, *state = (torch.cat(same, dim=1) for same in zip(*parts, strict=True))
-        return h, state
 
     @torch.inference_mode()
     def drop_stopped(self) -> None:
@@ -132,7 +122,7 @@ class Batch:
         """End all texts."""
         for text in self.texts:
             text.job.stream.end(reason)
-        self.texts, self._state = [], []
+        self.texts = []
 
     def _drop_complete(self) -> None:
         self._keep([not text.complete for text in self.texts])
@@ -142,4 +132,9 @@ class Batch:
             return
         self.texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
         chosen = torch.tensor(kept, device=self.model.head.weight.device)
-        self._state = [tensor[:, chosen] for tensor in self._state] if self.texts else []
+        if self.texts:
+            self._set_state([tensor[:, chosen] for tensor in self._state])
+
+    def _set_state(self, tensors: list[Tensor]) -> None:
+        self._state = tensors
+        self._step.state = self.model.network.cell(0).named_state(tensors)

@@ -1,6 +1,7 @@
 """How much the weights of each gate change from step to step, for each text of a batch.
 
     change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
+             = sqrt(Σ_l ‖R^{l,y} (ĥ^l_t − ĥ^l_{t−1})‖²)
 
 B texts, L layers, K hyper hidden.
 """
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernetworks.analysis import GeneratedScales, change_metric, scales_of, weight_change
+from hypernetworks.analysis import change_metric
 from hypernetworks.recurrent.hyper import HyperRecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 
@@ -20,28 +21,33 @@ class Changes:
 
     def __init__(self, network: RecurrentNetwork) -> None:
         self.gates: tuple[str, ...] = ()
-        self._cells = [cell for cell in network.cells if isinstance(cell, HyperRecurrentCell)]
-        if self._cells:
-            first = self._cells[0]
-            self.gates = first.main.gate_names
-            self._place = first.state_names.index("hyper_h")
+        cells = [cell for cell in network.cells if isinstance(cell, HyperRecurrentCell)]
+        if cells:
+            self.gates = cells[0].main.gate_names
+            self._place = cells[0].state_names.index("hyper_h")
             with torch.inference_mode():
-                self._metrics = [change_metric(cell) for cell in self._cells]
+                self._maps = torch.stack([change_map(cell) for cell in cells])  # (L, gates, n, K)
 
     def __call__(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[list[float]] | list[None]:
-        """The change of each gate for each text, from the states before and after a step, each (L, B, ·)."""
-        if not self._cells:
+        """For each text the change of each gate, from the states before and after a step, each (L, B, ·)."""
+        if not self.gates:
             return [None] * before[0].shape[1]
-        layers = []
-        for cell, metric, old, new in zip(
-            self._cells, self._metrics, before[self._place], after[self._place], strict=True
-        ):
-            # both in one call: with few texts a call costs more than its computation
-            both = scales_of(cell, torch.stack((old, new)))
-            layers.append(weight_change(cell, _part(both, 0), _part(both, 1), metric))
-        return torch.linalg.vector_norm(torch.stack(layers), dim=0).T.tolist()
+        difference = after[self._place] - before[self._place]
+        # R^{l,y} (ĥ_t − ĥ_{t−1}) of all gates: (L, gates·n, B)
+        products = self._maps.flatten(1, 2) @ difference.mT
+        layers, _, texts = products.shape
+        changes = torch.linalg.vector_norm(products.view(layers, len(self.gates), -1, texts), dim=(0, 2))
+        return changes.T.tolist()
 
 
-def _part(both: GeneratedScales, k: int) -> GeneratedScales:
-    """The scales of one of the two steps."""
-    return GeneratedScales(*(None if part is None else part[:, k] for part in both))  # type: ignore[arg-type]
+def change_map(cell: HyperRecurrentCell) -> Tensor:
+    """R of each gate, (gates, n, K), with ‖W_t^y − W_{t'}^y‖_F = ‖R^y (ĥ_t − ĥ_{t'})‖.
+
+    The scales are linear in ĥ, so a change is the norm of M Δĥ, M (H, K), and M = Q R keeps it.
+    """
+    metric, P, D = change_metric(cell), cell.hyper.P, cell.hyper.D
+    if not cell.scales_rows:
+        return (metric @ P[0]).unsqueeze(0)
+    gates = len(metric)
+    # M^y = diag(row norms of W_h^y) D_h^y P_h^y
+    return torch.linalg.qr(metric.unsqueeze(-1) * (D[:gates] @ P[:gates]), mode="r").R

@@ -14,6 +14,7 @@ from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.experiment import load_run
+from hypernetworks.text.stepper import Weights
 from hypernetworks.training.device import find_device
 
 TOKEN = "HYPERNETWORKS_TOKEN"
@@ -40,6 +41,8 @@ class Serve:
     """The token that requests to the API must carry (Authorization: Bearer TOKEN). Default: $HYPERNETWORKS_TOKEN, or none.
     Other users of this machine may be able to see the command line."""
     limits: Annotated[Limits, OmitArgPrefixes] = field(default_factory=Limits)
+    weights: Weights = "float32"
+    """How the weights are stored: float32, or bfloat16 or int8, which are faster on the CPU but round them."""
     device: str = "auto"
     """cpu, cuda, …; auto uses CUDA if available."""
 
@@ -82,5 +85,5 @@ class Serve:
         batches = {}
         for name, folder in zip(names, self.runs, strict=True):
             model, _, symbols = load_run(folder)
-            batches[name] = Batch(model.to(device), symbols)
+            batches[name] = Batch(model.to(device), symbols, self.weights)
         return batches

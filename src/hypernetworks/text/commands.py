@@ -29,6 +29,7 @@ from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import NetworkName
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
+from hypernetworks.text.stepper import Weights
 from hypernetworks.training.device import find_device
 
 
@@ -51,6 +52,8 @@ class Evaluate(EvaluateCommand):
     """Score the whole of this corpus or path instead of a split."""
     characters: int = 0
     """Score the first N characters only; 0: all."""
+    weights: Weights = "float32"
+    """How the weights are stored. bfloat16 and int8 read the text step by step, and show what generation loses with them."""
 
     def __call__(self) -> None:
         """Print nats and bits per character."""
@@ -65,7 +68,7 @@ class Evaluate(EvaluateCommand):
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
         ids = translate(part, corpus, symbols)[: self.characters or None]
-        result = evaluate_ids(model.to(find_device(self.device)), symbols, ids)
+        result = evaluate_ids(model.to(find_device(self.device)), symbols, ids, self.weights)
         print(f"{self.run} on {corpus.name}, {name}: {result}")
 
 
@@ -105,6 +108,8 @@ class Generate:
     prompt: str = ""
     """The beginning of the text; empty: a new line."""
     sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    weights: Weights = "float32"
+    """How the weights are stored: float32, or bfloat16 or int8, which are faster on the CPU but round them."""
     device: str = "auto"
     """cpu, cuda, …; auto uses cuda if available."""
 
@@ -112,7 +117,12 @@ class Generate:
         """Stream to standard output."""
         model, _, symbols = load_run(self.run)
         pieces = generate(
-            model.to(find_device(self.device)), symbols.alphabet, symbols.unit, self.prompt, self.sampling
+            model.to(find_device(self.device)),
+            symbols.alphabet,
+            symbols.unit,
+            self.prompt,
+            self.sampling,
+            self.weights,
         )
         sys.stdout.write(self.prompt)
         for piece in pieces:

@@ -4,6 +4,7 @@ nats = −(1/(N−1)) Σ_{t=1}^{N−1} ln p(character t | characters 0 … t−1
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights, stepper
 
 CHUNK = 1024
 """Characters per forward pass. The state is carried, so the score depends on it only by rounding."""
@@ -33,8 +35,10 @@ class TextScore:
 
 
 @torch.inference_mode()
-def evaluate(model: CharacterModel, ids: Tensor) -> TextScore:
+def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -> TextScore:
     """Score a model in evaluation mode on a text of symbol ids (N,), then restore its training mode.
+
+    With weights="bfloat16" or "int8" a stepper that stores the weights in this way reads the text, as in generation.
 
     Raises:
         UsageError: the text has fewer than two characters, so nothing can be predicted.
@@ -44,12 +48,27 @@ def evaluate(model: CharacterModel, ids: Tensor) -> TextScore:
     device = model.head.weight.device
     training = model.training
     model.eval()
-    state, total = None, 0.0
+    total = 0.0
+    read = _reader(model, weights)
     try:
         for start in range(0, len(ids) - 1, CHUNK):
             part = ids[start : start + CHUNK + 1].long().to(device)
-            logits, state = model(part[:-1].unsqueeze(1), state)
-            total += F.cross_entropy(logits.squeeze(1).double(), part[1:], reduction="sum").item()
+            total += F.cross_entropy(read(part[:-1]).double(), part[1:], reduction="sum").item()
     finally:
         model.train(training)
     return TextScore(len(ids) - 1, total / (len(ids) - 1))
+
+
+def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tensor]:
+    """A function that reads the next characters of a stream, (T,), and returns their logits (T, V)."""
+    state = None
+
+    def read(ids: Tensor) -> Tensor:
+        nonlocal state
+        logits, state = model(ids.unsqueeze(1), state)
+        return logits.squeeze(1)
+
+    if weights == "float32":
+        return read  # a whole chunk in one call packs the weights once, too
+    step = stepper(model, 1, weights)
+    return lambda ids: model.head(torch.cat([step(x.unsqueeze(0)) for x in model.embedding(ids)]))

@@ -20,6 +20,7 @@ from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel, count_parameters, flops_per_character
 from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
 
 __all__ = ["TEXT", "TextExperiment", "evaluate_ids", "load_run", "sample", "symbols_of", "translate"]
@@ -142,9 +143,9 @@ def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
     return encode(corpus.decode(ids), symbols.alphabet, symbols.unit)
 
 
-def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor) -> str:
+def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:
     """Score a text of symbol ids (N,), and describe the score."""
-    score = evaluate(model, ids)
+    score = evaluate(model, ids, weights)
     return (
         f"{score.characters:,} {symbols.unit}s predicted, one stream\n"
         f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.text.alphabet import Unit, encode
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights, stepper
 
 
 @dataclass(frozen=True)
@@ -75,22 +76,34 @@ class Draws:
         return int(torch.multinomial(probabilities(logits.cpu(), self.sampling), 1, generator=self._generator))
 
 
-def generate_ids(model: CharacterModel, prompt: Tensor, sampling: Sampling) -> Iterator[int]:
-    """Generate ids after a prompt (length,), which is not included. The model should be in evaluation mode."""
+def generate_ids(
+    model: CharacterModel, prompt: Tensor, sampling: Sampling, weights: Weights = "float32"
+) -> Iterator[int]:
+    """Generate ids after a prompt (length,), which is not included. The model should be in evaluation mode.
+
+    The prompt is read in one call. Each further character is one step of a stepper that stores the weights as `weights`.
+    """
     draw = Draws(sampling)
     device = model.head.weight.device
-    ids = prompt.long().to(device)
-    state = None
-    for _ in range(sampling.length):
+    step = stepper(model, 1, weights)
+    with torch.inference_mode():
+        logits, step.state = model(prompt.long().to(device).unsqueeze(1))
+        drawn = draw(logits[-1, 0])
+    yield drawn
+    for _ in range(sampling.length - 1):
         with torch.inference_mode():
-            logits, state = model(ids.unsqueeze(1), state)
-            drawn = draw(logits[-1, 0])
+            h = step(model.embedding(torch.tensor([[drawn]], device=device))[0])
+            drawn = draw(model.head(h)[0])
         yield drawn
-        ids = torch.tensor([drawn], device=device)
 
 
 def generate(
-    model: CharacterModel, alphabet: tuple[str, ...], unit: Unit, prompt: str, sampling: Sampling
+    model: CharacterModel,
+    alphabet: tuple[str, ...],
+    unit: Unit,
+    prompt: str,
+    sampling: Sampling,
+    weights: Weights = "float32",
 ) -> Iterator[str]:
     """Generate text after a prompt, which is not included.
 
@@ -101,6 +114,7 @@ def generate(
         prompt: the text to continue. If it is empty, generation starts after a newline, or after the first symbol if the
             alphabet has no newline.
         sampling: how to draw.
+        weights: how the weights are stored, see `stepper`.
 
     Yields:
         The text in pieces, as they are generated.
@@ -108,7 +122,7 @@ def generate(
     Raises:
         UsageError: the prompt has characters that the alphabet lacks.
     """
-    ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling)
+    ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling, weights)
     return _texts(ids, Spelling(alphabet, unit))
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..recurrent.checks import check_sizes
+from hypernetworks.recurrent.checks import check_sizes
 
 
 class TaskEmbedding(nn.Module):

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..recurrent.checks import check_sizes
-from .init import trunk_
-from .selection import Modules, TargetWeight, selector
+from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.init import trunk_
+from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
 
 class Generator(nn.Module, ABC):

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..recurrent.checks import check_choice, check_positive, check_sizes
-from .generator import Generator, check_hidden, shaped, trunk
-from .init import SCHEMES, head_, wanted_variance
-from .selection import TargetWeight
+from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.weights.generator import Generator, check_hidden, shaped, trunk
+from hypernetworks.weights.init import SCHEMES, head_, wanted_variance
+from hypernetworks.weights.selection import TargetWeight
 
 
 class FullGenerator(Generator):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .selection import TargetWeight
+from hypernetworks.weights.selection import TargetWeight
 
 SCHEMES = ("target", "hyperfan-in", "hyperfan-out", "hyperfan-harmonic")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from .generator import Generator
-from .network import HyperNetwork
+from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.network import HyperNetwork
 
 
 class HyperConv2d(HyperNetwork):

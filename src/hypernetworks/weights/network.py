@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..torch_compat import is_exporting
-from .generator import Generator
-from .per_sample import run_per_sample
-from .report import WeightReport, report
-from .selection import Modules, select, with_partners
+from hypernetworks.torch_compat import is_exporting
+from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.per_sample import run_per_sample
+from hypernetworks.weights.report import WeightReport, report
+from hypernetworks.weights.selection import Modules, select, with_partners
 
 
 class HyperNetwork(nn.Module):

@@ -19,9 +19,9 @@ from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
-from ..recurrent.layer import RecurrentNetwork
-from ..torch_compat import packs_a_sequence, tree_flatten, tree_unflatten
-from .recurrence import RECURRENCES
+from hypernetworks.recurrent.layer import RecurrentNetwork
+from hypernetworks.torch_compat import packs_a_sequence, tree_flatten, tree_unflatten
+from hypernetworks.weights.recurrence import RECURRENCES
 
 _PACKED = "packed input cannot have weights for each sample: pad it"
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..recurrent.cell import gates_first
-from ..recurrent.gru import GRUWeights, gru_step
-from ..recurrent.lstm import LSTMWeights, lstm_step
+from hypernetworks.recurrent.cell import gates_first
+from hypernetworks.recurrent.gru import GRUWeights, gru_step
+from hypernetworks.recurrent.lstm import LSTMWeights, lstm_step
 
 State = tuple[Tensor, ...]
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]

@@ -12,8 +12,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from ..recurrent.checks import check_positive, check_sizes
-from .network import HyperNetwork
+from hypernetworks.recurrent.checks import check_positive, check_sizes
+from hypernetworks.weights.network import HyperNetwork
 
 
 class ContinualRegularizer(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .network import HyperNetwork
+    from hypernetworks.weights.network import HyperNetwork
 
 
 class GeneratedWeight(NamedTuple):

@@ -16,10 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..recurrent.checks import check_choice, check_positive, check_sizes
-from .generator import Generator
-from .init import FORMS, normal_, wanted_variance
-from .selection import TargetWeight
+from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.init import FORMS, normal_, wanted_variance
+from hypernetworks.weights.selection import TargetWeight
 
 
 class KernelMaker(nn.Module):
