@@ -78,7 +78,7 @@ def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
 def check_input(x: object, size: int, dims: dict[int, str], weight: Tensor) -> None:
     """The input is a tensor of one of the given numbers of dimensions, `size` wide, with the device and dtype of the weight.
 
-    dims: the accepted numbers of dimensions, each with the shape as an error message writes it, e.g. {2: "(batch, input_size)"}.
+    dims: the accepted numbers of dimensions, each with its shape in words, e.g. {2: "(batch, input_size)"}.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"input should be a tensor, got {type(x).__name__}")
