@@ -20,7 +20,7 @@ TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 def requirements(*extras):
     """Name and lower bound of each dependency, and of those of some extras."""
     lines = PROJECT["dependencies"] + [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
-    return dict(line.split(">=") for line in lines)
+    return dict(line.partition(";")[0].split(">=") for line in lines)  # without the marker of a platform
 
 
 def pins(name):
