@@ -43,6 +43,6 @@ def test_the_occupied_core_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(subprocess, "Popen", remember)
     with pytest.raises(KeyboardInterrupt), occupied_core():  # noqa: PT012
         time.sleep(0.3)
-        assert started[0].poll() is None  # it found its parent, and goes on
+        assert started[0].poll() is None  # it found its parent, and is still running
         raise KeyboardInterrupt
     assert started[0].poll() is not None

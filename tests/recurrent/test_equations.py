@@ -1,4 +1,4 @@
-"""Every network and every cell beside its equations, written out per sample and gate with materialised weights."""
+"""Every network and every cell against its equations, written out per sample and gate with materialised weights."""
 
 import torch
 

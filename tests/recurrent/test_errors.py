@@ -1,4 +1,4 @@
-"""What a caller gets wrong is told by name: the argument, what came, what was expected."""
+"""Errors name the argument, the value and what was expected."""
 
 import re
 

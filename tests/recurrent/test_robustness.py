@@ -5,11 +5,12 @@ import inspect
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.export import Dim, export
 
 import hypernetworks as hn
 
-from .families import H, I, all_families, close, tensors
+from .families import FAMILIES, H, I, all_families, close, tensors
 
 T, B = 4, 3
 
@@ -215,6 +216,31 @@ def test_a_cell_exported_with_an_open_batch_takes_any(family):
         x = random(rows, I, dtype=torch.float32)
         (h, state), (expected, expected_state) = program.module()(x), cell(x)
         close((h, *tensors(state)), (expected, *tensors(expected_state)), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("steps", [1, T])
+def test_a_closed_gate_is_exactly_zero(dtype, steps):
+    lstm = hn.LSTM(I, H, dtype=dtype)
+    ones = torch.ones(1, B, H, dtype=dtype)
+    with torch.no_grad():
+        lstm.cell(0).bias.fill_(-1000.0)
+        output, (_, c) = lstm(random(steps, B, I, dtype=dtype), (ones, ones))
+    assert not output.any()
+    assert not c.any()
+
+
+@pytest.mark.parametrize("name", ["gru", "hyper-lstm", "hyper-gru", "hyper-rnn", "hyper-rhn"])
+def test_another_number_of_steps_compiles_nothing_again(name, path):
+    """On the native path a graph is that of one operator per layer. The reference path is a graph for each T."""
+    if path == "reference":
+        pytest.skip("the loop over time is a part of the graph")
+    network, counter = FAMILIES[name].network(dtype=torch.float32), CompileCounter()
+    compiled = torch.compile(network, backend=counter, fullgraph=True)
+    for steps in (3, 4, 5, 9):
+        x = random(steps, B, I, dtype=torch.float32)
+        close(compiled(x)[0], network(x)[0], 1e-5)
+    assert counter.frame_count <= 2  # a first one for this T alone, a second for any
 
 
 @pytest.mark.parametrize("backend", ["auto", "reference"])

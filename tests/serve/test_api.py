@@ -71,9 +71,9 @@ def test_many_at_once_each_get_their_own_text(address: str) -> None:
 
 
 def test_the_runs_are_described(address: str) -> None:
-    told = httpx.get(f"{address}/api/runs").json()
-    assert (told["max_prompt"], told["max_length"]) == (50, 10**8)
-    first, second = told["runs"]
+    response = httpx.get(f"{address}/api/runs").json()
+    assert (response["max_prompt"], response["max_length"]) == (50, 10**8)
+    first, second = response["runs"]
     assert first == {
         "name": "run",
         "network": "hyper-lstm",
@@ -93,8 +93,8 @@ def health(address: str) -> dict[str, Any]:
 
 def wait_until_idle(address: str, seconds: float) -> None:
     end = time.monotonic() + seconds
-    while (told := health(address)) != {"status": "ok", "active": 0, "waiting": 0}:
-        assert time.monotonic() < end, told
+    while (response := health(address)) != {"status": "ok", "active": 0, "waiting": 0}:
+        assert time.monotonic() < end, response
 
 
 REFUSED: dict[str, tuple[dict[str, Any] | bytes, int, str]] = {
@@ -211,7 +211,7 @@ def test_a_client_that_goes_frees_its_work_within_a_second(address: str) -> None
     wait_until_idle(address, 1)
 
 
-def test_too_many_are_told_to_come_again() -> None:
+def test_excess_requests_are_rejected() -> None:
     with (
         serving(BATCHES[0], limits=Limits(max_length=10**8, rows=1, queue=1)) as address,
         ThreadPoolExecutor(1) as pool,
@@ -277,11 +277,11 @@ def test_pages_need_nothing_from_elsewhere(address: str) -> None:
 
 
 def test_openapi_tells_bounds_and_every_refusal(address: str) -> None:
-    told = httpx.get(f"{address}/openapi.json").json()
-    post = told["paths"]["/api/generate"]["post"]
+    response = httpx.get(f"{address}/openapi.json").json()
+    post = response["paths"]["/api/generate"]["post"]
     assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "422", "429", "503"}
     assert set(post["responses"]["200"]["content"]) == {"text/event-stream"}
-    settings = told["components"]["schemas"]["Generate"]["properties"]
+    settings = response["components"]["schemas"]["Generate"]["properties"]
     assert set(settings) == {"run", "prompt", "temperature", "top_k", "length", "seed"}
     assert settings["run"]["enum"] == ["run", "run2"]
     assert (settings["prompt"]["maxLength"], settings["length"]["maximum"]) == (50, 10**8)
@@ -305,8 +305,8 @@ def test_impossible_limits_are_named(changes: dict[str, Any], message: str) -> N
 def test_a_model_of_bytes_is_described_and_serves_characters() -> None:
     batch = make_batch("lstm", symbols=Symbols(tuple(sorted({chr(byte) for byte in "né…".encode()})), "byte"))
     with serving(batch) as address:
-        (told,) = httpx.get(f"{address}/api/runs").json()["runs"]
-        assert (told["unit"], told["alphabet"]) == ("byte", "")
+        (response,) = httpx.get(f"{address}/api/runs").json()["runs"]
+        assert (response["unit"], response["alphabet"]) == ("byte", "")
         stream = ask(address, prompt="né", length=50, temperature=3)
     changes = [change for name, data in stream if name == "text" for change in data["changes"]]
     assert len(changes) == len(text_of(stream))

@@ -43,15 +43,15 @@ def process(*given: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as server:
         try:
             assert server.stdout is not None
-            told = re.match(r"(http://127\.0\.0\.1:\d+)  \(the API: /docs; Ctrl-C stops\)\n", server.stdout.readline())
-            assert told is not None, server.stderr and server.stderr.read()
-            yield server, told[1]
+            match = re.match(r"(http://127\.0\.0\.1:\d+)  \(the API: /docs; Ctrl-C stops\)\n", server.stdout.readline())
+            assert match is not None, server.stderr and server.stderr.read()
+            yield server, match[1]
         finally:
             server.kill()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
-def test_it_wants_the_token_and_told_to_stop_it_ends_what_streams(
+def test_it_requires_the_token_and_ends_its_streams_when_stopped(
     run: Path, number: int, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HYPERNETWORKS_TOKEN", "s3cret")

@@ -221,7 +221,7 @@ def test_time_is_over_for_texts_made_and_waiting() -> None:
         assert (engine.active, engine.waiting) == (0, 0)
 
 
-def test_to_stop_is_told_to_all() -> None:
+def test_stopping_ends_every_text() -> None:
     clients = [Client(length=10**8) for _ in range(3)]
     with running(make_batch(), rows=2) as engine:
         for client in clients:

@@ -39,7 +39,7 @@ def test_answers_are_the_documented_ones(address: str, path: str, method: str, m
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=MODES[mode]))
     def check(case: Any) -> None:
-        # what these two expect is told below: the schema does not have the alphabet, and 413 is a refusal, too
+        # these two expectations are checked below: the schema does not have the alphabet, and 413 is a refusal, too
         excluded = [positive_data_acceptance, negative_data_rejection]
         answer = case.call_and_validate(base_url=address, excluded_checks=excluded)
         if mode == "invalid":

@@ -1,4 +1,4 @@
-"""Targets that the tests wrap, and what is expected of their weights per sample: a loop over the samples."""
+"""Targets for the tests, and the reference for weights per sample: a loop over the samples."""
 
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ GENERATORS = {
 
 @torch.no_grad()
 def shake(net: nn.Module) -> None:
-    """Give every parameter that learns some noise, so that nothing starts at zero."""
+    """Add noise to every trainable parameter, so that none starts at zero."""
     for parameter in net.parameters():
         if parameter.requires_grad:
             parameter.add_(0.2 * torch.randn_like(parameter))

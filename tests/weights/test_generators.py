@@ -1,4 +1,4 @@
-"""The equations of the generators, where they start, the paper's counts."""
+"""The equations of the generators, their initialisation, and the paper's parameter counts."""
 
 import copy
 

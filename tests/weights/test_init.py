@@ -51,7 +51,7 @@ GENERATORS = {
 
 @torch.no_grad()
 def variances(target, run):
-    """The variance of what every layer of the target puts out, while it runs."""
+    """The variance of the output of every layer of the target."""
     seen = []
     layers = [module for module in target.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     hooks = [layer.register_forward_hook(lambda m, i, output: seen.append(output.var())) for layer in layers]

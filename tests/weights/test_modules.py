@@ -1,4 +1,4 @@
-"""What a user of PyTorch expects of any module: copies, saving, compiling, export, several processes."""
+"""What every PyTorch module supports: copies, saving, compiling, export, several processes."""
 
 import copy
 import io
@@ -114,7 +114,7 @@ def test_export(kind, samples, train):
 
 
 def train_share(rank, folder, kind):
-    """One of two processes: its half of the batch, one step, and what came of it."""
+    """One of two processes: one step on its half of the batch, and the result."""
     # they meet at a file: another test might take a port that was free
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What is selected, what is refused, and that nothing is left behind in a target."""
+"""Selection, refused arguments, and a target that stays unchanged."""
 
 import copy
 

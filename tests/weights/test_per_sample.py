@@ -1,4 +1,4 @@
-"""Weights per sample: what a loop over the samples gives, and for BatchNorm what the plain module gives."""
+"""Weights per sample equal a loop over the samples, and with BatchNorm the plain module."""
 
 import copy
 
@@ -60,7 +60,7 @@ def test_equal_weights_for_all_equal_the_plain_batch_norm_net(kind, train):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_batch_norm_normalises_over_all_samples_whatever_their_weights(train):
-    """Against the block written out: convolutions in a loop, F.batch_norm of the whole batch, gains and shifts per sample."""
+    """The block written out: convolutions in a loop, F.batch_norm of the whole batch, gains and shifts per sample."""
     target = ResidualBlock().train(train)
     net = hn.HyperNetwork(target, GENERATORS["full"]())
     shake(net)

@@ -1,4 +1,4 @@
-"""What a caller may get wrong, said before anything is computed: the argument, what came, what was expected."""
+"""Checks of arguments, made before anything is computed. An error names the argument, the value and what was expected."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,12 @@ from torch import Tensor
 
 
 def check_sizes(**sizes: int) -> None:
-    """Each size is a whole number of at least 1, else a ValueError (TypeError for what is no whole number)."""
+    """Each size is a whole number of at least 1.
+
+    Raises:
+        TypeError: for anything but a whole number.
+        ValueError: for a number below 1.
+    """
     for name, size in sizes.items():
         if not isinstance(size, Integral) or isinstance(size, bool):
             raise TypeError(f"{name} should be a whole number, got {size!r}")
@@ -18,7 +23,7 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_probability(name: str, value: float, below_one: bool) -> None:
-    """A dropout probability lies in [0, 1], or in [0, 1) where what is kept is scaled by 1/(1 − p)."""
+    """A dropout probability is in [0, 1], or in [0, 1) if the values that are kept are scaled by 1/(1 − p)."""
     interval = "[0, 1)" if below_one else "[0, 1]"
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} should be a number in {interval}, got {value!r}")
@@ -42,7 +47,11 @@ def check_finite(name: str, value: float) -> None:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """The value is one of the choices, else a ValueError that lists them."""
+    """The value is one of the choices.
+
+    Raises:
+        ValueError: listing the choices.
+    """
     if value not in choices:
         raise ValueError(f"{name} should be one of {', '.join(map(repr, choices))}, got {value!r}")
 
@@ -56,7 +65,7 @@ def check_floating(dtype: torch.dtype | None) -> None:
 
 
 def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
-    """The tensor is of the weight's device and dtype; under autocast, which casts all but float64, of a dtype that it casts."""
+    """The tensor has the device and dtype of the weight; under autocast, which casts all but float64, a dtype that it casts."""
     if tensor.device != weight.device:
         raise ValueError(f"{name} is on device {tensor.device}, but the network's weights are on {weight.device}")
     if tensor.dtype == weight.dtype:
@@ -67,9 +76,9 @@ def check_like(name: str, tensor: Tensor, weight: Tensor) -> None:
 
 
 def check_input(x: object, size: int, dims: dict[int, str], weight: Tensor) -> None:
-    """The input is a tensor of one of the given numbers of dimensions, `size` wide, and like the weight.
+    """The input is a tensor of one of the given numbers of dimensions, `size` wide, with the device and dtype of the weight.
 
-    dims: what is accepted, number of dimensions -> how it is written, e.g. {2: "(batch, input_size)"}.
+    dims: the accepted numbers of dimensions, each with its shape in words, e.g. {2: "(batch, input_size)"}.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"input should be a tensor, got {type(x).__name__}")
@@ -84,7 +93,7 @@ def check_input(x: object, size: int, dims: dict[int, str], weight: Tensor) -> N
 def check_state(
     state: Sequence[Tensor], names: Sequence[str], shapes: Sequence[tuple[int, ...]], weight: Tensor
 ) -> None:
-    """The state has one tensor for each name, of the given shape, and like the weight."""
+    """The state has one tensor for each name, of the given shape, with the device and dtype of the weight."""
     if len(state) != len(names):
         raise ValueError(f"state should hold {len(names)} tensors ({', '.join(names)}), got {len(state)}")
     for name, tensor, shape in zip(names, state, shapes, strict=True):

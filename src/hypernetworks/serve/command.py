@@ -47,7 +47,7 @@ class Serve:
     """cpu, cuda, …; auto uses CUDA if available."""
 
     def __call__(self) -> None:
-        """Load the runs and serve until the process is told to stop.
+        """Load the runs and serve until the process is stopped.
 
         Raises:
             UsageError: a setting is wrong, or a folder has no run.

@@ -5,12 +5,9 @@
 // scales, pre and the gates are computed again from z and the products, which are kept.
 #pragma once
 
-#include "layer.h"
-#include "workspace.h"
+#include "backward_room.h"
 
 namespace hn {
-
-constexpr long PENDING = 24;  // rows whose share of D's gradient is summed at once
 
 // Σ over threads of n numbers that are `stride` apart, into to[i], each thread some of them.
 template <class T, class To> void gather(const Thread& thread, const T* parts, long stride, long n, To to) {
@@ -21,20 +18,6 @@ template <class T, class To> void gather(const Thread& thread, const T* parts, l
     *to(i) = total;
   }
 }
-
-// The gradients of the scales of one level (PENDING, blocks·H), and z (PENDING, blocks·Z), of rows that are not summed into dD yet.
-template <class T> struct Pending {
-  T *dd, *z;
-  long rows;
-};
-
-// A thread's room. `scales` holds d_h and d_x of some rows (SOME, 2·G·H); dD is (blocks, Z, H).
-template <class T> struct BackwardRoom {
-  T *scales, *pre, *apart, *dpre, *dapart, *dh, *dhyper_h, *row, *dD, *dp;
-  VectorGrads<T> cell, hyper_cell;
-  OuterSpace<T> outer;
-  std::vector<Pending<T>> pending;  // of each level
-};
 
 template <class T, class Cell> struct Backward : Layer<T, Cell> {
   using Base = Layer<T, Cell>;
@@ -56,7 +39,7 @@ template <class T, class Cell> struct Backward : Layer<T, Cell> {
     T* shared = workspace.take(std::max(packed<T>(DEPTH, I) + packed<T>(DEPTH, H), packed<T>(DEPTH, K)));
     const long before = workspace.used();
     for (int t = 0; t < threads; t++) {
-      room.push_back(take_room(shared));
+      room.push_back(take_room<T>(*this, workspace, shared));
       stride = (workspace.used() - before) / (t + 1);
     }
   }
@@ -66,27 +49,6 @@ template <class T, class Cell> struct Backward : Layer<T, Cell> {
   T *W_h, *deeper_W_h, *hyper_W_h, *W_x, *P, *D, *grads, *dh, *dc, *dhyper_h, *dhyper_c;
   std::vector<BackwardRoom<T>> room;
   long stride = 0;  // from a thread's room to the next one's
-
-  BackwardRoom<T> take_room(T* shared) {
-    auto take = [this](long n) { return workspace.take(n); };
-    BackwardRoom<T> r;
-    r.scales = take(SOME * 2 * G * H * hyper());
-    r.pre = take(SOME * G * H * hyper());
-    r.apart = take(SOME * A * H * hyper());
-    r.dpre = take(SOME * G * H * hyper());
-    r.dapart = take(SOME * A * H * hyper());
-    r.dh = take(H);
-    r.dhyper_h = take(SOME * K);
-    r.row = take(std::max(H, K));
-    for (long l = 0; l < L && hyper(); l++)
-      r.pending.push_back({take(PENDING * scales(l) * G * H), take(PENDING * scales(l) * G * Z), 0});
-    r.outer = {shared, take(outer_block<T>)};
-    r.cell = {take(L * G * H), take(A * H), take(G * H), take(G * H), take(H), take(H)};
-    r.hyper_cell = {take(4 * K), take(0), take(4 * K), take(4 * K), take(K), take(K)};
-    r.dD = take(z_width() * H);
-    r.dp = take(Base::with_p() * Z);
-    return r;
-  }
 
   // A row of gradients with a hyper cell: of W_h h (G·H), of the hyper cell's pre (4K), of W_x x (G·H), of z, and of R^l s (G·H) for
   // each deeper level. Without one: of the part of h apart (A·H), of pre (G·H); the first G·H numbers are then those of W_h h, its
@@ -150,16 +112,7 @@ template <class T, class Cell> struct Backward : Layer<T, Cell> {
     if (Cell::has_c) start(call.grad_c, dc, H);
     start(call.grad_hyper_h, dhyper_h, K);
     start(call.grad_hyper_c, dhyper_c, K);
-    auto zero = [](const VectorGrads<T>& grads, long biases, long apart, long blocks, long n) {
-      std::fill_n(grads.bias, biases * n, T(0));
-      std::fill_n(grads.bias_h, apart * n, T(0));
-      for (T* p : {grads.gain, grads.shift}) std::fill_n(p, blocks * n, T(0));
-      for (T* p : {grads.cell_gain, grads.cell_shift}) std::fill_n(p, n, T(0));
-    };
-    zero(own.cell, L * G, A, G, H);
-    zero(own.hyper_cell, 4, 0, 4, K);
-    std::fill_n(own.dD, z_width() * H, T(0));
-    std::fill_n(own.dp, Base::with_p() * Z, T(0));
+    zero(own, *this);
   }
 
   // From dh to the gradients of all products of a level.

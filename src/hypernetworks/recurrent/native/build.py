@@ -141,7 +141,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _build(compiler: Sequence[str], path: Path) -> None:
     """Compile each kernel for each type, all at once, link them, and put the library in its place."""
-    log.warning("building the native kernels for this machine (once, about 20 seconds) into %s", path.parent)
+    log.warning("building the native kernels for this machine (once, about 40 seconds) into %s", path.parent)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         try:

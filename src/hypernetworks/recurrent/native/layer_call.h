@@ -9,7 +9,7 @@ namespace hn {
 // G row blocks of the cell, A of them apart; hyper networks have S = L·G + G blocks with an embedding of their own p and
 // M = S + L·G in all. Vectors and matrices are contiguous and row-major; what a network does not have is null.
 struct LayerCall {
-  int64_t threads, steps, batch, rows, input, hidden, depth, hyper, embedding, reverse, turned, save, need_input, need_weights;
+  int64_t threads, steps, batch, rows, input, hidden, depth, hyper, embedding, reverse, save, need_input, need_weights;
   double eps;
   const int64_t* batch_sizes;  // B_t, never growing
   void* workspace;             // null: return how much is needed

@@ -1,6 +1,6 @@
 // The products that all networks share, compiled once.
 #define HN_EXTERN
-#include "product.h"
+#include "weight_gradients.h"
 #include "export.h"
 #include "layer_call.h"
 

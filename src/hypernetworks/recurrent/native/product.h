@@ -1,13 +1,12 @@
-// Matrix products for a recurrent network: one large matrix, read anew at every step, times a few rows.
+// Matrix products for a recurrent network: one large matrix, read at every step, times a few rows.
 //
 // The large matrix is packed once per call into panels of NR columns, [panel][k][NR]: a step then reads it from its first
 // byte to its last, in order, and each thread its own panels, which stay in its own cache. One tile is R rows times NR columns (R ≤ MR,
 // two vectors), its R·2 sums in registers: 6·2 sums and two vectors of the panel fill the 16 registers of AVX2, 12·2 and two fit
 // into the 32 of AVX-512. While one panel is multiplied the next is fetched, a few lines every UNROLL numbers: a matrix too
-// large for the second cache would otherwise be waited for.
+// large for the second cache would stall the multipliers.
 #pragma once
 
-#include <initializer_list>
 #include <utility>
 
 #include "threads.h"
@@ -18,13 +17,11 @@ namespace hn {
 constexpr long MR = HN_VECTOR_BYTES == 64 ? 12 : 6;  // rows of a tile
 constexpr long FEW = 3;                              // rows for which a tile has two panels
 constexpr long ROWS = 144;                           // rows that one pass over the panels serves: they stay in the second cache
-constexpr long PASS = 1024;                          // k of one pass over the panels, for the same reason; shorter sums are more exact, too
-constexpr long DEPTH = 512;                          // k of one pass of add_outer
-constexpr long BLOCK = 48;                           // rows of its packed block
+constexpr long PASS = 1024;                          // k of one pass over the panels, for the same reason; shorter sums are also more exact
 constexpr long UNROLL = 16;                          // k between two fetches
-constexpr int SUMS = 8;                              // so many at once keep the multipliers busy
+constexpr int SUMS = 8;                              // this number at once keeps the multipliers busy
 constexpr long LINE = 64;                            // bytes that are fetched at once
-static_assert(ROWS % MR == 0 && BLOCK % MR == 0);
+static_assert(ROWS % MR == 0);
 template <class T> constexpr long NR = 2 * LANES<T>; // columns of a panel
 
 template <class T> constexpr long panels(long n) { return (n + NR<T> - 1) / NR<T>; }
@@ -231,90 +228,13 @@ void product_turned(long m, const T* a, long stride, const T* b, long k, long n,
   }
 }
 
-// What add_outer needs: panels, shared, and a block for each thread.
-template <class T> struct OuterSpace { T *panels, *block; };
-template <class T> constexpr long outer_block = BLOCK * DEPTH;
-
-// A matrix b (k, n) by its rows, and where its product with aᵀ goes (m, n), by its rows.
-template <class T> struct Factor {
-  long n;
-  const T* const* rows;
-  T* const* out;
-};
-
-// out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
-// all of them. All threads call it together, each writes its own rows of each out.
-template <class T>
-void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> workspace,
-               std::initializer_list<Factor<T>> factors) {
-  const Range own = thread.share((m + MR - 1) / MR);
-  alignas(64) T sums[MR * NR<T>];
-  // f(factor, its panels)
-  auto each = [&](long depth, auto f) {
-    T* of_factor = workspace.panels;
-    for (const Factor<T>& factor : factors) {
-      f(factor, of_factor);
-      of_factor += packed<T>(depth, factor.n);
-    }
-  };
-  for (long first = 0; first < k; first += DEPTH) {
-    const long depth = std::min(DEPTH, k - first);
-    thread.wait();
-    each(depth, [&](const Factor<T>& factor, T* of_factor) {
-      pack_rows(thread, of_factor, depth, factor.n, [&](long i) { return factor.rows[first + i]; });
-    });
-    thread.wait();
-    const bool anew = begin_anew && first == 0;
-    for (long t0 = own.begin; t0 < own.end; t0 += BLOCK / MR) {
-      const long t1 = std::min(own.end, t0 + BLOCK / MR);
-      for (long t = t0; t < t1; t++) {
-        const T* from = a + first * stride + t * MR;
-        T* to = workspace.block + (t - t0) * depth * MR;
-        const long rows = std::min(MR, m - t * MR);
-        if (rows == MR)
-          for (long i = 0; i < depth; i++) __builtin_memcpy(to + i * MR, from + i * stride, MR * sizeof(T));  // inlined, not called
-        else
-          for (long i = 0; i < depth; i++) std::fill(std::copy_n(from + i * stride, rows, to + i * MR), to + (i + 1) * MR, T(0));
-      }
-      each(depth, [&](const Factor<T>& factor, const T* of_factor) {
-        for (long p = 0; p < panels<T>(factor.n); p++)
-          for (long t = t0; t < t1; t++) {
-            const long rows = std::min(MR, m - t * MR), column = p * NR<T>;
-            for (long r = 0; r < rows; r++)
-              for (long c = 0; c < 2; c++) __builtin_prefetch(factor.out[t * MR + r] + column + c * LANES<T>, 1);
-            tile<T, MR, 1>(workspace.block + (t - t0) * depth * MR, 1, MR, of_factor + p * depth * NR<T>, NR<T>, 0, depth,
-                           Ahead<T>(of_factor + (p + 1) * depth * NR<T>, depth, t - t0, t1 - t0), sums);
-            for (long r = 0; r < rows; r++)
-              for (long c = 0; c < 2; c++)
-                within<T>(column + c * LANES<T>, factor.n, [&](auto part) {
-                  T* to = factor.out[t * MR + r] + column + c * LANES<T>;
-                  const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
-                  store(to, anew ? v : load(to, part) + v, part);
-                });
-          }
-      });
-    }
-  }
-}
-
 #ifdef HN_TYPE
-// Compiled once, in product.cpp, and not for each network.
-#define HN_EACH_TILE(_) _(1, 1) _(2, 1) _(3, 1) _(4, 1) _(5, 1) _(6, 1) _(1, 2) _(2, 2) _(3, 2) HN_WIDE_TILES(_)
-#if HN_VECTOR_BYTES == 64
-#define HN_WIDE_TILES(_) _(7, 1) _(8, 1) _(9, 1) _(10, 1) _(11, 1) _(12, 1)
-#else
-#define HN_WIDE_TILES(_)
-#endif
-#define HN_TILE(R, P) \
-  HN_EXTERN template void tile<HN_TYPE, R, P>(const HN_TYPE*, long, long, const HN_TYPE*, long, long, long, Ahead<HN_TYPE>, HN_TYPE*);
+// Compiled once, in product.cpp, and not for each network. Tiles are not: each caller has one made for its strides.
 #ifndef HN_EXTERN
 #define HN_EXTERN extern
 #endif
-HN_EACH_TILE(HN_TILE)
 HN_EXTERN template void product_to(long, const HN_TYPE*, long, const HN_TYPE*, long, long, Range, HN_TYPE*, long, bool, From);
 HN_EXTERN template void product_turned(long, const HN_TYPE*, long, const HN_TYPE*, long, long, HN_TYPE*, long);
-HN_EXTERN template void add_outer(const Thread&, long, long, const HN_TYPE*, long, bool, OuterSpace<HN_TYPE>,
-                                  std::initializer_list<Factor<HN_TYPE>>);
 #endif
 
 }  // namespace hn

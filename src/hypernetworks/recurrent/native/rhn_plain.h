@@ -8,8 +8,8 @@
 #pragma once
 
 #include "layer_call.h"
-#include "product.h"
 #include "sequence.h"
+#include "weight_gradients.h"
 #include "workspace.h"
 
 namespace hn {

@@ -138,10 +138,11 @@ template <class T> inline Exponential<T> exponential(Vec<T> x) {
   return {scale, p * r};
 }
 
-// σ(x) = 1 / (1 + exp(−x))
+// σ(x) = 1 / (1 + exp(−x)), and exactly 0 where exp(−x) exceeds the range of T, as in torch
 template <class T> inline Vec<T> sigmoid(Vec<T> x) {
   Exponential<T> e = exponential<T>(-x);
-  return T(1) / (T(1) + e.scale + e.scale * e.less);
+  Vec<T> y = T(1) / (T(1) + e.scale + e.scale * e.less);
+  return x < -Series<T>::most ? Vec<T>{} : y;
 }
 
 // tanh|x| = −t / (2 + t) with t = exp(−2|x|) − 1, and the sign of x
