@@ -184,7 +184,7 @@ def test_dropout_acts_on_what_network_and_head_read_while_training_alone() -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "gru"}, "network should be one of lstm, .* got 'gru'"),
+        ({"network": "transformer"}, "network should be one of lstm, .* got 'transformer'"),
         ({"hidden_size": 0}, "hidden_size should be at least 1, got 0"),
         ({"num_layers": -1}, "num_layers should be at least 1, got -1"),
         ({"depth": 0}, "depth should be at least 1, got 0"),

@@ -12,5 +12,5 @@ def test_the_script_prints_both_networks_and_the_making() -> None:
     command = [sys.executable, str(SCRIPT), "--depth=10", "--batch=2", "--repeats=1", "--threads=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert [re.split(r" {2,}", line)[0].strip() for line in lines[1:]] == ["plain", "generated", "the making alone"]
+    assert [re.split(r" {2,}", line)[0].strip() for line in lines[1:]] == ["plain", "generated", "generation alone"]
     assert all(re.search(r" [0-9.]+ ms .* of plain", line) for line in lines[1:])

@@ -90,17 +90,23 @@ _DTYPES = (torch.float32, torch.float64)
 
 
 def native_serves(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether the native path is built and supports these tensors in the present context."""
-    return all(tensor is None or _plain(tensor) for tensor in tensors) and not _transformed() and _built()
+    """Whether the native path is built and supports these tensors in the present context.
 
-
-def _plain(tensor: Tensor) -> bool:
-    """Whether a tensor is dense, of a supported dtype, on the CPU, and its memory holds its values."""
-    dense = tensor.is_cpu and tensor.layout is torch.strided
-    if not (dense and tensor.dtype in _DTYPES and torch_compat.is_ordinary(tensor)):
+    It supports dense tensors of float32 or float64 on the CPU whose memory holds their values.
+    """
+    if _transformed():
         return False
-    # a tracer cannot see this; the code that it compiles passes the operator tensors that store their values
-    return torch.compiler.is_compiling() or torch_compat.stores_its_values(tensor)
+    # a tracer cannot see where values are; the code that it compiles passes the operator tensors that store them
+    tracing = torch.compiler.is_compiling()
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        dense = tensor.is_cpu and tensor.layout is torch.strided
+        if not (dense and tensor.dtype in _DTYPES and torch_compat.is_ordinary(tensor)):
+            return False
+        if not (tracing or torch_compat.stores_its_values(tensor)):
+            return False
+    return _built()  # asked for last: other tensors do not cause a build
 
 
 def undisturbed() -> bool:

@@ -148,9 +148,7 @@ def _steps_alone(cell: "RecurrentCell") -> bool:
 
 def _one_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
     """One step of the native path, from x (B, I) and the state to the new state; None if it does not serve them."""
-    if cell.native is None or not native_serves((x, *state)):
-        return None
-    served = cell.native_parameters()
-    if served is None or not native_serves(served[0].values()):
+    served = None if cell.native is None else cell.native_parameters()
+    if cell.native is None or served is None or not native_serves((x, *state, *served[0].values())):
         return None
     return one_step(StepLayer(cell.native, *served), x, state)

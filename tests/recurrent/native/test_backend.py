@@ -29,7 +29,7 @@ def test_use_backend_nests_and_is_left_as_it_was():
 
 
 def test_a_name_that_is_none_is_an_error(monkeypatch):
-    expected = r"should be one of 'auto', 'reference', 'compiled', 'native', got 'fast'"
+    expected = r"should be one of 'auto', 'reference', 'compiled', 'native', 'triton', got 'fast'"
     with pytest.raises(ValueError, match=f"name {expected}"), hn.use_backend("fast"):
         pass
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "fast")
