@@ -5,7 +5,7 @@ from functools import cached_property, partial
 
 import torch
 
-from hypernetworks.bench.case import Case, NetworkName, make_case
+from hypernetworks.bench.case import Case, make_case
 from hypernetworks.bench.implementation import GENERATED, Implementation
 from hypernetworks.bench.implementations import MAKERS, available_implementations, is_ours, is_torch
 from hypernetworks.bench.measurements import Group, Measurement
@@ -13,6 +13,7 @@ from hypernetworks.bench.memory import peak_memory
 from hypernetworks.bench.parity import Verdict, check
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.bench.timing import occupied_core, time_in_turn
+from hypernetworks.text.model import NetworkName
 
 Values = dict[str, list[float]]
 

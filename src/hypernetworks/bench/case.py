@@ -1,6 +1,6 @@
 """A benchmark case: a network of this package at one size, its input, and the gradient of its output."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,11 +8,7 @@ from torch import Tensor
 from hypernetworks.bench.sizes import Size
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.layer import RecurrentNetwork
-
-if TYPE_CHECKING:
-    NetworkName = str
-else:
-    NetworkName = Literal[tuple(FAMILIES)]
+from hypernetworks.text.model import NetworkName
 
 SEED = 0
 

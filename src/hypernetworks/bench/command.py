@@ -17,7 +17,6 @@ import torch
 
 from hypernetworks.bench import jax_scan, labml, sizes
 from hypernetworks.bench.benchmark import NetworkBenchmark
-from hypernetworks.bench.case import NetworkName
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import is_measurable
 from hypernetworks.bench.plot import draw
@@ -28,6 +27,7 @@ from hypernetworks.files import write_whole
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.build import library
 from hypernetworks.runs.machine import processor
+from hypernetworks.text.model import NetworkName
 
 VARIANTS = ("-full", "-without-norm")
 """Endings of the names of networks that are measured on request only."""

@@ -9,9 +9,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks as hn
-from hypernetworks.bench.case import NetworkName, make_case
+from hypernetworks.bench.case import make_case
 from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import Quantity, Size
+from hypernetworks.text.model import NetworkName
 
 
 def network_flops(network: NetworkName, size: Size, quantity: Quantity) -> int:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from hypernetworks.bench.case import NetworkName
 from hypernetworks.bench.implementations import counterpart, is_ours
 from hypernetworks.bench.sizes import Quantity, Size
+from hypernetworks.text.model import NetworkName
 
 
 @dataclass(frozen=True)

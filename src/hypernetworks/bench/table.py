@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from hypernetworks.bench.case import NetworkName
 from hypernetworks.bench.flops import flops_over_lstm
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
+from hypernetworks.text.model import NetworkName
 
 MS, MB = 1e3, 1 / 2**20
 COLUMNS = ("/ nn.LSTM", "/ GRU, RNN", "labml_nn /", "jax /", "/ products")

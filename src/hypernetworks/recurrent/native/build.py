@@ -1,7 +1,7 @@
 """Build the kernels on the user's own machine, at first use, for its own processor, and load them.
 
-One library for each combination of sources, flags, compiler, torch and processor lies in the user's cache. It is written whole
-or not at all, and a second process that needs it meanwhile waits for the first. Whatever stands in the way is said in one
+One library for each combination of sources, flags, compiler, torch and processor is kept in the user's cache. It is written
+whole or not at all, and a second process that needs it meanwhile waits for the first. Whatever stands in the way is said in one
 line, once, and the networks take their reference path.
 """
 
@@ -118,7 +118,7 @@ def _version(compiler: Sequence[str]) -> str:
 
 
 def _processor() -> str:
-    """The processor's features, as the system tells them."""
+    """The processor's features, as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -178,7 +178,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def _finish(running: Sequence[subprocess.Popen[str]]) -> None:
-    """Wait for all, then complain of the first that failed, with the first line that tells why."""
+    """Wait for all, then raise an error for the first that failed, with the first line that says why."""
     said = [process.communicate()[0].splitlines() for process in running]
     for process, lines in zip(running, said, strict=True):
         if process.returncode:

@@ -289,7 +289,7 @@ class LayerOp:
 
 
 def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: Shapes) -> None:
-    """Every tensor that is given has its shape, lies on the CPU, and has the dtype of `first`: float32 or float64."""
+    """Every tensor that is given has its shape, is on the CPU, and has the dtype of `first`: float32 or float64."""
     if first.dtype not in SUFFIX:
         raise TypeError(f"the native kernels serve float32 and float64, got {first.dtype}")
     for name, tensor in tensors.items():
@@ -307,7 +307,7 @@ def _all_ordinary(tensors: Iterable[Tensor | None]) -> bool:
 
 
 def _split(given: Sequence[Any], *counts: int) -> list[Sequence[Any]]:
-    """The arguments in groups of so many."""
+    """The arguments in groups of these sizes."""
     ends = (0, *itertools.accumulate(counts))
     assert ends[-1] == len(given)
     return [given[begin:end] for begin, end in itertools.pairwise(ends)]
