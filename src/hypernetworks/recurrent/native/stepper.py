@@ -103,7 +103,7 @@ class PackedSteps:
     @property
     def states(self) -> list[Tensor]:
         """The states, each (layers, B, size), in place."""
-        return [pair[self._call.turned] for pair in self._states]
+        return [pair[self._call.swapped] for pair in self._states]
 
     def step(self, x: Tensor) -> Tensor:
         """From x (B, I), in one piece, to h (B, H) of the last layer, a fresh tensor."""
@@ -130,9 +130,9 @@ class _Call:
         self._call.workspace = self._workspace.data_ptr()
 
     @property
-    def turned(self) -> int:
+    def swapped(self) -> int:
         """1 where the next call finds the state in the second place and reads the weights from their end on, else 0."""
-        return self._call.turned
+        return self._call.swapped
 
     def run(self, x: Tensor, output: Tensor | None) -> None:
         """One step from x (B, I), in one piece; h of the last layer goes into the output."""
@@ -140,7 +140,7 @@ class _Call:
         call.x = x.data_ptr()
         call.output = None if output is None else output.data_ptr()
         self._run(self._at)
-        call.turned ^= 1
+        call.swapped ^= 1
 
 
 def pack(matrices: Sequence[Tensor], storage: str) -> list[Stored]:
