@@ -172,8 +172,8 @@ void product(long m, const T* a, long stride, const T* b, long k, Range own, Don
   product(m, a, stride, b, k, {0, k}, own, done);
 }
 
-// The same, into a matrix c of n columns, its rows `c_stride` apart: put(place in c, column, vector, part) for each vector that lies
-// within.
+// The same, into a matrix c of n columns, its rows `c_stride` apart: put(place in c, column, vector, part) for each vector within
+// its columns.
 template <class T, class Put>
 void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, T* c, long c_stride, Put put,
                   From from = From::start) {
