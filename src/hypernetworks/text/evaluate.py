@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.text.stepper import Weights, stepper
+from hypernetworks.text.stepper import Weights, read_step, stepper
 
 CHUNK = 1024
 """Characters per forward pass. The state is carried, so the score depends on it only by rounding."""
@@ -71,4 +71,4 @@ def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tenso
     if weights == "float32":
         return read  # a whole chunk in one call packs the weights once, too
     step = stepper(model, 1, weights)
-    return lambda ids: model.head(torch.cat([step(x.unsqueeze(0)) for x in model.embedding(ids)]))
+    return lambda ids: model.head(torch.cat([read_step(model, step, id) for id in ids.split(1)]))

@@ -32,6 +32,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     """Next-character prediction, scored in bits per character."""
 
     name = "text"
+    format = 2
     data_key = "corpus"
     config_type = TextConfig
     task_type = CharacterTask
@@ -56,6 +57,13 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def settle(self, config: TextConfig, data: Corpus) -> TextConfig:
         """Record the absolute path of a user's own text, so that the run can be used from any folder."""
         return config if config.corpus in NAMED_SETS else replace(config, corpus=data.source)
+
+    def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
+        """In format 1, dropout acted on the input, too."""
+        match settings:
+            case {"model": {"dropout": probability, **others}}:
+                return {**settings, "model": {**others, "dropout": probability, "input_dropout": probability}}
+        return settings
 
     def record(self, data: Corpus) -> dict[str, Any]:
         """Source, checksum, sizes, and the symbols of the model."""
