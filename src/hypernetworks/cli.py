@@ -26,6 +26,7 @@ from hypernetworks.recurrent.backend import backend
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
     "text compare": ("hypernetworks.text.commands", "Compare"),
+    "text study": ("hypernetworks.text.study_command", "Study"),
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
     "text report": ("hypernetworks.text.commands", "Report"),

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, spread, table, training_speed
+from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, table, training_speed
+from hypernetworks.experiments.statistics import spread
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.run import Run
 from hypernetworks.text.compare import match_networks
@@ -41,15 +42,19 @@ def test_all_networks_are_matched_within_one_percent(tiny: TextConfig) -> None:
         assert config == replace(tiny, model=replace(tiny.model, network=name, hidden_size=config.model.hidden_size))
 
 
+def runs_of(folder: Path) -> list[dict]:
+    return Run.open(folder).metrics()
+
+
 def test_two_networks_with_two_seeds_are_compared(
     configs: dict[str, TextConfig], corpus: Corpus, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
     rows = compare(TEXT, tmp_path, configs, (3, 5), corpus, resume=False)
     folders = [f"{name}-seed{seed}" for name in PAIR for seed in (3, 5)]
-    (picture,) = plot(TEXT, tmp_path, rows, "a title")
+    picture, *others = plot(TEXT, tmp_path, rows, "a title")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "toy.txt") == sorted(
-        ["compare.json", "compare.svg", *folders]
+        ["compare.json", "compare.svg", "compare-flops.svg", "compare-seconds.svg", "curves.csv", *folders]
     )
     assert json.loads((tmp_path / "compare.json").read_text()) == [asdict(row) for row in rows]
     for row, name in zip(rows, PAIR, strict=True):
@@ -67,6 +72,15 @@ def test_two_networks_with_two_seeds_are_compared(
         assert row.scores["validation_bpc"][0] != row.scores["validation_bpc"][1]
         speeds = [line["characters_per_second"] for run in runs for line in run.metrics() if "loss" in line]
         assert row.figures["characters_per_second"] == pytest.approx(mean(speeds))
+    assert [other.name for other in others] == ["compare-flops.svg", "compare-seconds.svg"]
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert lines[0] == "variant,seed,step,seconds,flops,validation_bpc"
+    assert len(lines) == 1 + 2 * 2 * 2  # networks, seeds, validations
+    lstm = configs["lstm"]
+    flops = 3 * flops_per_character(lstm.model, len(corpus.alphabet)) * lstm.batch_size * lstm.length
+    variant, seed, step, _, counted, bpc = lines[2].split(",")
+    assert (variant, seed, step, float(counted)) == ("lstm", "3", "2", 2 * flops)
+    assert float(bpc) == runs_of(tmp_path / "lstm-seed3")[-1]["validation_bpc"]
     drawn = picture.read_text()
     assert "<svg" in drawn
     for text in ("a title", *(f"{row.variant}  {mean(row.scores['validation_bpc']):.3f}" for row in rows)):
@@ -112,21 +126,22 @@ def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[str, T
 
 
 def test_the_table_has_the_best_first_with_its_spread() -> None:
-    scores = {"lstm": [2.5, 2.25, 2.0], "rhn": [1.5]}
+    scores = {"lstm": [2.5, 2.25, 2.0], "rhn": [1.5, 1.5, 1.5]}
     figures = {
         "hidden_size": 7,
         "parameters": 12_345,
         "flops_per_character": 67_890,
         "characters_per_second": 1234.5,
     }
-    rows = [ComparisonRow(name, figures, {"validation_bpc": bpc}, []) for name, bpc in scores.items()]
-    assert [spread(bpc, 3) for bpc in scores.values()] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500"]
-    console = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
+    rows = [ComparisonRow(name, figures, {"validation_bpc": bpc}, ["run"] * 3) for name, bpc in scores.items()]
+    assert [spread(bpc, 3) for bpc in scores.values()] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500 ± 0.000"]
+    assert spread([1.5], 3) == "1.500"
+    console = Console(width=160, record=True, quiet=False, file=None, force_terminal=False)
     with console.capture() as shown:
         console.print(table(TEXT, rows))
     lines = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in shown.get().splitlines() if line.startswith("│")]
     assert lines == [
-        ["rhn", "7", "12,345", "67,890", "1,234", "1.500"],
+        ["rhn", "7", "12,345", "67,890", "1,234", "1.500 ± 0.000", "−0.750 (−1.371 to −0.129)"],
         ["lstm", "7", "12,345", "67,890", "1,234", "2.250 ± 0.250"],
     ]
 

@@ -22,6 +22,7 @@ from hypernetworks.text.model import CharacterModel, count_parameters, flops_per
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
+from hypernetworks.training.device import find_device
 
 __all__ = ["TEXT", "TextExperiment", "evaluate_ids", "load_run", "sample", "symbols_of", "translate"]
 
@@ -109,6 +110,17 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
             **super().figures(config, record),
             "flops_per_character": flops_per_character(config.model, len(record["alphabet"])),
         }
+
+    def flops_per_step(self, config: TextConfig, record: Mapping[str, Any]) -> float:
+        """Three times the operations of a forward pass."""
+        return 3.0 * flops_per_character(config.model, len(record["alphabet"])) * config.batch_size * config.length
+
+    def final_scores(self, run: Run, data: Corpus) -> dict[str, float]:
+        """The loss on the test split, if the corpus has one."""
+        if len(data.test) < 2:
+            return {}
+        model, config, _ = self.load(run.folder)
+        return {"test_loss": evaluate(model.to(find_device(config.device)), data.test).nats}
 
     def sample(self, folder: Path) -> str:
         """A short text of the best model."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks import processes
-from hypernetworks.errors import FaultError, Terminated, UsageError
+from hypernetworks.errors import DivergedError, FaultError, Terminated, UsageError
 from hypernetworks.runs.run import Run
 from hypernetworks.training.averaging import Averaging
 from hypernetworks.training.interrupt import Interrupt
@@ -109,8 +109,8 @@ class Trainer:
             label: shown with the progress.
 
         Raises:
-            FaultError: a loss, gradient or validation is not finite, memory ran out, or a file could not be written. The last
-                commit holds.
+            FaultError: a loss, gradient or validation is not finite (DivergedError), memory ran out, or a file could not be
+                written. The last commit holds.
             KeyboardInterrupt: Ctrl-C, or SIGTERM (Terminated), raised after the step was finished and committed.
         """
         schedule, units = self.schedule, 0
@@ -173,7 +173,7 @@ class Trainer:
     def _check_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
             kept = f"the checkpoint of step {self._committed} is kept" if self._committed else "nothing was saved yet"
-            raise FaultError(
+            raise DivergedError(
                 f"{self.run.folder}: the {what} is {value} at step {step}: training stopped, {kept}; "
                 "a lower learning rate or clip may help"
             )
