@@ -12,10 +12,11 @@ import torch
 optuna = pytest.importorskip("optuna")
 
 from hypernetworks.errors import UsageError  # noqa: E402
+from hypernetworks.experiments.plan import Plan  # noqa: E402
 from hypernetworks.experiments.results import read_results  # noqa: E402
 from hypernetworks.experiments.search import Pruning, Search, TrialResult  # noqa: E402
 from hypernetworks.experiments.space import Choices, Range, changed, space_from_json, space_to_json  # noqa: E402
-from hypernetworks.experiments.study import Plan, Study, best_trial  # noqa: E402
+from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
 from hypernetworks.experiments.study_report import write_report  # noqa: E402
 
 from .toy import LINE, LineConfig, LineTask  # noqa: E402

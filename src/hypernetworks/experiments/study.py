@@ -15,8 +15,8 @@ what it trained is continued by the next process that finds it.
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
@@ -28,66 +28,16 @@ from hypernetworks.experiments.comparison import figures_of
 from hypernetworks.experiments.curves import points
 from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.experiments.parts import Config, Data, Model
+from hypernetworks.experiments.plan import SEARCH_SEED, Plan, plan_differences
 from hypernetworks.experiments.results import Result, read_results, write_result
-from hypernetworks.experiments.search import Pruning, Search, TrialResult
-from hypernetworks.experiments.space import Space
+from hypernetworks.experiments.search import Search, TrialResult
 from hypernetworks.files import json_object, make_folder, read_whole, write_whole
 from hypernetworks.runs.run import CONFIG_LIMIT, Run
 
-__all__ = ["Plan", "Study"]
+__all__ = ["Study", "best_trial"]
 
 _WAIT_SECONDS = 2.0  # between two looks at what other processes do
-_SEARCH_SEED = 0
 _SCORE = "validation_loss"
-
-
-@dataclass(frozen=True)
-class Plan(Generic[Config]):
-    """What a study does.
-
-    Raises:
-        UsageError: there are no variants, trials or seeds, or some are equal.
-    """
-
-    variants: tuple[str, ...]
-    spaces: Mapping[str, Space]
-    """What is searched for each variant."""
-    configure: Callable[[str, Mapping[str, Any]], Config]
-    """The configuration of a variant with these values of its searched settings; UsageError if there is none."""
-    trials: int = 10
-    """Trials of each variant."""
-    trial_steps: int = 0
-    """Steps of a trial; 0: as many as in a final run."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """The seeds of the final runs. Trials have seed 0."""
-    pruning: Pruning = field(default_factory=Pruning)
-    written: Mapping[str, Any] = field(default_factory=dict)
-    """What study.json holds besides."""
-
-    def __post_init__(self) -> None:
-        for name in ("variants", "seeds"):
-            given = getattr(self, name)
-            if len(set(given)) != len(given) or not given:
-                raise UsageError(
-                    f"{name} should be one or more different ones, got {' '.join(map(str, given)) or 'none'}"
-                )
-        if _SEARCH_SEED in self.seeds:
-            raise UsageError(f"seeds should differ from {_SEARCH_SEED}, the seed of the trials, got {_SEARCH_SEED}")
-        if self.trials < 1 or self.trial_steps < 0:
-            raise UsageError(
-                f"trials should be at least 1 and trial_steps at least 0, got {self.trials} and {self.trial_steps}"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan as study.json holds it."""
-        made = {
-            "variants": list(self.variants),
-            "trials": self.trials,
-            "trial_steps": self.trial_steps,
-            "seeds": list(self.seeds),
-            "pruning": asdict(self.pruning),
-        }
-        return json.loads(json.dumps(made | dict(self.written)))
 
 
 class _Job(NamedTuple):
@@ -137,7 +87,7 @@ class Study(Generic[Config, Data, Model]):
             results = self.results()
             self._searches: dict[str, Search] = {}
             for variant in plan.variants:
-                search = Search(folder / "search.db", variant, plan.spaces[variant], plan.pruning, _SEARCH_SEED, digest)
+                search = Search(folder / "search.db", variant, plan.spaces[variant], plan.pruning, SEARCH_SEED, digest)
                 search.restore([_trial_of(result) for result in results.values() if result.is_trial_of(variant)])
                 self._searches[variant] = search
 
@@ -185,7 +135,7 @@ class Study(Generic[Config, Data, Model]):
         if not resume:
             raise UsageError(f"{self.folder}: already holds a study: give --resume to continue it, or another --out")
         found = json_object(read_whole(path, CONFIG_LIMIT), str(path))
-        if changed := _differences(found, json.loads(json.dumps(content))):
+        if changed := plan_differences(found, json.loads(json.dumps(content))):
             raise UsageError(f"{self.folder}: holds another study: {changed}: give the same flags, or another --out")
 
     def _turn(self) -> FileLock:
@@ -201,7 +151,7 @@ class Study(Generic[Config, Data, Model]):
             results = self.results()
             for variant, search in self._searches.items():
                 for number, values in search.unfinished():
-                    if job := self._claim(_trial_name(variant, number), variant, values, number, _SEARCH_SEED):
+                    if job := self._claim(_trial_name(variant, number), variant, values, number, SEARCH_SEED):
                         if (result := results.get(job.name)) is None:
                             return job
                         search.finish(_trial_of(result))  # its process was killed before it entered the result
@@ -209,7 +159,7 @@ class Study(Generic[Config, Data, Model]):
             variant = min(self.plan.variants, key=lambda variant: self._searches[variant].asked())
             if self._searches[variant].asked() < self.plan.trials:
                 number, values = self._searches[variant].ask()
-                return self._claim(_trial_name(variant, number), variant, values, number, _SEARCH_SEED)
+                return self._claim(_trial_name(variant, number), variant, values, number, SEARCH_SEED)
             return self._next_final(results)
 
     def _next_final(self, results: Mapping[str, Result]) -> _Job | None:
@@ -323,14 +273,5 @@ def _trial_name(variant: str, number: int) -> str:
 
 def _trial_of(result: Result) -> TrialResult:
     assert result.trial is not None
-    losses = [(point["step"], point["value"]) for point in result.curve]
+    losses = [(int(point["step"]), point["value"]) for point in result.curve]
     return TrialResult(result.trial, result.state, result.values, losses)
-
-
-def _differences(found: Any, given: Any, path: str = "") -> str:
-    """The first entries in which two JSON objects differ, as text; empty if they are equal."""
-    if isinstance(found, dict) and isinstance(given, dict):
-        names = dict.fromkeys((*found, *given))
-        parts = [_differences(found.get(name), given.get(name), f"{path}.{name}".lstrip(".")) for name in names]
-        return ", ".join([part for part in parts if part][:3])
-    return "" if found == given else f"{path} is {json.dumps(found)[:60]} there, got {json.dumps(given)[:60]}"

@@ -55,7 +55,8 @@ def draw(
         if behind:
             axes.plot(*zip(*behind, strict=True), color=colour, alpha=0.25, linewidth=1)
         if band := (bands or {}).get(name, ()):
-            axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.15, linewidth=0)
+            x, low, high = zip(*band, strict=True)
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if curve:
             label = f"{name.translate(literal)}  {curve[-1][1]:.3f}"
             axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)

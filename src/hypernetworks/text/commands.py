@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -20,8 +20,9 @@ from hypernetworks.experiments.commands import (
     preset_help,
 )
 from hypernetworks.files import read_whole, write_whole
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.alphabet import encode, text_of_bytes
-from hypernetworks.text.compare import match_networks
+from hypernetworks.text.compare import match_networks, with_study
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.experiment import TEXT, evaluate_ids, load_run, translate
@@ -76,10 +77,12 @@ class Evaluate(EvaluateCommand):
 class Compare(CompareCommand):
     """Train several networks of equal size on the same text, and compare what each reaches and costs.
 
-    The comparison chooses --hidden-size, --network and --seed for each model: give --parameters, --networks and --seeds.
+    The comparison chooses --hidden-size, --network and --seed for each model: give --parameters, --networks and --seeds. A flag
+    may give networks settings of their own: --learning-rate lstm=3e-3 hyper-lstm=2e-3.
     """
 
     experiment = TEXT
+    names: ClassVar[Collection[str]] = tuple(FAMILIES)
     chosen: ClassVar[Mapping[str, str]] = {"model.hidden_size": "give --parameters", "model.network": "give --networks"}
     preset: Annotated[str, preset_help(PRESETS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
@@ -87,12 +90,19 @@ class Compare(CompareCommand):
     """Which networks. Each gets the hidden_size that brings it within 1 % of --parameters."""
     parameters: int = 250_000
     """The number of parameters of each model."""
+    study: Path | None = None
+    """The folder of a study: each network gets the searched settings that were best for it there."""
 
     def variants(self, settings: TextConfig, data: Corpus) -> Mapping[str, TextConfig]:
-        """Each network at the same size."""
+        """Each network at the same size, with the settings of the study."""
         if not self.networks:
             raise UsageError("networks should be one or more, got none")
-        return match_networks(settings, self.networks, self.parameters, len(data.alphabet))
+        if unused := [name for name in self.own if name not in self.networks]:
+            raise UsageError(f"settings are given for {', '.join(unused)}, but networks are {' '.join(self.networks)}")
+        given = {name: self.own.get(name, settings) for name in self.networks}
+        if self.study is not None:
+            given = with_study(given, self.study, TEXT.preset(self.preset))
+        return match_networks(given, self.networks, self.parameters, len(data.alphabet))
 
     def title(self, data: Corpus) -> str:
         """The corpus and the size of the models."""

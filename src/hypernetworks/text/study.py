@@ -6,9 +6,9 @@ from itertools import product
 from typing import Any, Final
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.plan import Plan
 from hypernetworks.experiments.search import Pruning
 from hypernetworks.experiments.space import Choices, Range, Space, changed, space_to_json
-from hypernetworks.experiments.study import Plan
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.model import CharacterModelConfig, NetworkName, match_parameters
