@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import tyro
 from rich.console import Console
@@ -25,6 +25,7 @@ from hypernetworks.processes import first_before_others, is_first, print_once, p
 from hypernetworks.runs.machine import changed_environment
 from hypernetworks.runs.open import should_resume
 from hypernetworks.runs.run import CONFIG_LIMIT
+from hypernetworks.runs.tensorboard import TensorBoard
 from hypernetworks.training.device import find_device
 
 __all__ = ["CompareCommand", "EvaluateCommand", "TrainCommand", "preset_help"]
@@ -50,6 +51,8 @@ class TrainCommand:
     """Repeat the run of this config.json: its settings, on the same data."""
     resume: bool = False
     """Continue the run in --out with its own settings."""
+    log: Literal["none", "tensorboard"] = "none"
+    """tensorboard: write the metrics to a TensorBoard log in the run's folder, too."""
     data_dir: Path | None = None
     """Where to look for data sets first, and where to put those that are fetched."""
 
@@ -86,10 +89,15 @@ class TrainCommand:
             label = experiment.describe_model(settings)
             count = experiment.count_parameters(settings, experiment.record(data))
             print_once(f"{experiment.describe_data(data)}; {label}, {count:,} parameters")
-            if resumed:
-                run = experiment.resume(self.out, data, label)
-            else:
-                run = experiment.train(self.out, settings, data, label)
+            watch = TensorBoard(self.out) if self.log == "tensorboard" else None
+            try:
+                if resumed:
+                    run = experiment.resume(self.out, data, label, watch)
+                else:
+                    run = experiment.train(self.out, settings, data, label, watch)
+            finally:
+                if watch is not None:
+                    watch.close()
             if is_first():
                 step, figures = run.best_validation()
                 lines = [f"best validation at step {step}: {experiment.describe_validation(figures)}"]

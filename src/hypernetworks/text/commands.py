@@ -25,7 +25,9 @@ from hypernetworks.text.alphabet import encode, text_of_bytes
 from hypernetworks.text.compare import match_networks, with_study
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.experiment import TEXT, evaluate_ids, load_run, translate
+from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
+from hypernetworks.text.evaluate import Protocol, evaluate_windows
+from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, translate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import NetworkName
 from hypernetworks.text.presets import PRESETS
@@ -46,7 +48,11 @@ class Train(TrainCommand):
 
 @dataclass(frozen=True)
 class Evaluate(EvaluateCommand):
-    """Score the best model of a run on a split or another text: one stream, every character except the first predicted once."""
+    """Score the best model of a run on a split or another text.
+
+    The text is one stream, and every character except the first is predicted once. --protocol windows scores random windows
+    instead, and --dynamic a model that learns while it reads; their scores are not comparable.
+    """
 
     experiment = TEXT
     text: str | None = None
@@ -55,9 +61,18 @@ class Evaluate(EvaluateCommand):
     """Score the first N characters only; 0: all."""
     weights: Weights = "float32"
     """How the weights are stored. bfloat16 and int8 read the text step by step, and show what generation loses with them."""
+    protocol: Protocol = "stream"
+    """stream: one stream. windows: random windows, each from the zero state, as nanoGPT scores."""
+    window: int = 256
+    """Characters predicted in each window (windows)."""
+    dynamic: bool = False
+    """Dynamic evaluation: the model learns from each segment after it was scored."""
+    dynamics: Dynamics = field(default_factory=Dynamics)
 
     def __call__(self) -> None:
         """Print nats and bits per character."""
+        if sum((self.protocol == "windows", self.dynamic, self.weights != "float32")) > 1:
+            raise UsageError("a model is scored with one of --protocol windows, --dynamic and --weights, got several")
         check_split(self.split)
         if self.characters < 0:
             raise UsageError(f"characters should be at least 0 (0: all), got {self.characters}")
@@ -69,7 +84,19 @@ class Evaluate(EvaluateCommand):
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
         ids = translate(part, corpus, symbols)[: self.characters or None]
-        result = evaluate_ids(model.to(find_device(self.device)), symbols, ids, self.weights)
+        model = model.to(find_device(self.device))
+        if self.protocol == "windows":
+            score = evaluate_windows(model, ids, self.window)
+            result = (
+                f"{score.windows:,} random windows of {self.window} {symbols.unit}s, each from the zero state\n"
+                f"{score.nats:.4f} nats (standard error {score.error:.4f})"
+            )
+        elif self.dynamic:
+            training = translate(corpus.train, corpus, symbols)
+            found = evaluate_dynamically(model, ids, training, self.dynamics)
+            result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
+        else:
+            result = evaluate_ids(model, symbols, ids, self.weights)
         print(f"{self.run} on {corpus.name}, {name}: {result}")
 
 

@@ -16,7 +16,7 @@ from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.evaluate import TextScore, evaluate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel, count_parameters, flops_per_character
 from hypernetworks.text.presets import PRESETS
@@ -24,7 +24,16 @@ from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
 from hypernetworks.training.device import find_device
 
-__all__ = ["TEXT", "TextExperiment", "evaluate_ids", "load_run", "sample", "symbols_of", "translate"]
+__all__ = [
+    "TEXT",
+    "TextExperiment",
+    "describe_score",
+    "evaluate_ids",
+    "load_run",
+    "sample",
+    "symbols_of",
+    "translate",
+]
 
 SAMPLES: Final = "samples.txt"
 
@@ -165,9 +174,13 @@ def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
 
 def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:
     """Score a text of symbol ids (N,), and describe the score."""
-    score = evaluate(model, ids, weights)
+    return describe_score(evaluate(model, ids, weights), symbols, "one stream")
+
+
+def describe_score(score: TextScore, symbols: Symbols, how: str) -> str:
+    """A score as text; `how` says how the text was read."""
     return (
-        f"{score.characters:,} {symbols.unit}s predicted, one stream\n"
+        f"{score.characters:,} {symbols.unit}s predicted, {how}\n"
         f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}"
     )
 
