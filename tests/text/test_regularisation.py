@@ -1,5 +1,6 @@
 """Dropout masks, masked weights and skips: each against the law that defines it."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -133,3 +134,51 @@ def test_a_model_with_skips_reads_step_by_step_what_it_reads_at_once(weights: st
     ids = torch.randint(9, (40,))
     whole = evaluate(model, ids).nats
     assert evaluate(model, ids, weights).nats == pytest.approx(whole, abs=0.02)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", ["lstm", "gru", "rhn", "hyper-lstm"])
+def test_zoneout_keeps_values_of_the_state_while_training(network: str) -> None:
+    """Each value after a step is the one before or the one that the plain network computes."""
+    plain = CharacterModel(replace(SMALL, network=network, hidden_size=60), 9).eval()
+    zoned = CharacterModel(replace(SMALL, network=network, hidden_size=60, zoneout=0.3), 9)
+    zoned.load_state_dict(plain.state_dict())
+    ids = torch.randint(9, (1, 40))
+    _, before = plain(torch.randint(9, (5, 40)))
+    after, new = zoned(ids, before)[1], plain(ids, before)[1]
+    tensors = plain.network.cell(0).state_tensors
+    for old, computed, found in zip(tensors(before), tensors(new), tensors(after), strict=True):
+        kept = found == old
+        torch.testing.assert_close(found, torch.where(kept, old, computed))
+        assert abs(kept.float().mean() - 0.3) < 0.12
+
+
+@pytest.mark.parametrize("backend", ["native", "reference", "compiled"])
+@pytest.mark.parametrize("network", ["lstm", "hyper-lstm"])
+def test_zoneout_has_its_mean_outside_training(network: str, backend: str) -> None:
+    """Step by step by hand, on every path, and in a stepper."""
+    zoned = CharacterModel(replace(SMALL, network=network, zoneout=0.3), 9).eval()
+    plain = CharacterModel(replace(SMALL, network=network), 9).eval()
+    plain.load_state_dict(zoned.state_dict())
+    x = torch.randn(5, 2, 5)
+    cell = plain.network.cell(0)
+    state = cell.zero_state(x, 1, 2)
+    with torch.no_grad():
+        for t in range(5):
+            _, new = plain.network(x[t : t + 1], cell.named_state(state))
+            state = [0.3 * a + 0.7 * b for a, b in zip(state, cell.state_tensors(new), strict=True)]
+        with hn.use_backend(backend):
+            output, final = zoned.network(x)
+            step = zoned.network.stepper(2)
+            for t in range(5):
+                h = step(x[t])
+    torch.testing.assert_close(cell.state_tensors(final), state)
+    torch.testing.assert_close(output[-1], state[0][0])
+    torch.testing.assert_close(h, state[0][0])
+
+
+def test_gradients_flow_through_zoneout_and_the_model_can_be_copied() -> None:
+    model = CharacterModel(replace(SMALL, network="hyper-lstm", zoneout=0.2), 9)
+    copied = copy.deepcopy(model)
+    assert copied.network.cell(0).advance.args[0] is copied.network.cell(0)  # type: ignore[attr-defined]
+    model(torch.randint(9, (7, 3)))[0].square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.network.parameters())

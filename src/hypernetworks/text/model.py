@@ -24,7 +24,7 @@ from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.layer import RecurrentNetwork, call_cell
 from hypernetworks.recurrent.sequence import TimeSteps
-from hypernetworks.text.regularisation import MaskPer, dropped, masked_weights
+from hypernetworks.text.regularisation import MaskPer, dropped, masked_weights, zone_out
 
 __all__ = [
     "CharacterModel",
@@ -77,6 +77,9 @@ class CharacterModelConfig:
     weight_dropout: float = 0.0
     """Dropout probability of the recurrent weights, drawn once for each training step: DropConnect, as in AWD-LSTM
     (arXiv 1708.02182)."""
+    zoneout: float = 0.0
+    """Probability that a value of the state keeps its previous value in a time step (arXiv 1606.01305). There is no kernel for
+    it: the network runs step by step, which takes several times as long."""
     hyper_size: int = 64
     """K, the width of the hyper cell (hyper networks)."""
     hyper_embedding_size: int = 16
@@ -92,7 +95,7 @@ class CharacterModelConfig:
                 raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
         if self.embedding_size < 0:
             raise UsageError(f"embedding_size should be at least 0 (0: one-hot), got {self.embedding_size}")
-        for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout"):
+        for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout", "zoneout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
         if self.dropout_per not in get_args(MaskPer):
@@ -114,7 +117,7 @@ class CharacterModelConfig:
 def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetwork:
     """Make the recurrent network of a character model, on PyTorch's default device and dtype."""
     family = FAMILIES[config.network]
-    return family.make(
+    network = family.make(
         input_size,
         config.hidden_size,
         config.num_layers,
@@ -122,6 +125,9 @@ def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetw
         recurrent_dropout=config.recurrent_dropout,
         **{name: getattr(config, name) for name in family.takes},
     )
+    if config.zoneout:
+        zone_out(network, config.zoneout)
+    return network
 
 
 class OneHot(nn.Module):

@@ -8,18 +8,26 @@
 All masks hold 0 with probability p, else 1/(1 − p). The last two are masks of weights. The network then runs with masked
 weights in place of its own, on any path: a kernel that has no dropout of its own needs no change.
 
+    zoneout: s_t = m_t ⊙ s_{t-1} + (1 − m_t) ⊙ s̃_t,   m_t 1 with probability p, else 0    (Krueger et al. 2017)
+
+s̃_t is the state that the step computes. Outside training m_t is its mean p. No kernel has this, so the network runs step by
+step.
+
 T time, B batch, I input, H hidden, K hyper hidden.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 
-__all__ = ["MaskPer", "dropped", "masked_weights"]
+__all__ = ["MaskPer", "dropped", "masked_weights", "zone_out"]
 
 MaskPer = Literal["step", "sequence"]
 """How often a dropout mask is drawn: at each time step, or once for all time steps of a sequence."""
@@ -64,6 +72,32 @@ def masked_weights(network: RecurrentNetwork, state_dropout: float, weight_dropo
             mask = F.pad(masks[cell], (weight.shape[-1] - network.hidden_size, 0), value=1.0)
             made[name] = made.get(name, weight) * mask
     return made
+
+
+def zone_out(network: RecurrentNetwork, probability: float) -> None:
+    """Let each value of the network's state keep its previous value with this probability, at every time step.
+
+    Source: Krueger et al., "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations", arXiv 1606.01305.
+    """
+    for k in range(len(network.cells)):
+        cell = network.cell(k)
+        cell.advance = partial(_advance_with_zoneout, cell, probability)  # type: ignore[method-assign]
+
+
+def _advance_with_zoneout(
+    cell: RecurrentCell,
+    probability: float,
+    inputs: Sequence[Tensor],
+    state: Sequence[Tensor],
+    weights: Any,
+    mask: Tensor | None,
+) -> tuple[Tensor, ...]:
+    new = type(cell).advance(cell, inputs, state, weights, mask)
+    if not cell.training:
+        return tuple(torch.lerp(b, a, probability) for a, b in zip(state, new, strict=True))
+    kept = (torch.rand_like(tensor) < probability for tensor in new)
+    # s_t = m_t ⊙ s_{t-1} + (1 − m_t) ⊙ s̃_t
+    return tuple(torch.where(m, a, b) for m, a, b in zip(kept, state, new, strict=True))
 
 
 def _mask(like: Tensor, probability: float) -> Tensor:
