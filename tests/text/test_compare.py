@@ -21,7 +21,7 @@ from hypernetworks.text.compare import match_networks
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.experiment import TEXT
-from hypernetworks.text.model import count_parameters, flops_per_character
+from hypernetworks.text.sizes import count_parameters, flops_per_character
 from hypernetworks.text.task import CharacterTask
 
 PAIR: tuple[str, str] = ("lstm", "hyper-lstm")

@@ -12,14 +12,9 @@ from torch import nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.text.model import (
-    CharacterModel,
-    CharacterModelConfig,
-    count_parameters,
-    flops_per_character,
-    match_parameters,
-)
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 from hypernetworks.text.presets import penn_treebank_parameters
+from hypernetworks.text.sizes import count_parameters, flops_per_character, match_parameters
 
 SMALL = CharacterModelConfig(hidden_size=7, embedding_size=5, hyper_size=4, hyper_embedding_size=3, depth=2)
 PENN_TREEBANK = {  # the paper's table, in millions; in print the row of Z = 16 is 5.06

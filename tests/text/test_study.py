@@ -12,7 +12,7 @@ from hypernetworks import cli
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.results import read_results
 from hypernetworks.experiments.space import Choices, Range
-from hypernetworks.text.model import count_parameters
+from hypernetworks.text.sizes import count_parameters
 from hypernetworks.text.study import STUDIES, plan_of
 
 Capture = pytest.CaptureFixture[str]

@@ -12,13 +12,8 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.commands import (
-    CompareCommand,
-    EvaluateCommand,
-    TrainCommand,
-    check_split,
-    preset_help,
-)
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
+from hypernetworks.experiments.compare_command import CompareCommand
 from hypernetworks.files import read_whole, write_whole
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.alphabet import encode, text_of_bytes

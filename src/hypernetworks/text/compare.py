@@ -10,7 +10,7 @@ from hypernetworks.experiments.results import read_results
 from hypernetworks.experiments.space import changed
 from hypernetworks.experiments.study import best_trial
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import match_parameters
+from hypernetworks.text.sizes import match_parameters
 
 __all__ = ["match_networks", "with_study"]
 

@@ -18,8 +18,9 @@ from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.evaluate import TextScore, evaluate
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import CharacterModel, count_parameters, flops_per_character
+from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.sizes import count_parameters, flops_per_character
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
 from hypernetworks.training.device import find_device

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig, count_parameters
+from hypernetworks.text.model import CharacterModelConfig
+from hypernetworks.text.sizes import count_parameters
 from hypernetworks.training.schedule import Schedule
 
 PENN_TREEBANK_SYMBOLS: Final = 50

@@ -11,7 +11,8 @@ from hypernetworks.experiments.search import Pruning
 from hypernetworks.experiments.space import Choices, Range, Space, changed, space_to_json
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig, NetworkName, match_parameters
+from hypernetworks.text.model import CharacterModelConfig, NetworkName
+from hypernetworks.text.sizes import match_parameters
 from hypernetworks.training.schedule import Schedule
 
 __all__ = ["STUDIES", "StudySettings", "plan_of", "sized"]
