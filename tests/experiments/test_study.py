@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 optuna = pytest.importorskip("optuna")
 
+from hypernetworks import cli  # noqa: E402
 from hypernetworks.errors import UsageError  # noqa: E402
 from hypernetworks.experiments.plan import Plan  # noqa: E402
 from hypernetworks.experiments.results import read_results  # noqa: E402
@@ -19,6 +21,7 @@ from hypernetworks.experiments.space import Choices, Range, changed, space_from_
 from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
 from hypernetworks.experiments.study_report import write_report  # noqa: E402
 
+from . import toy  # noqa: E402
 from .toy import LINE, LineConfig, LineTask  # noqa: E402
 
 SPACE = {"schedule.learning_rate": Range(1e-3, 1.0, log=True), "slope": Choices((2.0,))}
@@ -316,3 +319,16 @@ def test_the_search_prefers_what_was_good(tmp_path: Path) -> None:
     search.close()
     near = [0.05 < rate < 0.2 for rate in proposed]
     assert sum(near[20:]) > 8  # the prior puts a fifth of its proposals there
+
+
+def test_a_finished_trial_is_not_resumed(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "toy_experiment", toy)
+    monkeypatch.setitem(cli.COMMANDS, "line train", ("toy_experiment", "Train"))
+    pruned = next(name for name, result in read_results(whole / "results").items() if result.state == "pruned")
+    assert cli.main(["line", "train", "--resume", "--out", str(whole / "trials" / pruned)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{pruned}: a trial of a study that has finished or was pruned, which is not resumed" in error
+    assert str(whole / "results" / f"{pruned}.json") in error

@@ -64,7 +64,9 @@ class TrainCommand:
         if flags.config:
             settings = experiment.read_config(read_config_file(flags.config), str(flags.config)).config
         elif flags.resume:
-            settings = experiment.recorded(flags.out or cls.out).config
+            out = flags.out or cls.out
+            _check_no_finished_trial(out)
+            settings = experiment.recorded(out).config
         else:
             settings = preset_of(experiment, flags, cls.preset)
         return cls(settings=settings, config=flags.config)
@@ -156,6 +158,16 @@ def preset_of(experiment: Experiment[Any, Any, Any], flags: argparse.Namespace, 
 def read_config_file(path: Path) -> dict[str, Any]:
     """The content of a config.json; UsageError if it is not a JSON object."""
     return json_object(read_whole(path, CONFIG_LIMIT), str(path))
+
+
+def _check_no_finished_trial(run: Path) -> None:
+    """UsageError if the run was a trial of a study that has finished or was pruned."""
+    result = run.parent.parent / "results" / f"{run.name}.json"
+    if not run.exists() and result.is_file():
+        raise UsageError(
+            f"{run}: a trial of a study that has finished or was pruned, which is not resumed: its settings and curve are in "
+            f"{result}"
+        )
 
 
 def _check_same_settings(experiment: Experiment[Any, Any, Any], run: Path, given: Any) -> None:
