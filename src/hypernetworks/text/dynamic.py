@@ -39,7 +39,7 @@ class Dynamics:
         UsageError: a setting is invalid.
     """
 
-    rate: float = 1e-4
+    rate: float = 3e-4
     """The learning rate. Choose it on the validation split."""
     decay: float = 2e-3
     """How fast the weights return to the trained ones. Choose it on the validation split."""
