@@ -37,6 +37,7 @@ from .recurrent import (
 from .weights import (
     ChunkedGenerator,
     ContinualRegularizer,
+    Factors,
     FullGenerator,
     Generator,
     GeneratorChain,
@@ -61,6 +62,7 @@ __all__ = [
     "RNN",
     "ChunkedGenerator",
     "ContinualRegularizer",
+    "Factors",
     "FullGenerator",
     "GRUCell",
     "Generator",

@@ -1,18 +1,23 @@
 """Hypernetworks for any module: weight generators, and the network that runs a target with generated weights."""
 
+from .chunked import ChunkedGenerator
+from .compose import GeneratorChain, GeneratorSplit
 from .conditions import TaskEmbedding
-from .generator import Generator, GeneratorChain, GeneratorSplit
-from .generators import ChunkedGenerator, FullGenerator, LowRankGenerator, RowScaleGenerator
+from .full import FullGenerator
+from .generator import Generator
 from .layers import HyperConv2d, HyperLinear
+from .low_rank import Factors, LowRankGenerator
 from .network import HyperNetwork
 from .regularizers import ContinualRegularizer
 from .report import WeightReport
+from .row_scale import RowScaleGenerator
 from .selection import TargetWeight
 from .tiled import TiledKernelGenerator
 
 __all__ = [
     "ChunkedGenerator",
     "ContinualRegularizer",
+    "Factors",
     "FullGenerator",
     "Generator",
     "GeneratorChain",

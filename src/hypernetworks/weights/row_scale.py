@@ -1,0 +1,65 @@
+"""Scaled rows from a condition: W = d(c) ⊙ W_target, one scale per row.
+
+C condition.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.selection import TargetWeight
+from hypernetworks.weights.trunk import check_hidden, trunk
+
+
+class RowScaleGenerator(Generator):
+    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, with one scale per entry of the first dimension.
+
+    W_target is trained if it requires gradients. d starts at 1 for every condition.
+
+    Args:
+        condition_size: C, the size of a condition.
+        hidden: the widths of the trunk's ReLU layers. With () d is linear in c.
+
+    Raises:
+        ValueError: an argument has an impossible value.
+        TypeError: an argument has the wrong type.
+
+    Source: HyperNetworks, arXiv 1609.09106, section 3.2, where it is applied to recurrent networks.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.RowScaleGenerator(8))
+        >>> net(torch.randn(4, 3), condition=torch.randn(4, 8)).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(self, condition_size: int, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        check_sizes(condition_size=condition_size)
+        self.condition_size = condition_size
+        self.hidden = check_hidden(hidden)
+
+    def trains_base(self, name: str) -> bool:
+        """Always: the generated tensor contains W_target."""
+        return True
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make the trunk and one head for the scales of all tensors."""
+        like = weights[0].value
+        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.rows = [weight.shape[0] if weight.value.dim() else 1 for weight in weights]
+        self.dims = [weight.value.dim() for weight in weights]
+        self.head = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
+        nn.init.zeros_(self.head.weight)
+        nn.init.ones_(self.head.bias)
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Scale the rows of the target's tensors."""
+        scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
+        made = {}
+        for name, d, dims in zip(self.names, scales, self.dims, strict=True):
+            # W = d(c) ⊙ W_target
+            d = d.reshape(*d.shape[:-1], *((-1,) if dims else ()), *(1,) * (dims - 1))
+            made[name] = d * base[name]
+        return made
