@@ -51,6 +51,7 @@ from .weights import (
     TaskEmbedding,
     TiledKernelGenerator,
     WeightReport,
+    outputs_last,
 )
 
 __version__ = "0.1.0"
@@ -97,6 +98,7 @@ __all__ = [
     "WeightReport",
     "__version__",
     "interop",
+    "outputs_last",
     "trace",
     "use_backend",
 ]

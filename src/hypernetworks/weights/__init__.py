@@ -6,6 +6,7 @@ from .conditions import TaskEmbedding
 from .full import FullGenerator
 from .generator import Generator
 from .layers import HyperConv2d, HyperLinear
+from .layout import outputs_last
 from .low_rank import Factors, LowRankGenerator
 from .network import HyperNetwork
 from .regularizers import ContinualRegularizer
@@ -31,4 +32,5 @@ __all__ = [
     "TaskEmbedding",
     "TiledKernelGenerator",
     "WeightReport",
+    "outputs_last",
 ]

@@ -29,7 +29,7 @@ class Moments(NamedTuple):
     bias: float
 
 
-def hyperfan_in(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_in(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """Keep the second moment of activations at 1 in the forward pass.
 
     An output has variance n_in Var(W) E[x²] + Var(b), which should be r: a ReLU halves the second moment, and r = 2
@@ -40,7 +40,7 @@ def hyperfan_in(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Mome
     return Moments(gain / (beta * fan_in), gain / 2)
 
 
-def hyperfan_out(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_out(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """Keep the variance of gradients constant in the backward pass.
 
     δx = Wᵀ (φ'(y) ⊙ δy): each of the n_out terms keeps E[φ'²] = 1/r of its variance, so Var(δx) = n_out Var(W) Var(δy) / r and
@@ -50,7 +50,7 @@ def hyperfan_out(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Mom
     return Moments(gain / fan_out, max(0.0, gain * (1 - fan_in / fan_out)))
 
 
-def hyperfan_harmonic(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_harmonic(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """The harmonic mean 2 / (1/a + 1/b) of the two schemes; 0 if either is 0."""
     forward = hyperfan_in(fan_in, fan_out, gain, with_bias)
     backward = hyperfan_out(fan_in, fan_out, gain, with_bias)
@@ -58,7 +58,7 @@ def hyperfan_harmonic(fan_in: int, fan_out: int, gain: float, with_bias: bool) -
     return Moments(weight, bias)
 
 
-FORMS: dict[str, Callable[[int, int, float, bool], Moments]] = {
+FORMS: dict[str, Callable[[float, float, float, bool], Moments]] = {
     "hyperfan-in": hyperfan_in,
     "hyperfan-out": hyperfan_out,
     "hyperfan-harmonic": hyperfan_harmonic,

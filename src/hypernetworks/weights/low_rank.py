@@ -3,7 +3,6 @@
 C condition, r rank.  c (C,) or (B, C); A (r, rest), B (n_out, r); W has the target's shape, preceded by B for c (B, C).
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,7 +34,8 @@ class LowRankGenerator(Generator):
 
     W_target is trained if it requires gradients. If it is frozen, this is LoRA with a condition. B starts at 0, so that every
     condition starts at the target's own weights, and A(c) at variance 1/rest. A kernel is treated as a matrix
-    (n_out, n_in·f·f). A vector, such as a bias or a norm's gain, gets a generated shift instead, b + v(c), which starts at 0.
+    (n_out, n_in·f·f), also where the layer stores its inputs first (see `outputs_last`). A vector, such as a bias or a norm's
+    gain, gets a generated shift instead, b + v(c), which starts at 0.
 
     Args:
         condition_size: C, the size of a condition.
@@ -76,10 +76,11 @@ class LowRankGenerator(Generator):
         """Make the trunk, and the heads for A and B of each matrix or v of each vector."""
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.layouts = [weight.layout for weight in weights]
         self.shapes = [weight.shape for weight in weights]
         self.heads = nn.ModuleList()
         for weight in weights:
-            rows, rest = weight.shape[0] if weight.value.dim() else 1, math.prod(weight.shape[1:])
+            rows, rest = weight.layout.rows(weight.shape), weight.layout.rest(weight.shape)
             if weight.value.dim() < 2:
                 sizes = (rows,)
             elif self.rank > min(rows, rest):
@@ -97,10 +98,15 @@ class LowRankGenerator(Generator):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the updates to the target's tensors."""
         made = {}
-        for name, update, shape in zip(self.names, self._updates(condition), self.shapes, strict=True):
-            # W = W_target + (α / r) B(c) A(c), and b + v(c)
-            flat = update.product().flatten(-2) if isinstance(update, Factors) else update
-            made[name] = base[name] + shaped(flat, shape)
+        for name, update, layout, shape in zip(
+            self.names, self._updates(condition), self.layouts, self.shapes, strict=True
+        ):
+            if isinstance(update, Factors):
+                # W = W_target + (α / r) B(c) A(c)
+                made[name] = base[name] + layout.stored(update.product(), shape)
+            else:
+                # b + v(c)
+                made[name] = base[name] + shaped(update, shape)
         return made
 
     def factors(self, condition: Tensor) -> dict[str, Factors]:
@@ -111,10 +117,10 @@ class LowRankGenerator(Generator):
     def _updates(self, condition: Tensor | None) -> Iterator[Factors | Tensor]:
         """The factors of each matrix, and v(c) of each vector."""
         h = self.trunk(condition)
-        for heads, shape in zip(self.heads, self.shapes, strict=True):
+        for heads, layout, shape in zip(self.heads, self.layouts, self.shapes, strict=True):
             parts = [head(h) for head in heads]  # pyright: ignore[reportGeneralTypeIssues]
             if len(parts) == 1:
                 yield parts[0]
             else:
-                B, A = parts[0].unflatten(-1, (shape[0], self.rank)), parts[1].unflatten(-1, (self.rank, -1))
+                B, A = parts[0].unflatten(-1, (layout.rows(shape), self.rank)), parts[1].unflatten(-1, (self.rank, -1))
                 yield Factors(A, B, self.alpha / self.rank)

@@ -14,8 +14,10 @@ from hypernetworks.weights.trunk import check_hidden, trunk
 
 
 class RowScaleGenerator(Generator):
-    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, with one scale per entry of the first dimension.
+    """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, with one scale per output of a layer.
 
+    Rows are outputs also in layers that store their inputs first, such as transposed convolutions (see `outputs_last`). Other
+    tensors, such as a bias, a norm's gain or a table of embeddings, have one scale per entry of their first dimension.
     W_target is trained if it requires gradients. d starts at 1 for every condition.
 
     Args:
@@ -48,8 +50,9 @@ class RowScaleGenerator(Generator):
         """Make the trunk and one head for the scales of all tensors."""
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
-        self.rows = [weight.shape[0] if weight.value.dim() else 1 for weight in weights]
-        self.dims = [weight.value.dim() for weight in weights]
+        self.layouts = [weight.layout for weight in weights]
+        self.shapes = [weight.shape for weight in weights]
+        self.rows = [weight.layout.rows(weight.shape) for weight in weights]
         self.head = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.ones_(self.head.bias)
@@ -58,8 +61,7 @@ class RowScaleGenerator(Generator):
         """Scale the rows of the target's tensors."""
         scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
         made = {}
-        for name, d, dims in zip(self.names, scales, self.dims, strict=True):
+        for name, d, layout, shape in zip(self.names, scales, self.layouts, self.shapes, strict=True):
             # W = d(c) ⊙ W_target
-            d = d.reshape(*d.shape[:-1], *((-1,) if dims else ()), *(1,) * (dims - 1))
-            made[name] = d * base[name]
+            made[name] = layout.along_rows(d, shape) * base[name]
         return made

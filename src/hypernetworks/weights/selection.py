@@ -4,7 +4,6 @@ Parameters are selected by None (all), by type (nn.Conv2d, or a tuple of types),
 or by a predicate (module name, module, parameter name) -> bool.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from inspect import Parameter as Argument
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from hypernetworks.weights.layout import Layout, fans, layout_of
 
 Modules = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[..., bool] | None
 
@@ -32,12 +33,14 @@ class TargetWeight(NamedTuple):
     """The name of that module in the target; "" for the target itself."""
     kind: str
     """"weight" (a matrix or kernel), "bias" (of the same layer), or "other" (a norm's gain, an embedding table, ...)."""
-    fan_in: int
-    """n_in of the layer, including the receptive field; 0 for kind "other"."""
-    fan_out: int
-    """n_out of the layer, including the receptive field; 0 for kind "other"."""
+    fan_in: float
+    """n_in of the layer, including the receptive field; 0 for kind "other". Strides make it an average."""
+    fan_out: float
+    """n_out of the layer, including the receptive field; 0 for kind "other". Strides make it an average."""
     partner: bool
     """Whether the bias (for a weight) or weight (for a bias) of the same layer is generated too."""
+    layout: Layout = Layout()
+    """How a matrix or kernel is stored: whether its rows, the outputs, come first."""
 
     @property
     def shape(self) -> torch.Size:
@@ -109,15 +112,20 @@ def _weights(target: nn.Module) -> Iterator[TargetWeight]:
                 continue
             seen.add(id(value))
             kind, matrix = _kind(module, own_name, value)
-            fans = (0, 0) if matrix is None else _fans(module, matrix)
+            n_in, n_out = (0, 0) if matrix is None else fans(module, matrix)
+            layout = layout_of(module) if kind == "weight" else Layout()
             name = f"{module_name}.{own_name}" if module_name else own_name
-            yield TargetWeight(name, value, module, module_name, kind, *fans, partner=False)
+            yield TargetWeight(name, value, module, module_name, kind, n_in, n_out, partner=False, layout=layout)
 
 
 def _kind(module: nn.Module, own_name: str, value: Tensor) -> tuple[str, Tensor | None]:
     """The kind of a parameter, and the matrix or kernel of its layer."""
     weight = getattr(module, "weight", None)
-    if isinstance(module, _NORMS_AND_TABLES):
+    if (
+        isinstance(module, _NORMS_AND_TABLES)
+        or own_name.startswith("bias_")
+        or (own_name == "bias" and value.dim() != 1)
+    ):
         return "other", None
     if value.dim() >= 2:
         return "weight", value
@@ -130,15 +138,6 @@ def _partner(weight: TargetWeight) -> str:
     """The name of the bias (for a weight) or weight (for a bias) of the same layer."""
     other = {"weight": "bias", "bias": "weight"}.get(weight.own_name, "")
     return f"{weight.module_name}.{other}" if weight.module_name else other
-
-
-def _fans(module: nn.Module, weight: Tensor) -> tuple[int, int]:
-    """n_in and n_out: the number of inputs that one output depends on, and of outputs that one input affects."""
-    field = math.prod(weight.shape[2:])
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):  # its weight is (in, out / groups, ...)
-        return weight.shape[0] // module.groups * field, weight.shape[1] * field
-    groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
-    return weight.shape[1] * field, weight.shape[0] // groups * field
 
 
 def _shown(modules: Any) -> str:
