@@ -187,6 +187,8 @@ def test_task_embeddings():
     for wrong in (4, -1):
         with pytest.raises(ValueError, match=f"task should be one of 0 to 3, got {wrong}"):
             tasks(wrong)
+        with pytest.raises(ValueError, match=rf"each task should be one of 0 to 3, got \[{wrong}\]"):
+            tasks(torch.tensor([0, wrong, 2, wrong]))
     with pytest.raises(TypeError, match=r"whole number.*got 1\.5"):
         tasks(1.5)
     net = hn.HyperNetwork(mlp(torch.float32), hn.FullGenerator(3, init="hyperfan-in"))

@@ -6,13 +6,13 @@ from .conditions import TaskEmbedding
 from .full import FullGenerator
 from .generator import Generator
 from .layers import HyperConv2d, HyperLinear
-from .layout import outputs_last
 from .low_rank import Factors, LowRankGenerator
 from .network import HyperNetwork
 from .regularizers import ContinualRegularizer
 from .report import WeightReport
 from .row_scale import RowScaleGenerator
 from .selection import TargetWeight
+from .storage import outputs_last
 from .tiled import TiledKernelGenerator
 
 __all__ = [

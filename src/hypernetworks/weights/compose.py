@@ -1,6 +1,7 @@
 """Generators that consist of generators: in sequence, or each for its own part of the target."""
 
 from collections.abc import Mapping, Sequence
+from glob import escape
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -46,6 +47,8 @@ class GeneratorChain(Generator):
         """Bind every generator to all weights."""
         for generator in self.generators:
             cast(Generator, generator).bind(weights)
+            # what the next ones act on is generated, hence not constant
+            weights = [weight._replace(value=weight.value.detach().requires_grad_()) for weight in weights]
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition."""
@@ -105,6 +108,8 @@ class GeneratorSplit(Generator):
             left = [weight for weight in left if not chosen(weight)]
         if left:
             raise ValueError(f"no generator makes {_named(left)}")
+        # names instead of keys: a predicate may be a lambda, which cannot be pickled
+        self.selections = tuple(tuple(map(escape, part.names)) for part in self._parts())
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition."""

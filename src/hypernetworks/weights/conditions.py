@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.torch_compat import in_function_transform
 
 
 class TaskEmbedding(nn.Module):
@@ -39,6 +40,10 @@ class TaskEmbedding(nn.Module):
                 raise TypeError(
                     f"task should be a whole number or a vector of them, got {task.dtype} {tuple(task.shape)}"
                 )
+            if not (torch.compiler.is_compiling() or in_function_transform()) and not task.is_meta:
+                outside = task[(task < 0) | (task >= tasks)]
+                if len(outside):
+                    raise ValueError(f"each task should be one of 0 to {tasks - 1}, got {outside.unique().tolist()}")
             return nn.functional.embedding(task, self.weight)
         if not isinstance(task, int) or isinstance(task, bool):
             raise TypeError(f"task should be a whole number or a vector of them, got {task!r}")

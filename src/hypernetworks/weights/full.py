@@ -3,6 +3,7 @@
 C condition, m width of the trunk.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ class FullGenerator(Generator):
     Raises:
         ValueError: an argument has an impossible value.
         TypeError: an argument has the wrong type.
+
+    Warns:
+        UserWarning: the heads would have more than 100 million parameters.
 
     Source: HyperNetworks, arXiv 1609.09106, and Chang, Flokas and Lipson, ICLR 2020.
 
@@ -63,6 +67,7 @@ class FullGenerator(Generator):
     def build(self, weights: Sequence[TargetWeight]) -> None:
         """Make the trunk and one head per tensor."""
         like = weights[0].value
+        _warn_of_size(self.hidden[-1] if self.hidden else self.condition_size or 0, weights)
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
         self.shapes = [weight.shape for weight in weights]
         self.heads = nn.ModuleList()
@@ -78,3 +83,20 @@ class FullGenerator(Generator):
         return {
             name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
         }
+
+
+LARGE = 100_000_000
+"""Parameters of the heads above which a `FullGenerator` warns."""
+
+
+def _warn_of_size(width: int, weights: Sequence[TargetWeight]) -> None:
+    """Warn of heads with very many parameters: width + 1 for each generated number."""
+    numbers, like = sum(weight.value.numel() for weight in weights), weights[0].value
+    size = (width + 1) * numbers
+    if size > LARGE:
+        warnings.warn(
+            f"FullGenerator makes {numbers / 1e6:,.1f} M numbers from {width} each, with {size / 1e6:,.0f} M parameters "
+            f"({size * like.element_size() / 1e9:,.1f} GB). Select fewer (modules=...), make the last layer smaller (hidden=...), "
+            "or use a LowRankGenerator or a ChunkedGenerator",
+            stacklevel=5,  # where the HyperNetwork is made
+        )

@@ -7,8 +7,10 @@ Generators can be composed: applied in sequence (`GeneratorChain`), or each to i
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hypernetworks.weights.selection import TargetWeight
@@ -47,16 +49,62 @@ class Generator(nn.Module, ABC):
     def bind(self, weights: Sequence[TargetWeight]) -> None:
         """Make the parameters for these weights.
 
+        `build` gets the target's values in one dtype, the widest of theirs and at least float32. A generator for a target in
+        bfloat16 therefore computes in float32. To change that, convert it: ``net.generator.to(torch.bfloat16)``.
+
         Raises:
-            ValueError: the generator is already bound, or cannot generate one of the weights.
+            ValueError: the generator is already bound, it cannot generate one of the weights, or the weights are on different
+                devices. The generator stays as it was.
         """
         if self.names:
             raise ValueError(f"this {type(self).__name__} is already bound to a target: make another one")
-        kinds = {(weight.value.dtype, weight.value.device) for weight in weights}
-        if len(kinds) > 1:
-            raise ValueError(f"the generated parameters should be of one dtype and device, got {_listed(kinds)}")
-        self.build(weights)
+        _check_devices(weights)
+        dtype = reduce(torch.promote_types, (weight.value.dtype for weight in weights), torch.float32)
+        before = _contents(self)
+        try:
+            self.build([weight._replace(value=_converted(weight.value, dtype)) for weight in weights])
+        except BaseException:
+            _restore(before)  # a generator that consists of others may have bound some of them
+            raise
         self.names = tuple(weight.name for weight in weights)
+
+    def __call__(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Generate the weights for a condition, each in the dtype of the target's own tensor.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        made = super().__call__(*self.prepare(condition, base))
+        return {name: tensor.to(base[name].dtype) if name in base else tensor for name, tensor in made.items()}
+
+    def prepare(
+        self, condition: Tensor | None, base: Mapping[str, Tensor]
+    ) -> tuple[Tensor | None, Mapping[str, Tensor]]:
+        """The arguments of `forward` in the dtype of the generator's parameters; tensors of the target only if they are used.
+
+        Raises:
+            ValueError: the generator is not bound, or the condition has another dtype or device than its parameters.
+        """
+        name = type(self).__name__
+        if not self.names:
+            raise ValueError(f"this {name} is not bound to a target: pass it to HyperNetwork(target, generator) first")
+        own = next(self.parameters(), None)
+        if own is None:
+            return condition, base
+        if condition is not None:
+            if condition.dtype in (torch.bfloat16, torch.float16):
+                condition = condition.to(own.dtype)
+            if condition.device != own.device:
+                raise ValueError(f"condition is on {condition.device}, but {name} is on {own.device}: move one of them")
+            casts = torch.is_autocast_enabled(own.device.type) and torch.float64 not in (condition.dtype, own.dtype)
+            if condition.dtype != own.dtype and not casts:
+                raise ValueError(
+                    f"condition has dtype {condition.dtype}, but {name} has {own.dtype}: convert one of them with .to(dtype)"
+                )
+        return condition, {
+            key: tensor.to(own.dtype) if tensor.dtype != own.dtype and self.uses_base(key) else tensor
+            for key, tensor in base.items()
+        }
 
     def leaves(self, weight: TargetWeight) -> bool:
         """Whether to leave a selected parameter unchanged, because this generator does not generate its kind."""
@@ -79,5 +127,40 @@ class Generator(nn.Module, ABC):
         """Generate the weights for a condition."""
 
 
-def _listed(things: Any) -> str:
-    return ", ".join(map(str, things))
+def _check_devices(weights: Sequence[TargetWeight]) -> None:
+    """Check that all weights are on one device."""
+    places: dict[torch.device, str] = {}
+    for weight in weights:
+        places.setdefault(weight.value.device, weight.name)
+    if len(places) > 1:
+        listed = ", ".join(f"{name} on {device}" for device, name in places.items())
+        raise ValueError(
+            f"the generated parameters should be on one device, got {listed}: move the target, or select fewer"
+        )
+
+
+def _converted(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """The value in a dtype; its requires_grad still says whether the target trains it."""
+    return value if value.dtype == dtype else value.detach().to(dtype).requires_grad_(value.requires_grad)
+
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+Content = list[tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]]
+
+
+def _contents(generator: nn.Module) -> Content:
+    """The attributes of a module and of its submodules, for `_restore`."""
+    return [
+        (module, dict(vars(module)), {table: dict(vars(module)[table]) for table in _TABLES})
+        for module in generator.modules()
+    ]
+
+
+def _restore(contents: Content) -> None:
+    for module, attributes, tables in contents:
+        vars(module).clear()
+        vars(module).update(attributes)
+        for table, entries in tables.items():
+            attributes[table].clear()
+            attributes[table].update(entries)

@@ -32,8 +32,8 @@ class Factors(NamedTuple):
 class LowRankGenerator(Generator):
     """Adds a generated low-rank matrix: W = W_target + (α / r) B(c) A(c), with B (n_out, r) and A (r, rest).
 
-    W_target is trained if it requires gradients. If it is frozen, this is LoRA with a condition. B starts at 0, so that every
-    condition starts at the target's own weights, and A(c) at variance 1/rest. A kernel is treated as a matrix
+    W_target is trained if it requires gradients. If it is frozen, this is LoRA with a condition. It may be zero. B starts at 0,
+    so that every condition starts at the target's own weights, and A(c) at variance 1/rest. A kernel is treated as a matrix
     (n_out, n_in·f·f), also where the layer stores its inputs first (see `outputs_last`). A vector, such as a bias or a norm's
     gain, gets a generated shift instead, b + v(c), which starts at 0.
 
@@ -76,11 +76,11 @@ class LowRankGenerator(Generator):
         """Make the trunk, and the heads for A and B of each matrix or v of each vector."""
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
-        self.layouts = [weight.layout for weight in weights]
+        self.storages = [weight.storage for weight in weights]
         self.shapes = [weight.shape for weight in weights]
         self.heads = nn.ModuleList()
         for weight in weights:
-            rows, rest = weight.layout.rows(weight.shape), weight.layout.rest(weight.shape)
+            rows, rest = weight.storage.rows(weight.shape), weight.storage.rest(weight.shape)
             if weight.value.dim() < 2:
                 sizes = (rows,)
             elif self.rank > min(rows, rest):
@@ -98,12 +98,12 @@ class LowRankGenerator(Generator):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the updates to the target's tensors."""
         made = {}
-        for name, update, layout, shape in zip(
-            self.names, self._updates(condition), self.layouts, self.shapes, strict=True
+        for name, update, storage, shape in zip(
+            self.names, self._updates(condition), self.storages, self.shapes, strict=True
         ):
             if isinstance(update, Factors):
                 # W = W_target + (α / r) B(c) A(c)
-                made[name] = base[name] + layout.stored(update.product(), shape)
+                made[name] = base[name] + storage.stored(update.product(), shape)
             else:
                 # b + v(c)
                 made[name] = base[name] + shaped(update, shape)
@@ -117,10 +117,10 @@ class LowRankGenerator(Generator):
     def _updates(self, condition: Tensor | None) -> Iterator[Factors | Tensor]:
         """The factors of each matrix, and v(c) of each vector."""
         h = self.trunk(condition)
-        for heads, layout, shape in zip(self.heads, self.layouts, self.shapes, strict=True):
+        for heads, storage, shape in zip(self.heads, self.storages, self.shapes, strict=True):
             parts = [head(h) for head in heads]  # pyright: ignore[reportGeneralTypeIssues]
             if len(parts) == 1:
                 yield parts[0]
             else:
-                B, A = parts[0].unflatten(-1, (layout.rows(shape), self.rank)), parts[1].unflatten(-1, (self.rank, -1))
+                B, A = parts[0].unflatten(-1, (storage.rows(shape), self.rank)), parts[1].unflatten(-1, (self.rank, -1))
                 yield Factors(A, B, self.alpha / self.rank)

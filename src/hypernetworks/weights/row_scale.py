@@ -3,6 +3,7 @@
 C condition.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ class RowScaleGenerator(Generator):
 
     Rows are outputs also in layers that store their inputs first, such as transposed convolutions (see `outputs_last`). Other
     tensors, such as a bias, a norm's gain or a table of embeddings, have one scale per entry of their first dimension.
-    W_target is trained if it requires gradients. d starts at 1 for every condition.
+    W_target is trained if it requires gradients. d starts at 1 for every condition. Tensors that are zero and not trained stay
+    zero whatever d is: a warning names them.
 
     Args:
         condition_size: C, the size of a condition.
@@ -48,11 +50,12 @@ class RowScaleGenerator(Generator):
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
         """Make the trunk and one head for the scales of all tensors."""
+        _warn_of_zeros(weights)
         like = weights[0].value
         self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
-        self.layouts = [weight.layout for weight in weights]
+        self.storages = [weight.storage for weight in weights]
         self.shapes = [weight.shape for weight in weights]
-        self.rows = [weight.layout.rows(weight.shape) for weight in weights]
+        self.rows = [weight.storage.rows(weight.shape) for weight in weights]
         self.head = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.ones_(self.head.bias)
@@ -61,7 +64,20 @@ class RowScaleGenerator(Generator):
         """Scale the rows of the target's tensors."""
         scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
         made = {}
-        for name, d, layout, shape in zip(self.names, scales, self.layouts, self.shapes, strict=True):
+        for name, d, storage, shape in zip(self.names, scales, self.storages, self.shapes, strict=True):
             # W = d(c) ⊙ W_target
-            made[name] = layout.along_rows(d, shape) * base[name]
+            made[name] = storage.along_rows(d, shape) * base[name]
         return made
+
+
+def _warn_of_zeros(weights: Sequence[TargetWeight]) -> None:
+    """Warn of tensors that stay zero for ever: d ⊙ 0 is 0, and so is the gradient of d."""
+    frozen = [weight for weight in weights if not (weight.value.requires_grad or weight.value.is_meta)]
+    zero = [weight.name for weight in frozen if not weight.value.any()]
+    if zero:
+        warnings.warn(
+            f"RowScaleGenerator cannot change {', '.join(zero)}: scaled zeros are zeros, and these parameters are not trained "
+            "themselves. Leave them out (modules=...), train them (requires_grad_()), or give them a LowRankGenerator "
+            "(GeneratorSplit)",
+            stacklevel=5,  # where the HyperNetwork is made
+        )

@@ -59,7 +59,7 @@ def outputs_last(layer: Layer) -> Layer:
     return layer
 
 
-class Layout(NamedTuple):
+class Storage(NamedTuple):
     """How the matrix (n_out, rest) of a layer is stored. `lead` below is (), or (B,) for one matrix per sample."""
 
     inputs_first: bool = False
@@ -98,11 +98,11 @@ class Layout(NamedTuple):
         return d.reshape(*lead, shape[0], shape[1], *field)
 
 
-def layout_of(module: nn.Module) -> Layout:
+def storage_of(module: nn.Module) -> Storage:
     """How a layer stores its matrix or kernel."""
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        return Layout(inputs_first=True, groups=module.groups)
-    return Layout(inputs_first=any(_declared(base) for base in type(module).__mro__))
+        return Storage(inputs_first=True, groups=module.groups)
+    return Storage(inputs_first=any(_declared(base) for base in type(module).__mro__))
 
 
 def fans(module: nn.Module, weight: Tensor) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def fans(module: nn.Module, weight: Tensor) -> tuple[float, float]:
         return weight.shape[0] / module.groups * field / stride, weight.shape[1] * field
     if isinstance(module, nn.modules.conv._ConvNd):
         return weight.shape[1] * field, weight.shape[0] / module.groups * field / stride
-    first, second = (1, 0) if layout_of(module).inputs_first else (0, 1)
+    first, second = (1, 0) if storage_of(module).inputs_first else (0, 1)
     return weight.shape[second] * field, weight.shape[first] * field
 
 
