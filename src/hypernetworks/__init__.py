@@ -52,6 +52,7 @@ from .weights import (
     TiledKernelGenerator,
     WeightReport,
     outputs_last,
+    planned_step,
 )
 
 __version__ = "0.1.0"
@@ -99,6 +100,7 @@ __all__ = [
     "__version__",
     "interop",
     "outputs_last",
+    "planned_step",
     "trace",
     "use_backend",
 ]

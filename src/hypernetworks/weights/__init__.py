@@ -8,7 +8,7 @@ from .generator import Generator
 from .layers import HyperConv2d, HyperLinear
 from .low_rank import Factors, LowRankGenerator
 from .network import HyperNetwork
-from .regularizers import ContinualRegularizer
+from .regularizers import ContinualRegularizer, planned_step
 from .report import WeightReport
 from .row_scale import RowScaleGenerator
 from .selection import TargetWeight
@@ -33,4 +33,5 @@ __all__ = [
     "TiledKernelGenerator",
     "WeightReport",
     "outputs_last",
+    "planned_step",
 ]

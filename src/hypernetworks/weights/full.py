@@ -96,7 +96,7 @@ def _warn_of_size(width: int, weights: Sequence[TargetWeight]) -> None:
     if size > LARGE:
         warnings.warn(
             f"FullGenerator makes {numbers / 1e6:,.1f} M numbers from {width} each, with {size / 1e6:,.0f} M parameters "
-            f"({size * like.element_size() / 1e9:,.1f} GB). Select fewer (modules=...), make the last layer smaller (hidden=...), "
-            "or use a LowRankGenerator or a ChunkedGenerator",
+            f"({size * like.element_size() / 1e9:,.1f} GB). Select fewer (modules=...), make the last layer smaller "
+            "(hidden=...), or use a LowRankGenerator or a ChunkedGenerator",
             stacklevel=5,  # where the HyperNetwork is made
         )
