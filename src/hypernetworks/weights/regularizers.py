@@ -66,6 +66,7 @@ class ContinualRegularizer(nn.Module):
         like = next(net.generator.parameters())
         self.old = _Old(net)
         self.register_buffer("old_conditions", like.new_zeros(0, net.generator.condition_size))
+        self.register_load_state_dict_pre_hook(_make_room)
 
     @torch.no_grad()
     def remember(self, conditions: Tensor) -> None:
@@ -110,13 +111,6 @@ class ContinualRegularizer(nn.Module):
                 f"conditions are on {conditions.device}, but the remembered ones on {like.device}: move the regulariser, too"
             )
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """As in nn.Module, with as many old conditions as the state has."""
-        given = state_dict.get(f"{prefix}old_conditions")
-        if isinstance(given, Tensor) and given.dim() == 2 and given.shape[1] == self.old_conditions.shape[1]:
-            self.old_conditions = self.old_conditions.new_zeros(given.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
 
 @torch.no_grad()
 def planned_step(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
@@ -153,6 +147,14 @@ def planned_step(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[st
         parameter.copy_(value)
     optimizer.load_state_dict(state)
     return change
+
+
+def _make_room(regularizer: nn.Module, state: Mapping[str, Any], prefix: str, *others: Any) -> None:
+    """Before a state is loaded: as many old conditions as it has."""
+    assert isinstance(regularizer, ContinualRegularizer)
+    given, own = state.get(f"{prefix}old_conditions"), regularizer.old_conditions
+    if isinstance(given, Tensor) and given.dim() == 2 and given.shape[1] == own.shape[1]:
+        regularizer.old_conditions = own.new_zeros(given.shape)
 
 
 class _Old(nn.Module):

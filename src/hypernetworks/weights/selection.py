@@ -118,7 +118,7 @@ def _places(weight: TargetWeight) -> Iterator[tuple[str, str, nn.Module]]:
         yield name, name.rpartition(".")[0], module
 
 
-def _takes(predicate: Callable[..., bool]) -> int:
+def _takes(predicate: Callable[..., Any]) -> int:
     """The number of positional arguments of a predicate."""
     given = signature(predicate).parameters.values()
     if any(each.kind is Argument.VAR_POSITIONAL for each in given):
