@@ -53,6 +53,8 @@ from .weights import (
     WeightReport,
     outputs_last,
     planned_step,
+    reconstruction_loss,
+    stack_factors,
 )
 
 __version__ = "0.1.0"
@@ -101,6 +103,8 @@ __all__ = [
     "interop",
     "outputs_last",
     "planned_step",
+    "reconstruction_loss",
+    "stack_factors",
     "trace",
     "use_backend",
 ]

@@ -3,10 +3,11 @@
 from .chunked import ChunkedGenerator
 from .compose import GeneratorChain, GeneratorSplit
 from .conditions import TaskEmbedding
+from .factors import Factors, reconstruction_loss, stack_factors
 from .full import FullGenerator
 from .generator import Generator
 from .layers import HyperConv2d, HyperLinear
-from .low_rank import Factors, LowRankGenerator
+from .low_rank import LowRankGenerator
 from .network import HyperNetwork
 from .regularizers import ContinualRegularizer, planned_step
 from .report import WeightReport
@@ -34,4 +35,6 @@ __all__ = [
     "WeightReport",
     "outputs_last",
     "planned_step",
+    "reconstruction_loss",
+    "stack_factors",
 ]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
@@ -117,6 +118,17 @@ class GeneratorSplit(Generator):
         for part in self._parts():
             own = {name: base[name] for name in part.names}
             made |= part(condition if part.condition_size else None, own)
+        return made
+
+    def factors(self, condition: Tensor | None) -> dict[str, Factors]:
+        """Those of all generators.
+
+        Raises:
+            TypeError: one of them makes no low-rank matrices.
+        """
+        made: dict[str, Factors] = {}
+        for part in self._parts():
+            made |= part.factors(condition if part.condition_size else None)
         return made
 
     def _parts(self) -> list[Generator]:

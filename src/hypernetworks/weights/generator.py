@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -117,6 +118,14 @@ class Generator(nn.Module, ABC):
     def uses_base(self, name: str) -> bool:
         """Whether the generated tensor depends on the target's own tensor of this name."""
         return self.trains_base(name)
+
+    def factors(self, condition: Tensor | None) -> dict[str, Factors]:
+        """The low-rank matrices that are added to the target's, in factors, by name.
+
+        Raises:
+            TypeError: the generator makes no low-rank matrices.
+        """
+        raise TypeError(f"{type(self).__name__} makes no low-rank factors: use a LowRankGenerator")
 
     @abstractmethod
     def build(self, weights: Sequence[TargetWeight]) -> None:

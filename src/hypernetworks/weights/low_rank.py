@@ -4,29 +4,14 @@ C condition, r rank.  c (C,) or (B, C); A (r, rest), B (n_out, r); W has the tar
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_positive, check_sizes
+from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.selection import TargetWeight
 from hypernetworks.weights.trunk import check_hidden, shaped, trunk
-
-
-class Factors(NamedTuple):
-    """A low-rank matrix in factors: scale · B A, or one per sample."""
-
-    A: Tensor
-    """(r, rest) or (B, r, rest)."""
-    B: Tensor
-    """(n_out, r) or (B, n_out, r)."""
-    scale: float
-    """α / r."""
-
-    def product(self) -> Tensor:
-        """The matrix scale · B A, (n_out, rest) or (B, n_out, rest)."""
-        return self.scale * (self.B @ self.A)
 
 
 class LowRankGenerator(Generator):
@@ -109,8 +94,9 @@ class LowRankGenerator(Generator):
                 made[name] = base[name] + shaped(update, shape)
         return made
 
-    def factors(self, condition: Tensor) -> dict[str, Factors]:
-        """Generate A(c), B(c) and α / r of every matrix, by name. The shifts of vectors are not among them."""
+    def factors(self, condition: Tensor | None) -> dict[str, Factors]:
+        """A(c), B(c) and α / r of every matrix, by name. The shifts of vectors are not among them."""
+        condition, _ = self.prepare(condition, {})
         updates = zip(self.names, self._updates(condition), strict=True)
         return {name: update for name, update in updates if isinstance(update, Factors)}
 
