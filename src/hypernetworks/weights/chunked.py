@@ -15,24 +15,25 @@ from hypernetworks.recurrent.checks import check_choice, check_positive, check_s
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.init import SCHEMES, wanted_variance
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import check_hidden, shaped, trunk
+from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class ChunkedGenerator(Generator):
     """Generates all tensors as chunks of one long vector: one small network g(c, e_k), and an embedding e_k for chunk k.
 
-    g is a ReLU network with chunk_size outputs of variance 1. A tensor is its part of the long vector, multiplied by a fixed
-    number s, the standard deviation at which it should start. One network can therefore serve layers with different fans.
+    g is a multi-layer perceptron with chunk_size outputs of variance 1. A tensor is its part of the long vector, multiplied by
+    a fixed number s, the standard deviation at which it should start. One network can therefore serve layers with different
+    fans.
 
     Args:
         condition_size: C, the size of a condition.
         chunk_size: the outputs of g. The surplus of the last chunk is discarded.
         embedding_size: the size of each e_k, which is learned and initialised from N(0, 1).
-        hidden: the widths of g's ReLU layers.
+        hidden: the widths of g's hidden layers.
         init: "hyperfan-in" (default), "hyperfan-out" or "hyperfan-harmonic" determine s; tensors without fans, such as a
             norm's gain, are the target's own plus 0.1 g. With "target" every tensor is the target's own plus g / sqrt(n_in),
             with a zero last layer in g: every condition starts at the target's own weights, which are not trained.
-        gain, condition_moment: as in `FullGenerator`.
+        gain, condition_moment, activation: as in `FullGenerator`.
 
     Raises:
         ValueError: an argument has an impossible value.
@@ -56,8 +57,10 @@ class ChunkedGenerator(Generator):
         init: str = "hyperfan-in",
         gain: float = 2.0,
         condition_moment: float = 1.0,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size, chunk_size=chunk_size, embedding_size=embedding_size)
         check_choice("init", init, SCHEMES)
         check_positive("gain", gain)
@@ -66,6 +69,7 @@ class ChunkedGenerator(Generator):
         self.chunk_size = chunk_size
         self.embedding_size = embedding_size
         self.hidden = check_hidden(hidden)
+        self.activation = activation
         self.init = init
         self.gain = gain
         self.condition_moment = condition_moment
@@ -81,10 +85,10 @@ class ChunkedGenerator(Generator):
         self.onto_base = [self.init == "target" or weight.kind == "other" for weight in weights]
         chunks = math.ceil(sum(self.sizes) / self.chunk_size)
         self.embeddings = nn.Parameter(torch.randn(chunks, E, **made))
-        self.trunk, width = trunk(C + E, self.hidden, like)
-        self.head = nn.Linear(width, self.chunk_size, **made)
         # V of [c; e]: C entries with the condition's moment and E with 1
         moment = (C * self.condition_moment + E) / (C + E)
+        self.trunk, width, moment = trunk(C + E, self.hidden, like, self.activation, moment)
+        self.head = nn.Linear(width, self.chunk_size, **made)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.0 if self.init == "target" else (width * moment) ** -0.5)
 

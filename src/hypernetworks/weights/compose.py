@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from hypernetworks.weights.factors import Factors
-from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.generator import Generator, check_generator
 from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
 
@@ -139,8 +139,7 @@ def _common_size(generators: Sequence[Generator]) -> int | None:
     if not generators:
         raise ValueError("at least one generator is needed, got none")
     for generator in generators:
-        if not isinstance(generator, Generator):
-            raise TypeError(f"a generator should be a hypernetworks.Generator, got {type(generator).__name__}")
+        check_generator(generator)
     sizes = sorted({generator.condition_size for generator in generators if generator.condition_size is not None})
     if len(sizes) > 1:
         raise ValueError(

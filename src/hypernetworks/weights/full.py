@@ -12,7 +12,7 @@ from hypernetworks.recurrent.checks import check_choice, check_positive, check_s
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.init import SCHEMES, head_
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import check_hidden, shaped, trunk
+from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class FullGenerator(Generator):
@@ -20,12 +20,13 @@ class FullGenerator(Generator):
 
     Args:
         condition_size: C, the size of a condition.
-        hidden: the widths of the trunk's ReLU layers. With () every tensor is linear in c.
+        hidden: the widths of the trunk's hidden layers. With () every tensor is linear in c.
         init: "target" (default) starts at the target's own weights for every condition. "hyperfan-in", "hyperfan-out" and
             "hyperfan-harmonic" (Chang et al. 2020) start every condition at different weights of the right variance. Tensors
             without fans, such as a norm's gain and shift, always start at the target's own. See `weights/init.py`.
         gain: r of the hyperfan schemes: 2 for a target with ReLU, 1 for a linear one.
         condition_moment: E[c²], the second moment of an entry of c: 1 for normal vectors and `TaskEmbedding`.
+        activation: of the trunk: "relu" (default), "gelu", "silu" or "tanh".
 
     Raises:
         ValueError: an argument has an impossible value.
@@ -52,14 +53,17 @@ class FullGenerator(Generator):
         init: str = "target",
         gain: float = 2.0,
         condition_moment: float = 1.0,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size)
         check_choice("init", init, SCHEMES)
         check_positive("gain", gain)
         check_positive("condition_moment", condition_moment)
         self.condition_size = condition_size
         self.hidden = check_hidden(hidden)
+        self.activation = activation
         self.init = init
         self.gain = gain
         self.condition_moment = condition_moment
@@ -68,12 +72,14 @@ class FullGenerator(Generator):
         """Make the trunk and one head per tensor."""
         like = weights[0].value
         _warn_of_size(self.hidden[-1] if self.hidden else self.condition_size or 0, weights)
-        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.trunk, width, moment = trunk(
+            self.condition_size or 0, self.hidden, like, self.activation, self.condition_moment
+        )
         self.shapes = [weight.shape for weight in weights]
         self.heads = nn.ModuleList()
         for weight in weights:
             head = nn.Linear(width, weight.value.numel(), device=like.device, dtype=like.dtype)
-            head_(head, weight, self.init, self.gain, self.condition_moment)
+            head_(head, weight, self.init, self.gain, moment)
             self.heads.append(head)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:

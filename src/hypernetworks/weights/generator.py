@@ -136,6 +136,12 @@ class Generator(nn.Module, ABC):
         """Generate the weights for a condition."""
 
 
+def check_generator(generator: object) -> None:
+    """Check that it is a generator."""
+    if not isinstance(generator, Generator):
+        raise TypeError(f"a generator should be a hypernetworks.Generator, got {type(generator).__name__}")
+
+
 def _check_devices(weights: Sequence[TargetWeight]) -> None:
     """Check that all weights are on one device."""
     places: dict[torch.device, str] = {}

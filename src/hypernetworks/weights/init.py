@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hypernetworks.recurrent.checks import check_positive
 from hypernetworks.weights.selection import TargetWeight
 
 SCHEMES = ("target", "hyperfan-in", "hyperfan-out", "hyperfan-harmonic")
@@ -91,12 +92,63 @@ def head_(head: nn.Linear, weight: TargetWeight, scheme: str, gain: float, momen
     nn.init.zeros_(head.bias)
 
 
-def trunk_(layers: nn.Sequential) -> None:
-    """Kaiming's fan-in normal with zero biases, r = 2: every ReLU layer preserves the second moment."""
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+SECOND_MOMENTS: dict[type[nn.Module], float] = {nn.GELU: 0.425221, nn.SiLU: 0.355776, nn.Tanh: 0.394294}
+"""E[φ(z)²] for z from N(0, 1)."""
+
+
+def trunk_(layers: nn.Sequential, moment: float) -> float:
+    """Initialise a trunk whose inputs have the second moment V = `moment`. Return that of its outputs.
+
+    ReLU: Kaiming's fan-in normal, r = 2. Every layer preserves V, because ReLU is homogeneous. Other activations φ: Var(W) =
+    1 / (n_in V), so that φ gets inputs of variance 1, and V becomes E[φ(z)²] for z from N(0, 1). Biases are 0.
+    """
+    for linear, activation in zip(layers[::2], layers[1::2], strict=True):
+        assert isinstance(linear, nn.Linear)
+        if isinstance(activation, nn.ReLU):
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        else:
+            normal_(linear.weight, 1 / (linear.in_features * moment))
+            moment = SECOND_MOMENTS[type(activation)]
+        nn.init.zeros_(linear.bias)
+    return moment
+
+
+@torch.no_grad()
+def siren_(target: nn.Module, omega: float = 30.0) -> nn.Module:
+    """Initialise all torch.nn.Linear of a network of sines, sin(ω (W x + b)), so that its activations have one distribution.
+
+        first layer     W uniform in ±1 / n_in              inputs in [−1, 1]
+        other layers    W uniform in ±sqrt(6 / n_in) / ω
+        biases          uniform in ±1 / sqrt(n_in)
+
+    Generators that start at the target's own weights (init="target", `LowRankGenerator`, `RowScaleGenerator`) then start there
+    for every condition.
+
+    Args:
+        target: its first torch.nn.Linear, in the order of its modules, is the first layer.
+        omega: ω, the factor in the target's sines.
+
+    Returns:
+        The target.
+
+    Source: Sitzmann et al., "Implicit neural representations with periodic activation functions", NeurIPS 2020, section 3.2.
+
+    Example:
+        >>> class Sine(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return torch.sin(30 * x)
+        >>> target = hn.siren_(torch.nn.Sequential(torch.nn.Linear(2, 32), Sine(), torch.nn.Linear(32, 1)))
+        >>> net = hn.HyperNetwork(target, hn.FullGenerator(8))
+    """
+    check_positive("omega", omega)
+    layers = [module for module in target.modules() if isinstance(module, nn.Linear)]
+    for k, layer in enumerate(layers):
+        n_in = layer.in_features
+        bound = (6 / n_in) ** 0.5 / omega if k else 1 / n_in
+        nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            nn.init.uniform_(layer.bias, -(n_in**-0.5), n_in**-0.5)
+    return target
 
 
 def normal_(tensor: Tensor, variance: float) -> None:

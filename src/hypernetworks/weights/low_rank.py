@@ -4,14 +4,16 @@ C condition, r rank.  c (C,) or (B, C); A (r, rest), B (n_out, r); W has the tar
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_positive, check_sizes
+from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
 from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.init import normal_
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import check_hidden, shaped, trunk
+from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class LowRankGenerator(Generator):
@@ -26,7 +28,8 @@ class LowRankGenerator(Generator):
         condition_size: C, the size of a condition.
         rank: r, at most the smaller dimension of every matrix.
         alpha: α. The default is r, for a factor of 1.
-        hidden: the widths of the trunk's ReLU layers. With () A and B are linear in c.
+        hidden: the widths of the trunk's hidden layers. With () A and B are linear in c.
+        activation: of the trunk: "relu" (default), "gelu", "silu" or "tanh".
 
     Raises:
         ValueError: an argument has an impossible value, or the rank exceeds a dimension of a matrix.
@@ -42,9 +45,16 @@ class LowRankGenerator(Generator):
     """
 
     def __init__(
-        self, condition_size: int, rank: int = 4, alpha: float | None = None, hidden: Sequence[int] = (64,)
+        self,
+        condition_size: int,
+        rank: int = 4,
+        alpha: float | None = None,
+        hidden: Sequence[int] = (64,),
+        *,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size, rank=rank)
         if alpha is not None:
             check_positive("alpha", alpha)
@@ -52,6 +62,7 @@ class LowRankGenerator(Generator):
         self.rank = rank
         self.alpha = float(rank) if alpha is None else alpha
         self.hidden = check_hidden(hidden)
+        self.activation = activation
 
     def trains_base(self, name: str) -> bool:
         """Always: the generated tensor contains W_target."""
@@ -60,25 +71,32 @@ class LowRankGenerator(Generator):
     def build(self, weights: Sequence[TargetWeight]) -> None:
         """Make the trunk, and the heads for A and B of each matrix or v of each vector."""
         like = weights[0].value
-        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self._describe(weights)
+        self.trunk, width, moment = trunk(self.condition_size or 0, self.hidden, like, self.activation)
+        self.heads = nn.ModuleList(self._heads(sizes, width, moment, like) for sizes in self.sizes)
+
+    def _describe(self, weights: Sequence[TargetWeight]) -> None:
+        """Record n_out and rest of each matrix, or n of each vector."""
         self.storages = [weight.storage for weight in weights]
         self.shapes = [weight.shape for weight in weights]
-        self.heads = nn.ModuleList()
+        self.sizes: list[tuple[int, ...]] = []
         for weight in weights:
             rows, rest = weight.storage.rows(weight.shape), weight.storage.rest(weight.shape)
-            if weight.value.dim() < 2:
-                sizes = (rows,)
-            elif self.rank > min(rows, rest):
+            matrix = weight.value.dim() > 1
+            if matrix and self.rank > min(rows, rest):
                 raise ValueError(f"rank {self.rank} does not fit {weight.name}, a matrix of {rows} by {rest}")
-            else:
-                sizes = (rows * self.rank, self.rank * rest)
-            heads = nn.ModuleList(nn.Linear(width, size, device=like.device, dtype=like.dtype) for size in sizes)
-            for head in heads:
-                nn.init.zeros_(head.weight)  # pyright: ignore[reportArgumentType]
-                nn.init.zeros_(head.bias)  # pyright: ignore[reportArgumentType]
-            if len(sizes) == 2:
-                nn.init.normal_(heads[1].weight, std=(width * rest) ** -0.5)  # pyright: ignore[reportArgumentType]
-            self.heads.append(heads)
+            self.sizes.append((rows, rest) if matrix else (rows,))
+
+    def _heads(self, sizes: tuple[int, ...], width: int, moment: float, like: Tensor) -> nn.ModuleList:
+        """Heads for B and A of a matrix of these sizes, or for v of a vector."""
+        numbers = [size * self.rank for size in sizes] if len(sizes) == 2 else sizes
+        heads = [nn.Linear(width, number, device=like.device, dtype=like.dtype) for number in numbers]
+        for head in heads:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        if len(sizes) == 2:
+            normal_(heads[1].weight, 1 / (width * moment * sizes[1]))
+        return nn.ModuleList(heads)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the updates to the target's tensors."""
@@ -103,10 +121,12 @@ class LowRankGenerator(Generator):
     def _updates(self, condition: Tensor | None) -> Iterator[Factors | Tensor]:
         """The factors of each matrix, and v(c) of each vector."""
         h = self.trunk(condition)
-        for heads, storage, shape in zip(self.heads, self.storages, self.shapes, strict=True):
-            parts = [head(h) for head in heads]  # pyright: ignore[reportGeneralTypeIssues]
-            if len(parts) == 1:
-                yield parts[0]
-            else:
-                B, A = parts[0].unflatten(-1, (storage.rows(shape), self.rank)), parts[1].unflatten(-1, (self.rank, -1))
-                yield Factors(A, B, self.alpha / self.rank)
+        for heads, sizes in zip(self.heads, self.sizes, strict=True):
+            yield self._update([head(h) for head in cast(nn.ModuleList, heads)], sizes)
+
+    def _update(self, numbers: Sequence[Tensor], sizes: tuple[int, ...]) -> Factors | Tensor:
+        """The factors of a matrix, or v of a vector, from the numbers that its heads make."""
+        if len(numbers) == 1:
+            return numbers[0]
+        B, A = numbers
+        return Factors(A.unflatten(-1, (self.rank, -1)), B.unflatten(-1, (sizes[0], -1)), self.alpha / self.rank)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.recurrent.checks import check_choice, check_sizes
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import check_hidden, trunk
+from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, trunk
 
 
 class RowScaleGenerator(Generator):
@@ -24,7 +24,8 @@ class RowScaleGenerator(Generator):
 
     Args:
         condition_size: C, the size of a condition.
-        hidden: the widths of the trunk's ReLU layers. With () d is linear in c.
+        hidden: the widths of the trunk's hidden layers. With () d is linear in c.
+        activation: of the trunk: "relu" (default), "gelu", "silu" or "tanh".
 
     Raises:
         ValueError: an argument has an impossible value.
@@ -38,11 +39,13 @@ class RowScaleGenerator(Generator):
         torch.Size([4, 2])
     """
 
-    def __init__(self, condition_size: int, hidden: Sequence[int] = (64,)) -> None:
+    def __init__(self, condition_size: int, hidden: Sequence[int] = (64,), *, activation: str = "relu") -> None:
         super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size)
         self.condition_size = condition_size
         self.hidden = check_hidden(hidden)
+        self.activation = activation
 
     def trains_base(self, name: str) -> bool:
         """Always: the generated tensor contains W_target."""
@@ -52,7 +55,7 @@ class RowScaleGenerator(Generator):
         """Make the trunk and one head for the scales of all tensors."""
         _warn_of_zeros(weights)
         like = weights[0].value
-        self.trunk, width = trunk(self.condition_size or 0, self.hidden, like)
+        self.trunk, width, _ = trunk(self.condition_size or 0, self.hidden, like, self.activation)
         self.storages = [weight.storage for weight in weights]
         self.shapes = [weight.shape for weight in weights]
         self.rows = [weight.storage.rows(weight.shape) for weight in weights]

@@ -1,9 +1,10 @@
 """The trunk of a generator: the multi-layer perceptron between a condition and the heads.
 
-h = ReLU(... ReLU(c))        h = c without hidden layers; c (C,) or (B, C)
+h = φ(... φ(c))        h = c without hidden layers; c (C,) or (B, C); φ a ReLU or another activation
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +12,27 @@ from torch import Tensor, nn
 from hypernetworks.recurrent.checks import check_sizes
 from hypernetworks.weights.init import trunk_
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
-def trunk(inputs: int, hidden: Sequence[int], like: Tensor) -> tuple[nn.Sequential, int]:
-    """Make the ReLU layers between condition and heads, none if `hidden` is (). Return them and their output size."""
+
+class Trunk(NamedTuple):
+    """The layers, and what the heads need to know of h."""
+
+    layers: nn.Sequential
+    width: int
+    """The size of h."""
+    moment: float
+    """E[h²] of an entry of h."""
+
+
+def trunk(inputs: int, hidden: Sequence[int], like: Tensor, activation: str = "relu", moment: float = 1.0) -> Trunk:
+    """Make the layers between condition and heads, none if `hidden` is (). `moment` is E[c²] of the inputs."""
     layers: list[nn.Module] = []
     for size in hidden:
-        layers += [nn.Linear(inputs, size, device=like.device, dtype=like.dtype), nn.ReLU()]
+        layers += [nn.Linear(inputs, size, device=like.device, dtype=like.dtype), ACTIVATIONS[activation]()]
         inputs = size
     made = nn.Sequential(*layers)
-    trunk_(made)
-    return made, inputs
+    return Trunk(made, inputs, trunk_(made, moment))
 
 
 def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
