@@ -34,6 +34,7 @@ from .recurrent import (
     RNNCell,
     use_backend,
 )
+from .saving import load, save
 from .weights import (
     ChunkedGenerator,
     ContinualRegularizer,
@@ -112,9 +113,11 @@ __all__ = [
     "WeightReport",
     "__version__",
     "interop",
+    "load",
     "outputs_last",
     "planned_step",
     "reconstruction_loss",
+    "save",
     "siren_",
     "stack_factors",
     "trace",

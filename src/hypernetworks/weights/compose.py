@@ -82,6 +82,11 @@ class GeneratorSplit(Generator):
         self.selections: tuple[Modules, ...] = tuple(parts)
         self.generators = nn.ModuleList(parts.values())
 
+    @property
+    def parts(self) -> dict[Any, Generator]:
+        """The generators by key. Once they are bound, a key is a tuple of names."""
+        return dict(zip(self.selections, self._parts(), strict=True))
+
     def leaves(self, weight: TargetWeight) -> bool:
         """Whether the generator whose key selects the parameter leaves it."""
         for key, generator in zip(self.selections, self._parts(), strict=True):

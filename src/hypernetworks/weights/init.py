@@ -102,7 +102,8 @@ def trunk_(layers: nn.Sequential, moment: float) -> float:
     ReLU: Kaiming's fan-in normal, r = 2. Every layer preserves V, because ReLU is homogeneous. Other activations φ: Var(W) =
     1 / (n_in V), so that φ gets inputs of variance 1, and V becomes E[φ(z)²] for z from N(0, 1). Biases are 0.
     """
-    for linear, activation in zip(layers[::2], layers[1::2], strict=True):
+    modules = list(layers)
+    for linear, activation in zip(modules[::2], modules[1::2], strict=True):
         assert isinstance(linear, nn.Linear)
         if isinstance(activation, nn.ReLU):
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
