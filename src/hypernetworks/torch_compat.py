@@ -8,6 +8,7 @@ Importing this module does not import `torch._dynamo`, which takes seconds.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Subclass = TypeVar("Subclass", bound=Tensor)
 
 _ORDINARY = (Tensor, nn.Parameter, FakeTensor)
 _PACK_PADDED_SEQUENCE = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
@@ -95,3 +97,17 @@ def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
 def tree_unflatten(leaves: Iterable[Any], form: TreeSpec) -> Any:
     """The tree of this form with these leaves."""
     return _tree_unflatten(leaves, form)
+
+
+def tensor_without_values(kind: type[Subclass], shape: torch.Size, like: Tensor) -> Subclass:
+    """A tensor of a subclass that has a shape, and the dtype and device of `like`, but no memory."""
+    return Tensor._make_wrapper_subclass(kind, shape, dtype=like.dtype, device=like.device)  # pyright: ignore
+
+
+def without_overrides(function: Function) -> Function:
+    """A function of torch.nn.functional that does not look for overrides of itself. What it calls still does.
+
+    A __torch_function__ that gets such a function cannot call it again with the same arguments, since it would get it again.
+    """
+    never = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
+    return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore

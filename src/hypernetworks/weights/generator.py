@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.init import trunk_
 from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
@@ -80,6 +81,12 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition."""
+
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """The weights for a condition (B, C) in forms that need not be made. What has no B is a tensor, as in `forward`."""
+        made = self(condition, base)
+        return {name: Full(tensor) if tensor.dim() > base[name].dim() else tensor for name, tensor in made.items()}
 
 
 class GeneratorChain(Generator):
@@ -185,6 +192,14 @@ class GeneratorSplit(Generator):
         for part in self._parts():
             own = {name: base[name] for name in part.names}
             made |= part(condition if part.condition_size else None, own)
+        return made
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """The forms of every generator."""
+        made: dict[str, Form | Tensor] = {}
+        for part in self._parts():
+            own = {name: base[name] for name in part.names}
+            made |= part.forms(condition, own) if part.condition_size else part(None, own)
         return made
 
     def _parts(self) -> list[Generator]:

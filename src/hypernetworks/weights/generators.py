@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.weights.forms import Form, Full, LinearHead, LowRank, RowScale
 from hypernetworks.weights.generator import Generator, check_hidden, shaped, trunk
 from hypernetworks.weights.init import SCHEMES, head_, wanted_variance
 from hypernetworks.weights.selection import TargetWeight
@@ -85,6 +86,17 @@ class FullGenerator(Generator):
         return {
             name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
         }
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Heads for matrices, whole tensors for everything else."""
+        h = self.trunk(condition)
+        made: dict[str, Form | Tensor] = {}
+        for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True):
+            if len(shape) == 2:
+                made[name] = LinearHead(head.weight, head.bias, h, shape)  # pyright: ignore[reportArgumentType]
+            else:
+                made[name] = Full(shaped(head(h), shape))
+        return made
 
 
 class ChunkedGenerator(Generator):
@@ -265,6 +277,19 @@ class LowRankGenerator(Generator):
             made[name] = base[name] + shaped((self.alpha / self.rank * (B @ A)).flatten(-2), shape)
         return made
 
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """B and A for matrices and kernels, whole tensors for vectors."""
+        h = self.trunk(condition)
+        made: dict[str, Form | Tensor] = {}
+        for name, heads, shape in zip(self.names, self.heads, self.shapes, strict=True):
+            parts = [head(h) for head in heads]  # pyright: ignore[reportGeneralTypeIssues]
+            if len(parts) == 1:
+                made[name] = Full(base[name] + shaped(parts[0], shape))
+            else:
+                B, A = parts[0].unflatten(-1, (shape[0], self.rank)), parts[1].unflatten(-1, (self.rank, -1))
+                made[name] = LowRank(base[name], B, A, self.alpha / self.rank)
+        return made
+
 
 class RowScaleGenerator(Generator):
     """Scales the rows of the target's own tensors: W = d(c) ⊙ W_target, with one scale per entry of the first dimension.
@@ -315,4 +340,12 @@ class RowScaleGenerator(Generator):
             # W = d(c) ⊙ W_target
             d = d.reshape(*d.shape[:-1], *((-1,) if dims else ()), *(1,) * (dims - 1))
             made[name] = d * base[name]
+        return made
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Scales for matrices and kernels, whole tensors for vectors."""
+        scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
+        made: dict[str, Form | Tensor] = {}
+        for name, d, dims in zip(self.names, scales, self.dims, strict=True):
+            made[name] = RowScale(base[name], d) if dims > 1 else Full((d if dims else d.squeeze(-1)) * base[name])
         return made

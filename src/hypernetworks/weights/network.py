@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hypernetworks.torch_compat import is_exporting
+from hypernetworks.weights.dimensions import Dims
 from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.per_sample import run_per_sample
+from hypernetworks.weights.per_sample import Plans, run_per_sample
 from hypernetworks.weights.report import WeightReport, report
 from hypernetworks.weights.selection import Modules, select, with_partners
 
@@ -76,19 +77,45 @@ class HyperNetwork(nn.Module):
         self.target = target
         self.generator = generator
         self._names = tuple(weight.name for weight in weights)
+        self._plans = Plans()
         self._remember()
         self.register_load_state_dict_post_hook(_remember_again)
 
-    def forward(self, *args: Any, condition: Tensor | None = None, **kwargs: Any) -> Any:
-        """Run the target on the arguments with weights generated from the condition, (C,), (B, C) or None."""
-        weights = self.generate(condition)
+    def forward(
+        self,
+        *args: Any,
+        condition: Tensor | None = None,
+        in_dims: Dims = 0,
+        out_dims: Dims = 0,
+        samples_per_condition: int = 1,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the target on the arguments with weights generated from the condition, (C,), (B, C) or None.
+
+        For a condition (B, C):
+
+        Args:
+            in_dims: where the samples are in the tensors among the arguments, as in torch.func.vmap: one dimension for all,
+                a tuple with an entry for each positional argument, or a dict of entries by position or keyword. An entry is
+                a dimension, None for what all samples share, or nested as the argument is.
+            out_dims: where the samples are in the returned tensors: one dimension, or a tuple with one for each.
+            samples_per_condition: n. The dimensions have B·n samples: the n of the first condition, then those of the second.
+        """
+        per_sample = isinstance(condition, Tensor) and condition.dim() == 2
+        if not per_sample and (in_dims, out_dims, samples_per_condition) != (0, 0, 1):
+            raise ValueError("in_dims, out_dims and samples_per_condition need a condition (B, C)")
         # running statistics are copied, and written back only if the target succeeds
         live = self._live_buffers()
         buffers = {name: buffer.clone() for name, buffer in live.items()}
-        if condition is not None and condition.dim() == 2:
-            result = run_per_sample(self.target, weights, buffers, condition.shape[0], args, kwargs)
+        if per_sample:
+            self._check_target()
+            self._check_condition(condition)
+            assert condition is not None
+            forms = self.generator.forms(condition, self._own())
+            own = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
+            result = run_per_sample(self.target, forms, buffers, len(condition), args, kwargs, self._plans, **own)
         else:
-            result = functional_call(self.target, weights | buffers, args, kwargs)
+            result = functional_call(self.target, self.generate(condition) | buffers, args, kwargs)
         with torch.no_grad():
             for name, buffer in live.items():
                 buffer.copy_(buffers[name])

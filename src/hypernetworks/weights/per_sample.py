@@ -1,182 +1,213 @@
-"""One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call.
+"""One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call, in one of two ways.
 
-torch.func.vmap runs the target over samples and weights together, each sample as a batch of one. A mode of torch's functions
-replaces those that would give other results that way. The target itself is not changed:
+    whole batch     the target runs once, as it is, on all samples. Where a function of torch is given a generated parameter, its
+                    form is applied to each sample's rows (`served.py`). Where these rows are was measured (`probe.py`).
+    vmap            the weights are made, and the target runs under torch.func.vmap (`vmapped.py`).
 
-    F.batch_norm        statistics are those of all samples together, and running statistics are updated once
-    lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after another
-
-B batch, T time, H hidden.
+The first is taken wherever it gives what the second gives: where the target does nothing with a generated parameter that forms
+do not serve, and where every activation has its samples in one known dimension. Otherwise, and while a compiler or another
+transform of torch traces, the second. Either way a parameter of the target keeps its value.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 
-from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.torch_compat import packs_a_sequence, tree_flatten, tree_unflatten
-from hypernetworks.weights.recurrence import RECURRENCES
+import hypernetworks.weights.served  # noqa: F401  (registers the functions that know forms)
+from hypernetworks.torch_compat import (
+    in_dispatch_mode,
+    in_function_transform,
+    is_jit_tracing,
+    tree_flatten,
+    tree_unflatten,
+)
+from hypernetworks.weights.dimensions import Dims, input_places, output_places
+from hypernetworks.weights.forms import Form
+from hypernetworks.weights.instance import instance
+from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.probe import Observer, Plan, probe
+from hypernetworks.weights.slots import Calls, NotServed, Slot
+from hypernetworks.weights.vmapped import PACKED, run_vmapped
 
-_PACKED = "packed input cannot have weights for each sample: pad it"
-
-
-@torch.library.custom_op("hypernetworks::mean_over_samples", mutates_args=())
-def mean_over_samples(x: Tensor) -> Tensor:
-    """The mean over all samples of the current vmap, equal for each; x itself outside vmap."""
-    return x.clone()
-
-
-@mean_over_samples.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-@mean_over_samples.register_vmap
-def _(info: Any, in_dims: tuple[int | None, ...], x: Tensor) -> tuple[Tensor, None]:
-    dim = in_dims[0]
-    return (mean_over_samples(x) if dim is None else x.mean(dim)), None
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
 
 
-mean_over_samples.register_autograd(lambda context, gradient: gradient)
+class Plans:
+    """What was measured of a target, by what it was called with: a plan, or why it cannot be served. Copies start empty."""
 
+    LIMIT = 256
 
-def batch_norm(
-    samples: int,
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """F.batch_norm for one of `samples` samples under vmap: y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β, over all samples.
+    def __init__(self) -> None:
+        self._found: OrderedDict[Any, Plan | str] = OrderedDict()
 
-    γ and β may differ between samples.
+    def get(self, key: Any) -> Plan | str | None:
+        """What is known for these calls."""
+        if key in self._found:
+            self._found.move_to_end(key)
+        return self._found.get(key)
 
-    Raises:
-        ValueError: only one value per channel, as in F.batch_norm.
-    """
-    x = input if input.dtype == torch.float64 else input.float()
-    dims = [0, *range(2, x.dim())]
-    column = (1, -1) + (1,) * (x.dim() - 2)
-    if training or running_mean is None or running_var is None:
-        count = samples * x.numel() // x.shape[1]
-        if count == 1:
-            raise ValueError(f"Expected more than 1 value per channel when training, got {samples} sample of {x.shape}")
-        # E[x] and Var[x] over samples and space
-        mean = mean_over_samples(x.mean(dims))
-        var = mean_over_samples((x - mean.view(column)).square().mean(dims))
-        if running_mean is not None and running_var is not None:
-            with torch.no_grad():
-                running_mean.lerp_(mean.detach().to(running_mean.dtype), momentum)
-                running_var.lerp_((var.detach() * count / (count - 1)).to(running_var.dtype), momentum)
-    else:
-        mean, var = running_mean, running_var
-    # y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β
-    y = (x - mean.view(column)) * torch.rsqrt(var + eps).view(column)
-    if weight is not None:
-        y = y * weight.view(column)
-    if bias is not None:
-        y = y + bias.view(column)
-    return y.to(input.dtype)
+    def set(self, key: Any, plan: Plan | str) -> None:
+        """Remember a plan, or why there is none."""
+        self._found[key] = plan
+        if len(self._found) > self.LIMIT:
+            self._found.popitem(last=False)
 
-
-class PerSample(TorchFunctionMode):
-    """Within this mode, functions that vmap would handle wrongly act on `samples` samples together."""
-
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.samples = samples
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the replacement, if any."""
-        kwargs = kwargs or {}
-        if func is F.batch_norm:
-            return batch_norm(self.samples, *args, **kwargs)
-        if packs_a_sequence(func):
-            raise ValueError(_PACKED)
-        if func in RECURRENCES:
-            return RECURRENCES[func](*args, **kwargs)
-        return func(*args, **kwargs)
+    def __reduce__(self) -> Any:
+        return Plans, ()
 
 
 def run_per_sample(
     target: nn.Module,
-    weights: Mapping[str, Tensor],
+    forms: Mapping[str, Form | Tensor],
     buffers: Mapping[str, Tensor],
     samples: int,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
+    plans: Plans,
+    *,
+    in_dims: Dims = 0,
+    out_dims: Dims = 0,
+    each: int = 1,
 ) -> Any:
-    """Run target(*args, **kwargs) with weights (B, ...). A tensor without B is shared by all samples.
+    """Run target(*args, **kwargs) with weights for each sample. A form has B samples; a tensor is shared by all.
 
-    Every given and returned tensor has the B samples in its batch dimension.
+    Args:
+        target: the module. Nothing is written into it.
+        forms: the generated parameters, by name.
+        buffers: tensors in place of buffers, by name. They are updated.
+        samples: B.
+        args, kwargs: the arguments.
+        plans: what was measured before, which this call adds to.
+        in_dims: where the samples are in the tensors among the arguments.
+        out_dims: where they are in those returned.
+        each: the rows in these dimensions for each of the B conditions, one after another.
 
     Raises:
-        ValueError: the batch of a tensor is not `samples`, no tensor is given, or a sequence is packed.
+        ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
     """
     if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
-        raise ValueError(_PACKED)
-    inputs, outputs = _batch_dimensions(target)
+        raise ValueError(PACKED)
+    places = input_places(target, args, kwargs, in_dims, samples, each)
+    returned = output_places(target, args, kwargs, out_dims, samples, each)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
-    dims = _input_dimensions(leaves, inputs, samples)
-    # a generator without condition, combined with one that has one, makes a single tensor for all samples
-    ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
-    own_dims = {name: 0 if tensor.dim() > ranks[name] else None for name, tensor in weights.items()}
-    made: list[Any] = []
-
-    def one(own: dict[str, Tensor], *given: Any) -> tuple[Any, ...]:
-        given = tuple(each if dim is None else each.unsqueeze(dim) for each, dim in zip(given, dims, strict=True))
-        own_args, own_kwargs = tree_unflatten(given, form)
-        result = functional_call(target, own | dict(buffers), own_args, own_kwargs)
-        parts, result_form = tree_flatten(result)
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
-        return tuple(part.squeeze(outputs(k)) for k, part in enumerate(tensors))
-
-    with PerSample(samples):
-        parts = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *leaves)
-    tensors = iter([part.movedim(0, outputs(k)) for k, part in enumerate(parts)])
-    result_form, *others = made
-    return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
+    reason = "torch traces the call"
+    if not _traced():
+        given = {name: form for name, form in forms.items() if isinstance(form, Form)}
+        shared = {name: form for name, form in forms.items() if not isinstance(form, Form)}
+        whole = _WholeBatch(target, given, shared, buffers, leaves, form, places, returned)
+        state = {name: buffer.clone() for name, buffer in buffers.items()}
+        random = _random_state(leaves)
+        try:
+            return whole.run(plans)
+        except NotServed as why:
+            reason = str(why)
+        _set_random_state(random)
+        for name, buffer in buffers.items():
+            buffer.copy_(state[name])
+    weights = {name: form.materialize() for name, form in forms.items() if isinstance(form, Form)}
+    rest = {name: form for name, form in forms.items() if isinstance(form, Tensor)} | dict(buffers)
+    return run_vmapped(target, weights, rest, leaves, form, places, returned)
 
 
-def _input_dimensions(leaves: Sequence[Any], batch: Callable[[int], int], samples: int) -> list[int | None]:
-    """The batch dimension of every given tensor; None for anything else."""
-    dims: list[int | None] = []
-    tensors = 0
-    for leaf in leaves:
-        if not isinstance(leaf, Tensor):
-            dims.append(None)
-            continue
-        dim = batch(tensors)
-        tensors += 1
-        if leaf.dim() <= dim or leaf.shape[dim] != samples:
-            shape = tuple(leaf.shape)
-            raise ValueError(
-                f"condition has {samples} samples, but an input has shape {shape}, with the batch in dimension {dim}"
-            )
-        dims.append(dim)
-    if not tensors:
-        raise ValueError("a condition for each sample needs an input tensor with as many samples, got none")
-    return dims
+class _WholeBatch:
+    """One call of the target on all samples at once."""
+
+    def __init__(
+        self,
+        target: nn.Module,
+        forms: Mapping[str, Form],
+        shared: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        leaves: Sequence[Any],
+        form: Any,
+        places: Sequence[Layout | None],
+        returned: Callable[[int], Layout],
+    ) -> None:
+        self.target, self.forms, self.shared, self.buffers = target, forms, shared, buffers
+        self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
+        self.samples = next(iter(forms.values())).samples
+
+    def run(self, plans: Plans) -> Any:
+        """Measure, if such a call was not measured before, and call the target.
+
+        Raises:
+            NotServed: it has to be called in another way.
+        """
+        key = self._key()
+        plan = plans.get(key)
+        if plan is None:
+            try:
+                plan = probe(self._try, self.leaves, self.places, self._check, self.samples)
+            except NotServed as why:
+                plan = str(why)
+            plans.set(key, plan)
+        if isinstance(plan, str):
+            raise NotServed(plan)
+        try:
+            result = self._call(self.forms, self.buffers, plan, self.leaves)
+        except NotServed as why:
+            plans.set(key, str(why))
+            raise
+        tensors = [part for part in tree_flatten(result)[0] if isinstance(part, Tensor)]
+        for k, part in enumerate(tensors):
+            self._check(k, part)
+        return result
+
+    def _call(self, forms: Mapping[str, Form], buffers: Mapping[str, Tensor], calls: Calls, leaves: Sequence[Any]) -> Any:
+        """Call a copy of the target that has slots."""
+        slots = {name: Slot.of(form, name, calls) for name, form in forms.items()}
+        args, kwargs = tree_unflatten(leaves, self.form)
+        return instance(self.target, slots | dict(self.shared) | dict(buffers))(*args, **kwargs)
+
+    def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
+        """A run of a probe: copies of everything that could be changed, and the weights of the first sample."""
+        forms = {name: form.sample(0) for name, form in self.forms.items()}
+        buffers = {name: buffer.clone() for name, buffer in self.target.named_buffers()}
+        buffers |= {name: buffer.clone() for name, buffer in self.buffers.items()}
+        own = [leaf.clone() if isinstance(leaf, Tensor) else copy.deepcopy(leaf) for leaf in leaves]
+        return tree_flatten(self._call(forms, buffers, observer, own))[0]
+
+    def _check(self, k: int, part: Tensor) -> Layout:
+        """Where the samples are in a returned tensor.
+
+        Raises:
+            NotServed: it has no dimension of this size.
+        """
+        layout = self.returned(k)
+        size = layout.samples * layout.each
+        if not -part.dim() <= layout.dim < part.dim() or part.shape[layout.dim] != size:
+            raise NotServed(f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}")
+        return layout
+
+    def _key(self) -> Any:
+        """All that a plan depends on: the modules, and the arguments but for the values of tensors."""
+        modules = tuple((id(module), module.training) for module in self.target.modules())
+        given = tuple(
+            (tuple(leaf.shape), leaf.dtype)
+            if isinstance(leaf, Tensor)
+            else (leaf if isinstance(leaf, _PLAIN) else type(leaf))
+            for leaf in self.leaves
+        )
+        return modules, self.form, given, tuple(self.places), self.samples, tuple(self.forms), torch.is_grad_enabled()
 
 
-def _batch_dimensions(target: nn.Module) -> tuple[Callable[[int], int], Callable[[int], int]]:
-    """The batch dimension of the k-th given and the k-th returned tensor: 0, except for a bare recurrent network."""
-    if not isinstance(target, nn.RNNBase | RecurrentNetwork):
-        return (lambda k: 0), (lambda k: 0)
-    first = 0 if target.batch_first else 1
+def _traced() -> bool:
+    """Whether a compiler, an exporter or a transform of torch.func traces the call."""
+    return torch.compiler.is_compiling() or in_function_transform() or in_dispatch_mode() or is_jit_tracing()
 
-    def batch(k: int) -> int:
-        return first if k == 0 else 1  # sequences, then states (layers · directions, B, H)
 
-    return batch, batch
+def _random_state(leaves: Sequence[Any]) -> list[tuple[torch.device | None, Tensor]]:
+    """The state of the random numbers of the CPU and of every device among the arguments."""
+    devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
+    return [(None, torch.get_rng_state()), *((device, torch.cuda.get_rng_state(device)) for device in devices)]
+
+
+def _set_random_state(states: Sequence[tuple[torch.device | None, Tensor]]) -> None:
+    """Set what `_random_state` returned."""
+    for device, state in states:
+        torch.set_rng_state(state) if device is None else torch.cuda.set_rng_state(state, device)
