@@ -64,6 +64,11 @@ def in_function_transform() -> bool:
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a vmap that is running: it stands for one value for each sample."""
+    return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def in_forward_ad() -> bool:
     """Whether a level of forward-mode derivatives is open, by torch.autograd.forward_ad or torch.func.jvp."""
     return forward_ad._current_level >= 0
