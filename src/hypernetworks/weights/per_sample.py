@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
@@ -110,13 +110,15 @@ class PerSample(TorchFunctionMode):
 
 def run_per_sample(
     target: nn.Module,
+    call: Callable[[Mapping[str, Tensor], Sequence[Any], Mapping[str, Any]], Any],
     weights: Mapping[str, Tensor],
-    buffers: Mapping[str, Tensor],
     samples: int,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
     """Run target(*args, **kwargs) with weights (B, ...). A tensor without B is shared by all samples.
+
+    `call(weights, args, kwargs)` runs the target with the weights of one sample.
 
     Every given and returned tensor has the B samples in its batch dimension.
 
@@ -136,7 +138,7 @@ def run_per_sample(
     def one(own: dict[str, Tensor], *given: Any) -> tuple[Any, ...]:
         given = tuple(each if dim is None else each.unsqueeze(dim) for each, dim in zip(given, dims, strict=True))
         own_args, own_kwargs = tree_unflatten(given, form)
-        result = functional_call(target, own | dict(buffers), own_args, own_kwargs)
+        result = call(own, own_args, own_kwargs)
         parts, result_form = tree_flatten(result)
         tensors = [part for part in parts if isinstance(part, Tensor)]
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
