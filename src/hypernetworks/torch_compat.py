@@ -6,6 +6,7 @@ function is tested there in each situation that it reports on.
 Importing this module does not import `torch._dynamo`, which takes seconds.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from types import FunctionType
@@ -116,3 +117,25 @@ def without_overrides(function: Function) -> Function:
     """
     never = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
     return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
+
+
+MODULE_ATTRIBUTES = [*nn.Module().__dict__]
+"""The attributes that nn.Module's own constructor sets, in their order."""
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""The attributes of a module that hold the functions run with it."""
+
+COMPILED_CALL = "_compiled_call_impl"
+"""The attribute of a module that holds what its method compile() made."""
+
+
+def in_reentrant_checkpoint() -> bool:
+    """Whether torch.utils.checkpoint(use_reentrant=True) recomputes what runs, or runs its own backward pass."""
+    from torch.utils.checkpoint import CheckpointFunction
+
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is CheckpointFunction.backward.__code__:
+            return True
+        frame = frame.f_back
+    return False

@@ -36,6 +36,16 @@ class Form(ABC):
         """A tensor of the dtype and on the device of the form."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of a made tensor."""
+        return self.like.dtype
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The form with all of its tensors in this dtype."""
+        tensors = {name: value.to(dtype) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)  # pyright: ignore[reportArgumentType]
+
+    @property
     @abstractmethod
     def samples(self) -> int:
         """B."""

@@ -26,9 +26,9 @@ from hypernetworks.torch_compat import (
     tree_flatten,
     tree_unflatten,
 )
+from hypernetworks.weights.call import Call
 from hypernetworks.weights.dimensions import Dims, input_places, output_places
-from hypernetworks.weights.forms import Form
-from hypernetworks.weights.instance import instance
+from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.probe import Observer, Plan, probe
 from hypernetworks.weights.slots import Calls, NotServed, Slot
@@ -63,8 +63,8 @@ class Plans:
 
 def run_per_sample(
     target: nn.Module,
-    forms: Mapping[str, Form | Tensor],
-    buffers: Mapping[str, Tensor],
+    new_call: Callable[[], Call],
+    weights: Mapping[str, Form | Tensor],
     samples: int,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -73,13 +73,13 @@ def run_per_sample(
     in_dims: Dims = 0,
     out_dims: Dims = 0,
     each: int = 1,
-) -> Any:
-    """Run target(*args, **kwargs) with weights for each sample. A form has B samples; a tensor is shared by all.
+) -> tuple[Any, Call]:
+    """Run target(*args, **kwargs) with weights for each sample. Returns the result and the call that gave it.
 
     Args:
         target: the module. Nothing is written into it.
-        forms: the generated parameters, by name.
-        buffers: tensors in place of buffers, by name. They are updated.
+        new_call: makes a call of the target that is given tensors.
+        weights: the generated parameters, by name: forms, tensors (B, ...), and tensors without B, shared by all samples.
         samples: B.
         args, kwargs: the arguments.
         plans: what was measured before, which this call adds to.
@@ -89,29 +89,42 @@ def run_per_sample(
 
     Raises:
         ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
+        RuntimeError: the target can be run in neither way.
     """
     if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
         raise ValueError(PACKED)
     places = input_places(target, args, kwargs, in_dims, samples, each)
     returned = output_places(target, args, kwargs, out_dims, samples, each)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
-    reason = "torch traces the call"
+    ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
+    forms: dict[str, Form] = {}
+    shared: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if isinstance(weight, Form):
+            forms[name] = weight
+        elif weight.dim() > ranks[name]:
+            forms[name] = Full(weight)
+        else:
+            shared[name] = weight
+    reason = None
     if not _traced():
-        given = {name: form for name, form in forms.items() if isinstance(form, Form)}
-        shared = {name: form for name, form in forms.items() if not isinstance(form, Form)}
-        whole = _WholeBatch(target, given, shared, buffers, leaves, form, places, returned)
-        state = {name: buffer.clone() for name, buffer in buffers.items()}
         random = _random_state(leaves)
+        whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
         try:
             return whole.run(plans)
         except NotServed as why:
-            reason = str(why)
+            reason = why
         _set_random_state(random)
-        for name, buffer in buffers.items():
-            buffer.copy_(state[name])
-    weights = {name: form.materialize() for name, form in forms.items() if isinstance(form, Form)}
-    rest = {name: form for name, form in forms.items() if isinstance(form, Tensor)} | dict(buffers)
-    return run_vmapped(target, weights, rest, leaves, form, places, returned)
+    call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
+    try:
+        return run_vmapped(call, made, shared, leaves, form, places, returned), call
+    except RuntimeError as error:
+        if reason is None:
+            raise
+        raise RuntimeError(
+            f"{type(target).__name__} cannot run with weights for each sample. On the whole batch: {reason}. Each sample "
+            f"alone, under torch.func.vmap: {error}. A loop always can: net(x[n : n + 1], condition=c[n]) for each n"
+        ) from error
 
 
 class _WholeBatch:
@@ -120,19 +133,19 @@ class _WholeBatch:
     def __init__(
         self,
         target: nn.Module,
+        new_call: Callable[[], Call],
         forms: Mapping[str, Form],
         shared: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
         leaves: Sequence[Any],
         form: Any,
         places: Sequence[Layout | None],
         returned: Callable[[int], Layout],
     ) -> None:
-        self.target, self.forms, self.shared, self.buffers = target, forms, shared, buffers
+        self.target, self.new_call, self.forms, self.shared = target, new_call, forms, shared
         self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
         self.samples = next(iter(forms.values())).samples
 
-    def run(self, plans: Plans) -> Any:
+    def run(self, plans: Plans) -> tuple[Any, Call]:
         """Measure, if such a call was not measured before, and call the target.
 
         Raises:
@@ -149,28 +162,27 @@ class _WholeBatch:
         if isinstance(plan, str):
             raise NotServed(plan)
         try:
-            result = self._call(self.forms, self.buffers, plan, self.leaves)
+            result, call = self._call(self.forms, plan, self.leaves)
         except NotServed as why:
             plans.set(key, str(why))
             raise
         tensors = [part for part in tree_flatten(result)[0] if isinstance(part, Tensor)]
         for k, part in enumerate(tensors):
             self._check(k, part)
-        return result
+        return result, call
 
-    def _call(self, forms: Mapping[str, Form], buffers: Mapping[str, Tensor], calls: Calls, leaves: Sequence[Any]) -> Any:
-        """Call a copy of the target that has slots."""
+    def _call(self, forms: Mapping[str, Form], calls: Calls, leaves: Sequence[Any]) -> tuple[Any, Call]:
+        """Call the target with slots."""
         slots = {name: Slot.of(form, name, calls) for name, form in forms.items()}
         args, kwargs = tree_unflatten(leaves, self.form)
-        return instance(self.target, slots | dict(self.shared) | dict(buffers))(*args, **kwargs)
+        call = self.new_call()
+        return call(slots | dict(self.shared), args, kwargs), call
 
     def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
-        """A run of a probe: copies of everything that could be changed, and the weights of the first sample."""
+        """A run of a probe: copies of the arguments, and the weights of the first sample."""
         forms = {name: form.sample(0) for name, form in self.forms.items()}
-        buffers = {name: buffer.clone() for name, buffer in self.target.named_buffers()}
-        buffers |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         own = [leaf.clone() if isinstance(leaf, Tensor) else copy.deepcopy(leaf) for leaf in leaves]
-        return tree_flatten(self._call(forms, buffers, observer, own))[0]
+        return tree_flatten(self._call(forms, observer, own)[0])[0]
 
     def _check(self, k: int, part: Tensor) -> Layout:
         """Where the samples are in a returned tensor.

@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
+from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, tree_flatten, tree_unflatten
+from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.recurrence import RECURRENCES
 from hypernetworks.weights.slots import PROPERTIES
@@ -179,9 +180,15 @@ class PerSample(TorchFunctionMode):
             self.mark(tree_flatten(result)[0])
         else:
             # what an activation was written into is no longer made of weights only
-            for written in (*tree_flatten(result)[0], *tensors[:1]):
-                self._written(written, func)
+            for written in (*tree_flatten(result)[0], *tensors[: writes(func)]):
+                self.weights.pop(written, None)
         return result
+
+
+def writes(func: Any) -> bool:
+    """Whether a function writes into its first argument."""
+    name = getattr(func, "__name__", "")
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
 
 
 REPLACED: dict[Any, Callable[..., Any]] = {
@@ -195,7 +202,7 @@ REPLACED: dict[Any, Callable[..., Any]] = {
 
 
 def run_vmapped(
-    target: nn.Module,
+    call: Call,
     weights: Mapping[str, Tensor],
     shared: Mapping[str, Tensor],
     leaves: Sequence[Any],
@@ -206,9 +213,9 @@ def run_vmapped(
     """Run the target on the arguments with weights (B, ...), each sample as a batch of one or of `each` rows.
 
     Args:
-        target: the module.
+        call: a call of the target with given tensors.
         weights: the tensors of each sample, by name.
-        shared: tensors that are the same for all samples, by name: buffers among them.
+        shared: tensors that are the same for all samples, by name.
         leaves, form: the arguments as `tree_flatten` gives them.
         places: where the samples are in each leaf; None for what is shared, and for no tensors.
         returned: where they go in the k-th returned tensor.
@@ -225,7 +232,8 @@ def run_vmapped(
         )
         own_args, own_kwargs = tree_unflatten(parts, form)
         with PerSample(own.values()):
-            result = functional_call(target, own | dict(shared), own_args, own_kwargs)
+            result = call(own | dict(shared), own_args, own_kwargs)
+        _check_buffers(call)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
@@ -235,3 +243,15 @@ def run_vmapped(
     tensors = iter([returned(k).gathered(part) for k, part in enumerate(outputs)])
     result_form, *others = made
     return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
+
+
+def _check_buffers(call: Call) -> None:
+    """Check that the target assigned no buffer that differs between samples: it would be of no use outside vmap.
+
+    Raises:
+        ValueError: it did.
+    """
+    if isinstance(call, CopiedCall) and call.instance is not None:
+        for name, buffer in call.instance.module.named_buffers():
+            if is_batched(buffer):
+                raise ValueError(f"the buffer {name} would differ between the samples, but the target has one for all")

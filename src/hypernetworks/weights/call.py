@@ -1,0 +1,89 @@
+"""One call of a target with generated tensors in place of its own parameters.
+
+    CopiedCall    runs an `Instance`, a copy of the target's modules that holds the tensors
+    TracedCall    torch.func.functional_call, which torch.compile and torch.export trace; nothing else runs at the same time
+
+Both give the buffers of modules in training mode back to the target when `write_back` is called, that is, after the target has
+succeeded. Nothing else is written into the target.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hypernetworks.torch_compat import is_exporting
+from hypernetworks.weights.instance import Instance
+
+
+def is_traced() -> bool:
+    """Whether torch.compile or torch.export traces what runs."""
+    return torch.compiler.is_compiling() or is_exporting()
+
+
+class CopiedCall:
+    """A call of copies of the target's modules.
+
+    Args:
+        target: the module.
+        own: the target's own tensors that are replaced, by name.
+    """
+
+    def __init__(self, target: nn.Module, own: Mapping[str, Tensor]) -> None:
+        self._target = target
+        self._own = own
+        self.instance: Instance | None = None
+
+    def adapted(self, tensors: Mapping[str, Tensor]) -> nn.Module:
+        """A copy of the target with the tensors of these names."""
+        self.instance = Instance(self._target, {id(own): tensors[name] for name, own in self._own.items()})
+        return self.instance.module
+
+    def __call__(self, tensors: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the target with the tensors of these names."""
+        return self.adapted(tensors)(*args, **kwargs)
+
+    def write_back(self) -> None:
+        """Give the target the buffers of its modules in training mode."""
+        if self.instance is not None:
+            self.instance.write_back()
+
+
+class TracedCall:
+    """A call by functional_call. Each place that holds a tensor is given by exactly one name, since giving a place twice,
+    under two names of its module, would leave the new tensor there.
+
+    Args:
+        target: the module.
+        places: the names of the places that hold each tensor, by its name.
+    """
+
+    def __init__(self, target: nn.Module, places: Mapping[str, Sequence[str]]) -> None:
+        self._target = target
+        self._places = places
+        self._buffers = {
+            place: buffer
+            for prefix, module in target.named_modules()
+            if module.training
+            for place, buffer in module.named_buffers(prefix, recurse=False, remove_duplicate=False)
+        }
+        self._copies: dict[str, Tensor] = {}
+        for place, buffer in self._buffers.items():
+            same = [copied for other, copied in self._copies.items() if self._buffers[other] is buffer]
+            self._copies[place] = same[0] if same else buffer.clone()
+
+    def __call__(self, tensors: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the target with the tensors of these names."""
+        given = {place: tensors[name] for name, places in self._places.items() for place in places} | self._copies
+        return functional_call(self._target, given, tuple(args), dict(kwargs), tie_weights=False)
+
+    def write_back(self) -> None:
+        """Give the target the buffers of its modules in training mode."""
+        with torch.no_grad():
+            for place, buffer in self._buffers.items():
+                buffer.copy_(self._copies[place])
+
+
+Call = CopiedCall | TracedCall
