@@ -51,7 +51,8 @@ class Layout:
             return y.reshape(*leading, y.shape[-1])
         rest = list(leading)
         rest[self.dim : self.dim + 1] = [] if self.each == 1 else [self.each]
-        return self.together(y.reshape(self.samples, *rest, y.shape[-1]).movedim(0, self.place))
+        # contiguous, as products are: a target may take views of it
+        return self.together(y.reshape(self.samples, *rest, y.shape[-1]).movedim(0, self.place).contiguous())
 
     def blocks(self, x: Tensor) -> Tensor:
         """The tensors of each sample: x (..., samples, ...) to (B, k, *rest), with k = 1 if there is one row each."""

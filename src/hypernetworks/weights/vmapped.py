@@ -16,17 +16,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, tree_flatten, tree_unflatten
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.recurrence import RECURRENCES
-from hypernetworks.weights.slots import PROPERTIES
 
 PACKED = "packed input cannot have weights for each sample: pad it"
 
@@ -151,37 +149,42 @@ class PerSample(TorchFunctionMode):
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()
-        self.weights = WeakIdKeyDictionary()
+        self.weights: dict[int, Tensor] = {}
+        self.traced: list[Tensor] = []  # torch.compile has no rule for id()
         self.mark(weights)
 
     def mark(self, tensors: Iterable[Any]) -> None:
         """These tensors do not depend on the inputs."""
         for tensor in tensors:
             if isinstance(tensor, Tensor):
-                self.weights[tensor] = True
+                if torch.compiler.is_compiling():
+                    self.traced.append(tensor)
+                elif is_batched(tensor):
+                    self.weights[id(tensor)] = tensor
 
     def of_weights(self, x: Tensor) -> bool:
         """Whether a tensor does not depend on the inputs. What all samples share has no statistics over samples either."""
-        return x in self.weights or not is_batched(x)
+        if torch.compiler.is_compiling():
+            return isinstance(x, nn.Parameter) or any(x is weight for weight in self.traced)
+        return id(x) in self.weights or not is_batched(x)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, or its replacement."""
         kwargs = kwargs or {}
         if packs_a_sequence(func):
             raise ValueError(PACKED)
-        if func in PROPERTIES:
-            return func(*args, **kwargs)
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         free = all(self.of_weights(tensor) for tensor in tensors)
         replace = REPLACED.get(func)
-        statistics = func in (F.batch_norm, F.instance_norm) and self.of_weights(args[0] if args else kwargs["input"])
-        result = (func if replace is None or statistics else replace)(*args, **kwargs)
+        if func in (F.batch_norm, F.instance_norm) and self.of_weights(args[0] if args else kwargs["input"]):
+            replace = None
+        result = (func if replace is None else replace)(*args, **kwargs)
         if free:
             self.mark(tree_flatten(result)[0])
-        else:
+        elif not torch.compiler.is_compiling():
             # what an activation was written into is no longer made of weights only
             for written in (*tree_flatten(result)[0], *tensors[: writes(func)]):
-                self.weights.pop(written, None)
+                self.weights.pop(id(written), None)
         return result
 
 
@@ -231,7 +234,7 @@ def run_vmapped(
             for part, place in zip(parts, places, strict=True)
         )
         own_args, own_kwargs = tree_unflatten(parts, form)
-        with PerSample(own.values()):
+        with PerSample([*own.values(), *shared.values()]):
             result = call(own | dict(shared), own_args, own_kwargs)
         _check_buffers(call)
         found, result_form = tree_flatten(result)
