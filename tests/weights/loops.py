@@ -33,6 +33,7 @@ def same_as_in_a_loop(
 ) -> Tensor:
     """Check outputs and the gradients of inputs, conditions and parameters."""
     each = stated.get("samples_per_condition", 1)
+    net.zero_grad()
     twin = copy.deepcopy(net)
     mine = [x.clone().requires_grad_() if x.is_floating_point() else x for x in (*args, c)]
     theirs = [x.clone().requires_grad_() if x.is_floating_point() else x for x in (*args, c)]

@@ -26,9 +26,10 @@ from hypernetworks.torch_compat import (
     tree_flatten,
     tree_unflatten,
 )
-from hypernetworks.weights.call import Call
+from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.dimensions import Dims, input_places, output_places
 from hypernetworks.weights.forms import Form, Full
+from hypernetworks.weights.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.probe import Observer, Plan, probe
 from hypernetworks.weights.slots import Calls, NotServed, Slot
@@ -162,7 +163,7 @@ class _WholeBatch:
         if isinstance(plan, str):
             raise NotServed(plan)
         try:
-            result, call = self._call(self.forms, plan, self.leaves)
+            result, call = self._call(self.forms, plan, self.leaves, only_watching)
         except NotServed as why:
             plans.set(key, str(why))
             raise
@@ -171,18 +172,23 @@ class _WholeBatch:
             self._check(k, part)
         return result, call
 
-    def _call(self, forms: Mapping[str, Form], calls: Calls, leaves: Sequence[Any]) -> tuple[Any, Call]:
-        """Call the target with slots."""
+    def _call(
+        self, forms: Mapping[str, Form], calls: Calls, leaves: Sequence[Any], hooks: Callable[[Hook], Hook] | None
+    ) -> tuple[Any, CopiedCall]:
+        """Call the target with slots, and with its forward hooks changed or removed."""
         slots = {name: Slot.of(form, name, calls) for name, form in forms.items()}
         args, kwargs = tree_unflatten(leaves, self.form)
         call = self.new_call()
-        return call(slots | dict(self.shared), args, kwargs), call
+        assert isinstance(call, CopiedCall)
+        module = call.adapted(slots | dict(self.shared))
+        change_hooks(module, hooks)
+        return module(*args, **kwargs), call
 
     def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
-        """A run of a probe: copies of the arguments, and the weights of the first sample."""
+        """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
         forms = {name: form.sample(0) for name, form in self.forms.items()}
         own = [leaf.clone() if isinstance(leaf, Tensor) else copy.deepcopy(leaf) for leaf in leaves]
-        return tree_flatten(self._call(forms, observer, own)[0])[0]
+        return tree_flatten(self._call(forms, observer, own, None)[0])[0]
 
     def _check(self, k: int, part: Tensor) -> Layout:
         """Where the samples are in a returned tensor.

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, tree_flatten, tree_unflatten
 from hypernetworks.weights.call import Call, CopiedCall
+from hypernetworks.weights.hooks import change_hooks, converted
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.recurrence import RECURRENCES
 
@@ -235,8 +236,14 @@ def run_vmapped(
         )
         own_args, own_kwargs = tree_unflatten(parts, form)
         with PerSample([*own.values(), *shared.values()]):
-            result = call(own | dict(shared), own_args, own_kwargs)
-        _check_buffers(call)
+            if isinstance(call, CopiedCall):
+                module = call.adapted(own | dict(shared))
+                like = next(iter(own.values()))
+                change_hooks(module, lambda hook: converted(hook, _real, lambda x: each_sample(x, like)))
+                result = module(*own_args, **own_kwargs)
+                _check_buffers(module)
+            else:
+                result = call(own | dict(shared), own_args, own_kwargs)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
@@ -248,13 +255,17 @@ def run_vmapped(
     return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
 
 
-def _check_buffers(call: Call) -> None:
+def _real(x: Tensor) -> Tensor:
+    """x of all samples."""
+    return all_samples(x, x) if is_batched(x) and x.dim() else x
+
+
+def _check_buffers(module: nn.Module) -> None:
     """Check that the target assigned no buffer that differs between samples: it would be of no use outside vmap.
 
     Raises:
         ValueError: it did.
     """
-    if isinstance(call, CopiedCall) and call.instance is not None:
-        for name, buffer in call.instance.module.named_buffers():
-            if is_batched(buffer):
-                raise ValueError(f"the buffer {name} would differ between the samples, but the target has one for all")
+    for name, buffer in module.named_buffers():
+        if is_batched(buffer):
+            raise ValueError(f"the buffer {name} would differ between the samples, but the target has one for all")
