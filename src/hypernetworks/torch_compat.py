@@ -70,6 +70,11 @@ def is_batched(tensor: Tensor) -> bool:
     return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def saved_tensors_are_hooked() -> bool:
+    """Whether hooks are active that autograd calls for each tensor that it saves, as in torch.utils.checkpoint."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # pyright: ignore
+
+
 def in_forward_ad() -> bool:
     """Whether a level of forward-mode derivatives is open, by torch.autograd.forward_ad or torch.func.jvp."""
     return forward_ad._current_level >= 0

@@ -12,21 +12,24 @@ B batch, N rows of each sample, T time, H hidden.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 
 from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, tree_flatten, tree_unflatten
+from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, saved_tensors_are_hooked, tree_flatten, tree_unflatten
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.hooks import change_hooks, converted
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.recurrence import RECURRENCES
 
+NO_CHECKPOINTS = "torch.utils.checkpoint and other hooks of saved tensors cannot be used inside of it"
 PACKED = "packed input cannot have weights for each sample: pad it"
 
 
@@ -249,7 +252,10 @@ def run_vmapped(
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
         return tuple(returned(k).alone(part) for k, part in enumerate(tensors))
 
-    outputs = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *given)
+    # torch.utils.checkpoint would recompute outside vmap with what belongs to it
+    free = torch.compiler.is_compiling() or saved_tensors_are_hooked()
+    with nullcontext() if free else disable_saved_tensors_hooks(NO_CHECKPOINTS):
+        outputs = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *given)
     tensors = iter([returned(k).gathered(part) for k, part in enumerate(outputs)])
     result_form, *others = made
     return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
