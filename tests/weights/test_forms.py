@@ -104,6 +104,12 @@ TARGETS = {
     "conv_transpose2d": (lambda: nn.ConvTranspose2d(4, 6, 3, groups=2, dilation=2, **double), (B, 4, 4, 4)),
     "conv_transpose3d": (lambda: nn.ConvTranspose3d(4, 6, 2, bias=False, **double), (B, 4, 3, 3, 3)),
     "gain": (lambda: Call(Gain(), lambda layer, x: layer.gain * x + layer.shift - x / layer.gain), (B, T, 6)),
+    "gain of channels": (
+        lambda: Call(
+            Gain(), lambda layer, x: x * layer.gain.reshape(1, -1, 1, 1) + layer.shift.unsqueeze(-1).view(6, 1, 1)
+        ),
+        (B, 6, 4, 4),
+    ),
     "layer_norm": (lambda: nn.Sequential(nn.LayerNorm(6, **double), nn.Linear(6, 5, **double)), (B, T, 6)),
     "layer_norm, two": (lambda: nn.Sequential(nn.LayerNorm((T, 6), **double), nn.Linear(6, 5, **double)), (B, T, 6)),
     "rms_norm": (lambda: nn.Sequential(nn.RMSNorm(6, **double), nn.Linear(6, 5, **double)), (B, T, 6)),

@@ -138,6 +138,55 @@ def test_an_order_that_depends_on_the_values_is_never_taken_for_a_layout(forward
             close(y, in_a_loop(net, [x], c))
 
 
+def by_length(net, x, lengths):
+    """The longest first, as before packing."""
+    order = lengths.argsort(descending=True, stable=True)
+    y = net.b(net.a(x.index_select(0, order)))
+    return y[order.argsort()]
+
+
+def shuffled(net, x):
+    order = torch.randperm(len(x))
+    return net.b(net.a(x[order]))[order.argsort()]
+
+
+def scattered(net, x):
+    order = torch.randperm(len(x))
+    y = net.b(net.a(torch.zeros_like(x).index_copy(0, order, x)))
+    return y[order]
+
+
+def test_orders_of_the_samples_are_not_served():
+    """The first order is that of the samples, so that they are in their places; the second is not."""
+    c, x = torch.randn(B, C, **double), torch.randn(B, B, B, **double)
+    net = wrapped(by_length)
+    for lengths in (torch.full((B,), 2), torch.tensor([1, 3, 2, 4])):
+        close(net(x, lengths, condition=c), torch.cat([net(x[n : n + 1], lengths[n : n + 1], condition=c[n]) for n in range(B)]))
+        assert not served(net)
+    for forward in (shuffled, scattered):
+        net = wrapped(forward)
+        for _ in range(4):  # two samples are in their places half of the time
+            same_as_in_a_loop(net, [x[:2]], c[:2])
+            assert not served(net)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.a(x)[torch.arange(len(x)), x[:, :, 0].argmax(1)],
+        lambda net, x: net.b(net.a(x).gather(1, x[:, :2, :1].argsort(1).expand(-1, -1, B))),
+        lambda net, x: net.b(net.a(x).sort(1)[0].topk(2, 1)[0]),
+        lambda net, x: net.b(net.a(x)[:, torch.randperm(B, generator=torch.Generator().manual_seed(len(x) * 0))]),
+        lambda net, x: net.b(net.a(x)[..., [2, 0, 1, 3]][:, [1, 2]]),
+    ],
+    ids=["last token", "gathered", "sorted", "shuffled tokens", "a list"],
+)
+def test_orders_within_a_sample_are_served(forward):
+    net = wrapped(forward, modules="a*")
+    same_as_in_a_loop(net, [torch.randn(B, B, B, **double)], torch.randn(B, C, **double))
+    assert served(net), why(net)
+
+
 def test_dropout_is_drawn_for_each_sample_on_the_whole_batch():
     net = wrapped(lambda net, x: F.dropout(net.a(x), 0.5, training=True))
     x = torch.randn(1, B, **double).expand(B, B)

@@ -13,12 +13,14 @@ samples changes with both.
     3         3, 4           numbers 100, 101
 
 The weights are those of the first sample, for all: where the samples are does not depend on them. F.batch_norm, which mixes samples
-in training, is taken with fixed statistics.
+in training, is taken with fixed statistics. Rows that the target orders itself must stay within a sample, see `orders.py`.
+
+What is not seen is a target that computes another layout of the same shape when the values are others.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,7 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
+from hypernetworks.weights.orders import Orders
 from hypernetworks.weights.slots import NotServed, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -49,18 +53,31 @@ class Plan:
 
 @dataclass
 class Seen:
-    """An activation of the first run, and the layouts that still fit it."""
+    """A tensor of the first run, and the layouts that still fit it."""
 
     key: Key
     x: Tensor
     fitting: list[Layout]
+    ordered: set[int] = field(default_factory=set)
+    """The dimensions along which its rows are put into an order, see `orders.py`."""
+    constant: bool = True
+    """Whether it was the same in all runs."""
 
     def compare(self, x: Tensor, changed: Tensor) -> None:
         """Keep the layouts in which exactly the changed samples differ from the first run."""
         if x.dtype != self.x.dtype or x.shape != self.x.shape:
             raise NotServed(f"{self.key[1]} with {self.key[0]} depends on the values of the inputs")
         different = differs(self.x, x)
+        self.constant = self.constant and not different.any()
         self.fitting = [layout for layout in self.fitting if torch.equal(of_samples(different, layout).cpu(), changed)]
+
+    def layout(self) -> Layout:
+        """The only layout that fits."""
+        name, function, _ = self.key
+        if len(self.fitting) != 1:
+            what = "no dimension holds" if not self.fitting else "several dimensions may hold"
+            raise NotServed(f"{what} the samples in the input of {function}{name and ' with '}{name}")
+        return self.fitting[0]
 
 
 class Observer:
@@ -68,52 +85,75 @@ class Observer:
 
     def __init__(self, samples: int) -> None:
         self.samples = samples
-        self.seen: list[Seen] = []
+        self.activations: list[Seen] = []
+        self.orders: list[Seen] = []
         self.changed: Tensor | None = None
-        self.calls = 0
+        self.places = [0, 0]
 
     def start(self, changed: Tensor | None) -> None:
         """Start a run in which these samples, (B,), have other inputs; None for the first."""
-        self.changed, self.calls = changed, 0
+        self.changed, self.places = changed, [0, 0]
 
     def rows(self, name: str, function: str, x: Tensor, dims: Iterable[int]) -> Layout:
         """Take note of x. The forms have one sample, so all rows of x belong to it."""
-        key, dims = (name, function, tuple(x.shape)), list(dims)
+        dims = list(dims)
         if not dims:
             raise NotServed(f"{function} with {name} has no batch dimension")
-        if self.changed is None:
-            self.seen.append(Seen(key, x.detach().clone(), candidates(x.shape, dims, self.samples)))
-        else:
-            if self.calls >= len(self.seen) or self.seen[self.calls].key != key:
-                raise NotServed(f"the calls of {function} with {name} depend on the values of the inputs")
-            self.seen[self.calls].compare(x, self.changed)
-        self.calls += 1
+        self._see(0, self.activations, Seen((name, function, tuple(x.shape)), x, candidates(x.shape, dims, self.samples)))
         return Layout(1, dims[0], x.shape[dims[0]])
+
+    def order(self, function: str, x: Tensor, dims: Iterable[int]) -> None:
+        """Take note of a tensor whose rows a function orders along these dimensions."""
+        dims = set(dims)
+        if dims and not is_batched(x):
+            layouts = candidates(x.shape, range(x.dim()), self.samples)
+            self._see(1, self.orders, Seen(("", function, tuple(x.shape)), x, layouts, dims))
+
+    def _see(self, kind: int, known: list[Seen], seen: Seen) -> None:
+        """Keep what the first run sees, and compare with it what the others see."""
+        place = self.places[kind]
+        if self.changed is None:
+            seen.x = seen.x.detach().clone()
+            known.append(seen)
+        else:
+            if place >= len(known) or known[place].key != seen.key:
+                raise NotServed(f"the calls of {seen.key[1]} depend on the values of the inputs")
+            known[place].compare(seen.x, self.changed)
+        self.places[kind] += 1
 
     def finish(self) -> None:
         """End a run."""
-        if self.calls != len(self.seen):
+        if self.places != [len(self.activations), len(self.orders)]:
             raise NotServed("the calls depend on the values of the inputs")
 
     def plan(self) -> Plan:
         """The only layout that fits each activation."""
+        for seen in self.orders:
+            if not seen.constant and seen.layout().dim in seen.ordered:
+                raise NotServed(f"{seen.key[1]} puts rows of different samples into an order that it computes")
         layouts: dict[Key, Layout] = {}
-        for seen in self.seen:
-            name, function, _ = seen.key
-            if len(seen.fitting) != 1:
-                what = "no dimension holds" if not seen.fitting else "several dimensions may hold"
-                raise NotServed(f"{what} the samples in the input of {function} with {name}")
-            if layouts.setdefault(seen.key, seen.fitting[0]) != seen.fitting[0]:
+        for seen in self.activations:
+            layout = seen.layout()
+            if layouts.setdefault(seen.key, layout) != layout:
+                name, function, _ = seen.key
                 raise NotServed(f"the samples are in different dimensions in two calls of {function} with {name}")
         return Plan(layouts)
 
 
-class FixedStatistics(TorchFunctionMode):
-    """Within it, F.batch_norm normalises with mean 0 and variance 1 in training, so that it mixes no samples."""
+class Watching(TorchFunctionMode):
+    """Within it, an observer is told of orders, and F.batch_norm, which mixes samples in training, has fixed statistics."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__()
+        self.orders = Orders(observer.order)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function, with fixed statistics if it is F.batch_norm."""
-        return (fixed_batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+        """Call the function."""
+        if func is F.batch_norm:
+            return fixed_batch_norm(*args, **(kwargs or {}))
+        if Slot in types:
+            return func(*args, **(kwargs or {}))
+        return self.orders.call(func, args, kwargs or {})
 
 
 def fixed_batch_norm(
@@ -162,7 +202,7 @@ def probe(
 
     def measure(changed: Tensor | None) -> list[Tensor]:
         given = leaves if changed is None else replaced(leaves, places, changed)
-        with same_random_numbers(devices), FixedStatistics():
+        with same_random_numbers(devices), Watching(observer):
             observer.start(changed)
             results = [part for part in run(observer, given) if isinstance(part, Tensor)]
             observer.finish()

@@ -10,6 +10,7 @@
 B samples, k rows of each sample in a batch dimension, G groups of a convolution.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -404,6 +405,33 @@ def getitem(input: Slot, index: Any) -> Slot:
         raise NotServed("a generated parameter is indexed")
     start, stop, _ = index.indices(input.shape[0])
     return part(input, start, stop)
+
+
+@serves(torch.reshape, Tensor.reshape, Tensor.view)
+def reshape(input: Slot, *shape: Any, **named: Any) -> Slot:
+    """A vector in another shape, such as (1, C, 1, 1)."""
+    if not isinstance(input.form, Full) or input.transposed:
+        raise NotServed("a generated parameter that is not a vector is reshaped")
+    sizes = named.get("shape", named.get("size", shape[0] if len(shape) == 1 else shape))
+    sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    if any(isinstance(size, torch.dtype) for size in sizes):
+        raise NotServed("a generated parameter is seen as another dtype")
+    tensor = input.form.tensor
+    return Slot.of(Full(tensor.reshape(len(tensor), *_sizes(tensor, sizes))), input.parameter, input.calls)
+
+
+def _sizes(tensor: Tensor, sizes: Sequence[int]) -> Sequence[int]:
+    """The sizes for one sample, with -1 replaced."""
+    known = math.prod(size for size in sizes if size != -1)
+    return [tensor[0].numel() // known if size == -1 else size for size in sizes]
+
+
+@serves(torch.unsqueeze, Tensor.unsqueeze)
+def unsqueeze(input: Slot, dim: int) -> Slot:
+    """A vector with one more dimension."""
+    sizes = list(input.shape)
+    sizes.insert(dim if dim >= 0 else dim + len(sizes) + 1, 1)
+    return reshape(input, sizes)
 
 
 @serves(torch.t, Tensor.t, Tensor.T.__get__, Tensor.mT.__get__)
