@@ -90,7 +90,9 @@ def lora(batch: int, time_steps: int, d: int, layers: int, packed: bool = False)
     target = Transformer(d, layers, packed).requires_grad_(False)
     chosen = ("qkv",) if packed else ("q", "v")
     net = hn.HyperNetwork(
-        target, hn.LowRankGenerator(CONDITION, rank=4), lambda name, module, own: own == "weight" and name.split(".")[-1] in chosen
+        target,
+        hn.LowRankGenerator(CONDITION, rank=4),
+        lambda name, module, own: own == "weight" and name.split(".")[-1] in chosen,
     )
     with torch.no_grad():
         for heads in net.generator.heads:

@@ -120,7 +120,10 @@ def without_overrides(function: Function) -> Function:
 
     A __torch_function__ that gets such a function cannot call it again with the same arguments, since it would get it again.
     """
-    never = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
+    never = {
+        name: lambda *_: False
+        for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    }
     return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
 
 

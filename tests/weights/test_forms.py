@@ -1,4 +1,4 @@
-"""Generated tensors applied without being made equal a loop over the samples: every form with every function that knows forms."""
+"""Every form with every function that knows forms equals a loop over the samples: generated tensors that are not made."""
 
 import pytest
 import torch
@@ -95,7 +95,10 @@ TARGETS = {
     "slices": (lambda: Call(nn.Linear(6, 9, **double), lambda layer, x: F.linear(x, layer.weight[2:8])), (B, T, 6)),
     "conv1d": (lambda: nn.Conv1d(4, 6, 3, padding="same", **double), (B, 4, 7)),
     "conv2d": (lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1, **double), (B, 4, 6, 6)),
-    "conv2d, groups": (lambda: nn.Conv2d(4, 6, 3, groups=2, padding_mode="circular", padding=1, **double), (B, 4, 5, 5)),
+    "conv2d, groups": (
+        lambda: nn.Conv2d(4, 6, 3, groups=2, padding_mode="circular", padding=1, **double),
+        (B, 4, 5, 5),
+    ),
     "conv2d, no bias": (lambda: nn.Conv2d(4, 6, 1, dilation=2, bias=False, **double), (B, 4, 4, 4)),
     "conv2d, frames": (lambda: Call(nn.Conv2d(4, 6, 3, **double), flat), (B, T, 4, 5, 5)),
     "conv2d, interleaved": (lambda: Call(nn.Conv2d(4, 6, 3, **double), interleaved), (B, 3, 4, 5, 5)),
@@ -150,7 +153,9 @@ def test_embeddings(place, form, padding):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("own", [{}, {"batch_first": True}, {"bias": False, "add_zero_attn": True}, {"kdim": 6, "vdim": 6}])
+@pytest.mark.parametrize(
+    "own", [{}, {"batch_first": True}, {"bias": False, "add_zero_attn": True}, {"kdim": 6, "vdim": 6}]
+)
 def test_multi_head_attention(own, form):
     """Self-attention, and attention to another sequence; T, B and the heads are equal."""
     net = hn.HyperNetwork(nn.MultiheadAttention(8, 4, **own, **double), FORMS[form]())
@@ -208,7 +213,9 @@ def test_parts_of_forms(form):
 
 @pytest.mark.parametrize("kind", FORMS)
 def test_forms_of_a_generator_are_what_it_generates(kind):
-    target = nn.Sequential(nn.Conv2d(4, 6, 3, **double), nn.Flatten(), nn.Linear(6, 5, **double), nn.LayerNorm(5, **double))
+    target = nn.Sequential(
+        nn.Conv2d(4, 6, 3, **double), nn.Flatten(), nn.Linear(6, 5, **double), nn.LayerNorm(5, **double)
+    )
     net = hn.HyperNetwork(target, FORMS[kind]())
     shake(net)
     c, own = torch.randn(B, C, **double), net._own()

@@ -48,7 +48,9 @@ class Standardised(nn.Conv2d):
 @pytest.mark.parametrize("how", ["reshaped", "in two steps", "no gain"])
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_statistics_of_weights_are_those_of_each_sample(generator, how, train):
-    target = nn.Sequential(Standardised(3, 4, 3, how=how, **double), nn.ReLU(), Standardised(4, 2, 3, how=how, **double))
+    target = nn.Sequential(
+        Standardised(3, 4, 3, how=how, **double), nn.ReLU(), Standardised(4, 2, 3, how=how, **double)
+    )
     net = hn.HyperNetwork(target, GENERATORS[generator]()).train(train)
     shake(net)
     same_as_in_a_loop(net, [torch.randn(B, 3, 5, 5, **double)], torch.randn(B, C, **double))
@@ -64,7 +66,9 @@ def test_statistics_of_activations_are_those_of_all_samples_beside_those_of_weig
     parts = []
     made = net.generate(c)
     for n in range(B):
-        own = F.batch_norm(made["0.weight"][n].reshape(1, 4, -1), None, None, made["0.gain"][n] * 0.5, None, True, 0.0, 1e-6)
+        own = F.batch_norm(
+            made["0.weight"][n].reshape(1, 4, -1), None, None, made["0.gain"][n] * 0.5, None, True, 0.0, 1e-6
+        )
         parts.append(F.conv2d(x[n : n + 1], own.reshape(4, 3, 3, 3), made["0.bias"][n], padding=1))
     y = F.batch_norm(torch.cat(parts), None, None, training=True)
     y = y * made["1.weight"][:, :, None, None] + made["1.bias"][:, :, None, None]
@@ -173,7 +177,7 @@ def test_checkpoints_under_vmap_are_refused(reentrant):
     net = hn.HyperNetwork(Attention(), hn.LowRankGenerator(C, rank=2))
     plain = net.target.forward
     net.target.forward = lambda x: checkpoint(plain, x, use_reentrant=reentrant)
-    with pytest.raises(RuntimeError, match="Attention cannot run with weights for each sample.*A loop always can"):
+    with pytest.raises(RuntimeError, match=r"Attention cannot run with weights for each sample.*A loop always can"):
         net(torch.randn(B, 3, 4, requires_grad=True, **double), condition=torch.randn(B, C, **double))
 
 
@@ -195,7 +199,7 @@ def test_spectral_norm_in_training_is_refused_and_right_in_evaluation():
     net = hn.HyperNetwork(linear, hn.LowRankGenerator(C, rank=2))
     shake(net)
     x, c = torch.randn(B, 5, **double), torch.randn(B, C, **double)
-    with pytest.raises(RuntimeError, match="cannot run with weights for each sample.*A loop always can"):
+    with pytest.raises(RuntimeError, match=r"cannot run with weights for each sample.*A loop always can"):
         net(x, condition=c)
     same_as_in_a_loop(net.eval(), [x], c)
 

@@ -1,9 +1,9 @@
 """In which dimension of the arguments and results the samples are: as stated, or as the target's own documentation says.
 
-    any module                                    0
-    torch.nn.LSTM, GRU, RNN, and those here       1, or 0 with batch_first; 1 in states
-    torch.nn.MultiheadAttention, Transformer,     1, or 0 with batch_first; 0 in masks of padding and in attention weights;
-    and its layers                                masks (T, S) of attention are shared
+any module                                    0
+torch.nn.LSTM, GRU, RNN, and those here       1, or 0 with batch_first; 1 in states
+torch.nn.MultiheadAttention, Transformer,     1, or 0 with batch_first; 0 in masks of padding and in attention weights;
+and its layers                                masks (T, S) of attention are shared
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,9 @@ def _leaves(value: Any, dims: Any, name: Any) -> list[tuple[Any, Any]]:
         return [pair for key in value for pair in _leaves(value[key], dims[key], name)]
     if isinstance(dims, list | tuple) and isinstance(value, list | tuple) and len(dims) == len(value):
         return [pair for part, dim in zip(value, dims, strict=True) for pair in _leaves(part, dim, name)]
-    raise ValueError(f"in_dims of argument {name!r} should be a dimension, None, or nested as the argument is, got {dims!r}")
+    raise ValueError(
+        f"in_dims of argument {name!r} should be a dimension, None, or nested as the argument is, got {dims!r}"
+    )
 
 
 def _place(leaf: Any, dim: int | None, samples: int, each: int, name: Any) -> Layout | None:

@@ -82,7 +82,6 @@ class Generator(nn.Module, ABC):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition."""
 
-
     def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
         """The weights for a condition (B, C) in forms that need not be made. What has no B is a tensor, as in `forward`."""
         made = self(condition, base)

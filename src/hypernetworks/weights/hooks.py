@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hypernetworks.torch_compat import HOOKS, tree_flatten, tree_unflatten
-from hypernetworks.weights.slots import NotServed
+from hypernetworks.weights.slots import NotServedError
 
 Hook = Callable[..., Any]
 
@@ -33,7 +33,7 @@ def only_watching(hook: Hook) -> Hook:
 
     def watch(*args: Any) -> None:
         if hook(*args) is not None:
-            raise NotServed("a forward hook returns other values")
+            raise NotServedError("a forward hook returns other values")
 
     return watch
 

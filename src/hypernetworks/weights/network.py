@@ -123,9 +123,7 @@ class HyperNetwork(nn.Module):
             result = call(made, args, kwargs)
         else:
             stated = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
-            result, call = run_per_sample(
-                self.target, new_call, made, samples, args, kwargs, self._plans, **stated
-            )
+            result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._plans, **stated)
         self._check_count(call)
         call.write_back()
         return result

@@ -63,7 +63,9 @@ class Orders:
                 self.ranges.append(result)
             return result
         x = args[0] if args else kwargs["input"]
-        writes = name == "setitem" or name.startswith(("scatter", "index_", "masked_scatter")) and name != "index_select"
+        writes = name == "setitem" or (
+            name.startswith(("scatter", "index_", "masked_scatter")) and name != "index_select"
+        )
         dims = self._dims(name, x, args[1:], kwargs)
         if not writes:
             self.note(name, x, dims)
@@ -88,7 +90,10 @@ class Orders:
         """The dimensions of x that an index orders."""
         parts = index if isinstance(index, tuple) else (index,)
         taken = [part.dim() if isinstance(part, Tensor) and part.dtype == torch.bool else 1 for part in parts]
-        taken = [0 if part is None or part is Ellipsis or isinstance(part, bool) else size for part, size in zip(parts, taken, strict=True)]
+        taken = [
+            0 if part is None or part is Ellipsis or isinstance(part, bool) else size
+            for part, size in zip(parts, taken, strict=True)
+        ]
         dims, dim = set(), 0
         for part, size in zip(parts, taken, strict=True):
             if part is Ellipsis:

@@ -1,7 +1,7 @@
 """One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call, in one of two ways.
 
-    whole batch     the target runs once, as it is, on all samples. Where a function of torch is given a generated parameter, its
-                    form is applied to each sample's rows (`served.py`). Where these rows are was measured (`probe.py`).
+    whole batch     the target runs once, as it is, on all samples. A function of torch that is given a generated parameter
+                    applies its form to each sample's rows (`served.py`). Where these rows are was measured (`probe.py`).
     vmap            the weights are made, and the target runs under torch.func.vmap (`vmapped.py`).
 
 The first is taken wherever it gives what the second gives: where the target does nothing with a generated parameter that forms
@@ -32,7 +32,7 @@ from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.probe import Observer, Plan, probe
-from hypernetworks.weights.slots import Calls, NotServed, Slot
+from hypernetworks.weights.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.vmapped import PACKED, run_vmapped
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
@@ -113,7 +113,7 @@ def run_per_sample(
         whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
         try:
             return whole.run(plans)
-        except NotServed as why:
+        except NotServedError as why:
             reason = why
         _set_random_state(random)
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
@@ -150,21 +150,21 @@ class _WholeBatch:
         """Measure, if such a call was not measured before, and call the target.
 
         Raises:
-            NotServed: it has to be called in another way.
+            NotServedError: it has to be called in another way.
         """
         key = self._key()
         plan = plans.get(key)
         if plan is None:
             try:
                 plan = probe(self._try, self.leaves, self.places, self._check, self.samples)
-            except NotServed as why:
+            except NotServedError as why:
                 plan = str(why)
             plans.set(key, plan)
         if isinstance(plan, str):
-            raise NotServed(plan)
+            raise NotServedError(plan)
         try:
             result, call = self._call(self.forms, plan, self.leaves, only_watching)
-        except NotServed as why:
+        except NotServedError as why:
             plans.set(key, str(why))
             raise
         tensors = [part for part in tree_flatten(result)[0] if isinstance(part, Tensor)]
@@ -194,12 +194,14 @@ class _WholeBatch:
         """Where the samples are in a returned tensor.
 
         Raises:
-            NotServed: it has no dimension of this size.
+            NotServedError: it has no dimension of this size.
         """
         layout = self.returned(k)
         size = layout.samples * layout.each
         if not -part.dim() <= layout.dim < part.dim() or part.shape[layout.dim] != size:
-            raise NotServed(f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}")
+            raise NotServedError(
+                f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}"
+            )
         return layout
 
     def _key(self) -> Any:

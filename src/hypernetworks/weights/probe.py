@@ -12,10 +12,10 @@ samples changes with both.
     2         1, 2           numbers 010, 011
     3         3, 4           numbers 100, 101
 
-The weights are those of the first sample, for all: where the samples are does not depend on them. F.batch_norm, which mixes samples
-in training, is taken with fixed statistics. Rows that the target orders itself must stay within a sample, see `orders.py`.
-
-What is not seen is a target that computes another layout of the same shape when the values are others.
+The weights are those of the first sample, for all: where the samples are does not depend on them. F.batch_norm, which mixes
+samples in training, is taken with fixed statistics. Rows that the target orders itself must stay within a sample, see
+`orders.py`. What is not seen is a target that, for other values of its inputs, calls the same functions with activations of the
+same shapes but with the samples in another dimension.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
 from hypernetworks.weights.orders import Orders
-from hypernetworks.weights.slots import NotServed, Slot
+from hypernetworks.weights.slots import NotServedError, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
 """The parameter, the function that is called with it, and the shape of the activation."""
@@ -47,7 +47,7 @@ class Plan:
         """The layout that was measured."""
         layout = self.layouts.get((name, function, tuple(x.shape)))
         if layout is None:
-            raise NotServed(f"{function} with {name} is called in another way than before")
+            raise NotServedError(f"{function} with {name} is called in another way than before")
         return layout
 
 
@@ -66,7 +66,7 @@ class Seen:
     def compare(self, x: Tensor, changed: Tensor) -> None:
         """Keep the layouts in which exactly the changed samples differ from the first run."""
         if x.dtype != self.x.dtype or x.shape != self.x.shape:
-            raise NotServed(f"{self.key[1]} with {self.key[0]} depends on the values of the inputs")
+            raise NotServedError(f"{self.key[1]} with {self.key[0]} depends on the values of the inputs")
         different = differs(self.x, x)
         self.constant = self.constant and not different.any()
         self.fitting = [layout for layout in self.fitting if torch.equal(of_samples(different, layout).cpu(), changed)]
@@ -76,7 +76,7 @@ class Seen:
         name, function, _ = self.key
         if len(self.fitting) != 1:
             what = "no dimension holds" if not self.fitting else "several dimensions may hold"
-            raise NotServed(f"{what} the samples in the input of {function}{name and ' with '}{name}")
+            raise NotServedError(f"{what} the samples in the input of {function}{name and ' with '}{name}")
         return self.fitting[0]
 
 
@@ -98,8 +98,10 @@ class Observer:
         """Take note of x. The forms have one sample, so all rows of x belong to it."""
         dims = list(dims)
         if not dims:
-            raise NotServed(f"{function} with {name} has no batch dimension")
-        self._see(0, self.activations, Seen((name, function, tuple(x.shape)), x, candidates(x.shape, dims, self.samples)))
+            raise NotServedError(f"{function} with {name} has no batch dimension")
+        self._see(
+            0, self.activations, Seen((name, function, tuple(x.shape)), x, candidates(x.shape, dims, self.samples))
+        )
         return Layout(1, dims[0], x.shape[dims[0]])
 
     def order(self, function: str, x: Tensor, dims: Iterable[int]) -> None:
@@ -117,26 +119,26 @@ class Observer:
             known.append(seen)
         else:
             if place >= len(known) or known[place].key != seen.key:
-                raise NotServed(f"the calls of {seen.key[1]} depend on the values of the inputs")
+                raise NotServedError(f"the calls of {seen.key[1]} depend on the values of the inputs")
             known[place].compare(seen.x, self.changed)
         self.places[kind] += 1
 
     def finish(self) -> None:
         """End a run."""
         if self.places != [len(self.activations), len(self.orders)]:
-            raise NotServed("the calls depend on the values of the inputs")
+            raise NotServedError("the calls depend on the values of the inputs")
 
     def plan(self) -> Plan:
         """The only layout that fits each activation."""
         for seen in self.orders:
             if not seen.constant and seen.layout().dim in seen.ordered:
-                raise NotServed(f"{seen.key[1]} puts rows of different samples into an order that it computes")
+                raise NotServedError(f"{seen.key[1]} puts rows of different samples into an order that it computes")
         layouts: dict[Key, Layout] = {}
         for seen in self.activations:
             layout = seen.layout()
             if layouts.setdefault(seen.key, layout) != layout:
                 name, function, _ = seen.key
-                raise NotServed(f"the samples are in different dimensions in two calls of {function} with {name}")
+                raise NotServedError(f"the samples are in different dimensions in two calls of {function} with {name}")
         return Plan(layouts)
 
 
@@ -168,7 +170,7 @@ def fixed_batch_norm(
 ) -> Tensor:
     """F.batch_norm with mean 0 and variance 1 where it would take those of the batch."""
     if isinstance(input, Slot):
-        raise NotServed("batch_norm of a generated parameter")
+        raise NotServedError("batch_norm of a generated parameter")
     if training or running_mean is None or running_var is None:
         kind = torch.float64 if input.dtype == torch.float64 else torch.float32
         running_mean = torch.zeros(input.shape[1], dtype=kind, device=input.device)
@@ -194,7 +196,7 @@ def probe(
         samples: B.
 
     Raises:
-        NotServed: a layout cannot be known, or samples mix.
+        NotServedError: a layout cannot be known, or samples mix.
     """
     observer = Observer(samples)
     devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
@@ -215,12 +217,12 @@ def probe(
         try:
             results = measure(changed)
         except Exception as why:  # a target may raise anything for values that it was not given
-            raise NotServed(f"{type(why).__name__} for other values of the inputs: {why}") from why
+            raise NotServedError(f"{type(why).__name__} for other values of the inputs: {why}") from why
         if [result.shape for result in results] != [result.shape for result in first]:
-            raise NotServed("what is returned depends on the values of the inputs")
+            raise NotServedError("what is returned depends on the values of the inputs")
         for before, after, layout in zip(first, results, wanted, strict=True):
             if (of_samples(differs(before, after), layout).cpu() & ~changed).any():
-                raise NotServed("a returned tensor has samples in another dimension, or mixes them")
+                raise NotServedError("a returned tensor has samples in another dimension, or mixes them")
     return observer.plan()
 
 

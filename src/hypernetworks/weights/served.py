@@ -22,7 +22,7 @@ from torch import Tensor
 from hypernetworks.torch_compat import without_overrides
 from hypernetworks.weights.forms import Form, Full, LowRank, RowScale
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.slots import FUNCTIONS, NotServed, Slot
+from hypernetworks.weights.slots import FUNCTIONS, NotServedError, Slot
 
 
 def serves(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,7 +38,7 @@ def serves(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 def no_slot(*tensors: Any) -> None:
     """Check that none of the arguments is a slot."""
     if any(isinstance(tensor, Slot) for tensor in tensors):
-        raise NotServed("a generated parameter is an argument where an activation is usual")
+        raise NotServedError("a generated parameter is an argument where an activation is usual")
 
 
 def rows_of(function: str, x: Tensor, dims: Sequence[int], *parameters: Tensor | None) -> Layout:
@@ -72,7 +72,7 @@ def with_vector(
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_n = x_n W_nᵀ + b_n."""
     if weight.dim() != 2:
-        raise NotServed("linear with a vector as weight")
+        raise NotServedError("linear with a vector as weight")
     rows = rows_of("linear", input, range(input.dim() - 1), weight, bias)
     if not isinstance(weight, Slot):
         y = F.linear(input, weight)
@@ -85,7 +85,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """y_n = x_n W_n."""
     if isinstance(input, Slot) or other.dim() != 2 or input.dim() < 2:
-        raise NotServed("a product with a generated parameter that is not a matrix on the right")
+        raise NotServedError("a product with a generated parameter that is not a matrix on the right")
     assert isinstance(other, Slot)
     rows = rows_of("matmul", input, range(input.dim() - 1), other)
     return other.form.product(input, rows, not other.transposed)
@@ -95,7 +95,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """y_n = b_n + x_n W_n."""
     if beta != 1 or alpha != 1 or input.dim() != 1:
-        raise NotServed("addmm with factors, or with a matrix to add")
+        raise NotServedError("addmm with factors, or with a matrix to add")
     rows = rows_of("addmm", mat1, [0], mat2, input)
     y = mat2.form.product(mat1, rows, not mat2.transposed) if isinstance(mat2, Slot) else torch.mm(mat1, mat2)
     return with_vector(torch.add, y, input, rows)
@@ -109,13 +109,13 @@ def convolution(convolve: Callable[..., Tensor], dims: int, back: bool) -> Calla
 
     def serve(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         if input.dim() != dims + 2:
-            raise NotServed("a convolution of an input without a batch dimension")
+            raise NotServedError("a convolution of an input without a batch dimension")
         rows = rows_of(convolve.__name__, input, [0], weight, bias)
         groups = _groups(args, kwargs, back)
         if not isinstance(weight, Slot):
             y = convolve(input, weight, None, *args, **kwargs)
         elif weight.transposed:
-            raise NotServed("a convolution with a transposed kernel")
+            raise NotServedError("a convolution with a transposed kernel")
         elif isinstance(weight.form, RowScale):
             y = _scaled(convolve, input, weight.form, rows, back, args, kwargs)
         elif isinstance(weight.form, LowRank) and groups == 1 and not back:
@@ -224,10 +224,10 @@ def embedding(
 ) -> Tensor:
     """Row x_n of W_n."""
     if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotServed("an embedding with max_norm, scale_grad_by_freq or sparse gradients")
+        raise NotServedError("an embedding with max_norm, scale_grad_by_freq or sparse gradients")
     assert isinstance(weight, Slot)
     if weight.transposed:
-        raise NotServed("an embedding in a transposed table")
+        raise NotServedError("an embedding in a transposed table")
     rows, form, size = rows_of("embedding", input, range(input.dim()), weight), weight.form, weight.shape[0]
     if padding_idx is not None and padding_idx < 0:
         padding_idx += size
@@ -342,14 +342,14 @@ def elementwise(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
     def serve(input: Any, other: Any) -> Tensor:
         x, slot, swapped = (other, input, True) if isinstance(input, Slot) else (input, other, False)
         if not isinstance(x, Tensor) or isinstance(x, Slot) or slot.transposed:
-            raise NotServed("arithmetic on a generated parameter itself")
+            raise NotServedError("arithmetic on a generated parameter itself")
         # the samples cannot be in a dimension in which the vector differs from entry to entry
         own = [x.dim() - slot.dim() + k for k, size in enumerate(slot.shape) if size != 1]
         free = range(min(own, default=x.dim()))
         if slot.dim() > x.dim() or any(x.shape[dim] not in (1, size) for dim, size in _aligned(x, slot)):
-            raise NotServed("arithmetic that gives an activation more entries")
+            raise NotServedError("arithmetic that gives an activation more entries")
         if any(x.shape[dim] < size for dim, size in _aligned(x, slot)):
-            raise NotServed("arithmetic that gives an activation more entries")
+            raise NotServedError("arithmetic that gives an activation more entries")
         rows = rows_of(operation.__name__, x, free, slot)
         ordered = (lambda a, b: operation(b, a)) if swapped else operation
         return rows.combine(ordered, x, vectors(slot))
@@ -387,7 +387,7 @@ def chunk(input: Slot, chunks: int, dim: int = 0) -> tuple[Slot, ...]:
 def split(tensor: Slot, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Slot, ...]:
     """Parts of the rows."""
     if dim != 0 or tensor.transposed:
-        raise NotServed("a generated parameter is cut along another dimension than its first")
+        raise NotServedError("a generated parameter is cut along another dimension than its first")
     size, sections = tensor.shape[0], split_size_or_sections
     sizes = (
         [min(sections, size - start) for start in range(0, size, sections)]
@@ -402,7 +402,7 @@ def split(tensor: Slot, split_size_or_sections: int | Sequence[int], dim: int = 
 def getitem(input: Slot, index: Any) -> Slot:
     """A slice of the rows."""
     if not isinstance(index, slice) or index.step not in (None, 1) or input.transposed:
-        raise NotServed("a generated parameter is indexed")
+        raise NotServedError("a generated parameter is indexed")
     start, stop, _ = index.indices(input.shape[0])
     return part(input, start, stop)
 
@@ -411,11 +411,11 @@ def getitem(input: Slot, index: Any) -> Slot:
 def reshape(input: Slot, *shape: Any, **named: Any) -> Slot:
     """A vector in another shape, such as (1, C, 1, 1)."""
     if not isinstance(input.form, Full) or input.transposed:
-        raise NotServed("a generated parameter that is not a vector is reshaped")
+        raise NotServedError("a generated parameter that is not a vector is reshaped")
     sizes = named.get("shape", named.get("size", shape[0] if len(shape) == 1 else shape))
     sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     if any(isinstance(size, torch.dtype) for size in sizes):
-        raise NotServed("a generated parameter is seen as another dtype")
+        raise NotServedError("a generated parameter is seen as another dtype")
     tensor = input.form.tensor
     return Slot.of(Full(tensor.reshape(len(tensor), *_sizes(tensor, sizes))), input.parameter, input.calls)
 
@@ -434,13 +434,13 @@ def unsqueeze(input: Slot, dim: int) -> Slot:
     return reshape(input, sizes)
 
 
-@serves(torch.t, Tensor.t, Tensor.T.__get__, Tensor.mT.__get__)
+@serves(torch.t, Tensor.t, *(getattr(Tensor, name).__get__ for name in ("T", "mT")))
 def transpose(input: Slot) -> Slot:
     """The transpose of a matrix."""
     if input.dim() == 1:
         return input
     if input.dim() != 2:
-        raise NotServed("a generated parameter of more than two dimensions is transposed")
+        raise NotServedError("a generated parameter of more than two dimensions is transposed")
     return Slot.of(input.form, input.parameter, input.calls, not input.transposed)
 
 
@@ -448,5 +448,5 @@ def transpose(input: Slot) -> Slot:
 def swap(input: Slot, dim0: int, dim1: int) -> Slot:
     """The transpose of a matrix."""
     if input.dim() != 2 or {dim0 % 2, dim1 % 2} != {0, 1}:
-        raise NotServed("a generated parameter of more than two dimensions is transposed")
+        raise NotServedError("a generated parameter of more than two dimensions is transposed")
     return transpose(input)

@@ -1,7 +1,7 @@
 """What a module holds in place of a parameter while forms are applied: a tensor that has a form, but no values.
 
 torch calls `Slot.__torch_function__` for every function that is given one. `served.py` has the functions that know forms; any
-other raises NotServed, after which the weights are made.
+other raises NotServedError, after which the weights are made.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from hypernetworks.weights.forms import Form
 from hypernetworks.weights.layout import Layout
 
 
-class NotServed(Exception):
+class NotServedError(Exception):
     """A target does something with a weight, or with its samples, that forms do not serve. The weights are made instead."""
 
 
@@ -63,13 +63,13 @@ class Slot(Tensor):
                 return func(*args, **(kwargs or {}))
         serve = FUNCTIONS.get(func)
         if serve is None:
-            raise NotServed(f"{getattr(func, '__name__', func)} is called on a generated parameter")
+            raise NotServedError(f"{getattr(func, '__name__', func)} is called on a generated parameter")
         return serve(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """A slot has no values: nothing can be computed from them."""
-        raise NotServed(f"{func} is called on a generated parameter")
+        raise NotServedError(f"{func} is called on a generated parameter")
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Slot({self.parameter!r}, {type(self.form).__name__})"

@@ -22,8 +22,14 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 
-from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.torch_compat import TreeSpec, is_batched, packs_a_sequence, saved_tensors_are_hooked, tree_flatten, tree_unflatten
+from hypernetworks.torch_compat import (
+    TreeSpec,
+    is_batched,
+    packs_a_sequence,
+    saved_tensors_are_hooked,
+    tree_flatten,
+    tree_unflatten,
+)
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.hooks import change_hooks, converted
 from hypernetworks.weights.layout import Layout
@@ -147,8 +153,9 @@ class PerSample(TorchFunctionMode):
     """Within this mode, functions that vmap would handle wrongly act on all samples together.
 
     Statistics over samples are those of activations. F.batch_norm of a tensor that was computed from weights only, as in
-    convolutions with standardised weights, is left to vmap: each sample has its own weights, so it has its own statistics. To know them,
-    the mode marks what each function returns if all tensors that it was given are weights or marked, or the same for all samples.
+    convolutions with standardised weights, is left to vmap: each sample has its own weights, so it has its own statistics. To
+    know such tensors, the mode marks what each function returns if all tensors that it was given are weights, or marked, or
+    the same for all samples.
     """
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
