@@ -98,8 +98,19 @@ def tree_unflatten(leaves: Iterable[Any], form: TreeSpec) -> Any:
     return _tree_unflatten(leaves, form)
 
 
-MODULE_ATTRIBUTES = [*nn.Module().__dict__]
-"""The attributes that nn.Module's own constructor sets, in their order."""
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is what torch.compile made of another, its only child."""
+    kind = type(module)
+    return kind.__name__ == "OptimizedModule" and kind.__module__ == "torch._dynamo.eval_frame"
+
+
+def was_written(clone: Tensor) -> bool:
+    """Whether a tensor that clone() made was changed in place since. Unknown, and False, for those made in inference mode."""
+    return not clone.is_inference() and clone._version > 0
+
+
+MODULE_ATTRIBUTES = frozenset(nn.Module().__dict__)
+"""The attributes that nn.Module's own constructor sets."""
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 """The attributes of a module that hold the functions run with it."""
