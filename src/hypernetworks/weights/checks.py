@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from hypernetworks.weights.selection import TargetWeight
 
@@ -16,7 +17,7 @@ def check_target(target: nn.Module) -> None:
         ValueError: a module is lazy and has not been initialised.
     """
     for name, module in target.named_modules():
-        if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        if isinstance(module, LazyModuleMixin):
             place = f"{name or 'the target'}, a {type(module).__name__},"
             raise ValueError(f"{place} has no parameters yet: call the target once on an input before you wrap it")
 
