@@ -115,6 +115,11 @@ def tensor_without_values(kind: type[Subclass], shape: torch.Size, like: Tensor)
     return Tensor._make_wrapper_subclass(kind, shape, dtype=like.dtype, device=like.device)  # pyright: ignore
 
 
+def without_subclasses() -> AbstractContextManager[Any]:
+    """Within it, functions of torch take a tensor of a subclass for an ordinary one: its __torch_function__ is not called."""
+    return torch._C.DisableTorchFunctionSubclass()
+
+
 def without_overrides(function: Function) -> Function:
     """A function of torch.nn.functional that does not look for overrides of itself. What it calls still does.
 
@@ -127,8 +132,19 @@ def without_overrides(function: Function) -> Function:
     return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
 
 
-MODULE_ATTRIBUTES = [*nn.Module().__dict__]
-"""The attributes that nn.Module's own constructor sets, in their order."""
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is what torch.compile made of another, its only child."""
+    kind = type(module)
+    return kind.__name__ == "OptimizedModule" and kind.__module__ == "torch._dynamo.eval_frame"
+
+
+def was_written(clone: Tensor) -> bool:
+    """Whether a tensor that clone() made was changed in place since. Unknown, and False, for those made in inference mode."""
+    return not clone.is_inference() and clone._version > 0
+
+
+MODULE_ATTRIBUTES = frozenset(nn.Module().__dict__)
+"""The attributes that nn.Module's own constructor sets."""
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 """The attributes of a module that hold the functions run with it."""

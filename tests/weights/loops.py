@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 import hypernetworks as hn
-from hypernetworks.weights.probe import Plan
+from hypernetworks.weights.probe import Places
 
 from .targets import close
 
 
 def served(net: hn.HyperNetwork) -> bool:
     """Whether the last call ran on the whole batch."""
-    return isinstance([*net._plans._found.values()][-1], Plan)
+    return isinstance([*net._measured._found.values()][-1], Places)
 
 
 def why(net: hn.HyperNetwork) -> str:
     """Why the last call did not run on the whole batch."""
-    return str([*net._plans._found.values()][-1])
+    return str([*net._measured._found.values()][-1])
 
 
 def in_a_loop(net: hn.HyperNetwork, args: Sequence[Tensor], c: Tensor, dim: int = 0, each: int = 1) -> Tensor:

@@ -7,7 +7,8 @@ Both give the buffers of modules in training mode back to the target when `write
 succeeded. Nothing else is written into the target.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,17 +30,24 @@ class CopiedCall:
     Args:
         target: the module.
         own: the target's own tensors that are replaced, by name.
+        instance: makes a copy of the target with tensors of these names.
     """
 
-    def __init__(self, target: nn.Module, own: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        target: nn.Module,
+        own: Mapping[str, Tensor],
+        instance: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Instance],
+    ) -> None:
         self._target = target
         self._own = own
-        self.instance: Instance | None = None
+        self._make = instance
+        self._instance: Instance | None = None
 
     def adapted(self, tensors: Mapping[str, Tensor]) -> nn.Module:
         """A copy of the target with the tensors of these names."""
-        self.instance = Instance(self._target, {id(own): tensors[name] for name, own in self._own.items()})
-        return self.instance.module
+        self._instance = self._make(self._own, tensors)
+        return self._instance.module
 
     def __call__(self, tensors: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the target with the tensors of these names."""
@@ -47,8 +55,17 @@ class CopiedCall:
 
     def write_back(self) -> None:
         """Give the target the buffers of its modules in training mode."""
-        if self.instance is not None:
-            self.instance.write_back()
+        if self._instance is None:
+            return
+        self._instance.write_back()
+        for module, name in self._instance.lost_buffers():
+            owner = next((prefix for prefix, each in self._target.named_modules() if each is module), "")
+            warnings.warn(
+                f"the buffer {owner + '.' if owner else ''}{name} of the target was changed in evaluation mode, which has no "
+                "effect on the target: to keep it from call to call, use `with net.using(condition) as adapted`",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
 
 class TracedCall:

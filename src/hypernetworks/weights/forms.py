@@ -42,8 +42,12 @@ class Form(ABC):
 
     def to(self, dtype: torch.dtype) -> Self:
         """The form with all of its tensors in this dtype."""
-        tensors = {name: value.to(dtype) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors = {name: tensor.to(dtype) for name, tensor in self.tensors().items()}
         return replace(self, **tensors)  # pyright: ignore[reportArgumentType]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that make up the form, by the names of its attributes."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     @property
     @abstractmethod

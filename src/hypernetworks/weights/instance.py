@@ -16,14 +16,12 @@ import functools
 import types
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.torch_compat import COMPILED_CALL, HOOKS, MODULE_ATTRIBUTES
-
-Module = TypeVar("Module", bound=nn.Module)
+from hypernetworks.torch_compat import COMPILED_CALL, HOOKS, MODULE_ATTRIBUTES, is_compiled, was_written
 
 _CONSTANTS = frozenset(
     {
@@ -40,26 +38,170 @@ _CONSTANTS = frozenset(
         types.BuiltinFunctionType,
     }
 )
-_COUNT = len(MODULE_ATTRIBUTES)
+_new, _set_attributes = object.__new__, nn.Module.__dict__["__dict__"].__set__
 _READ_ONLY_IN_EVALUATION = nn.modules.batchnorm._NormBase
 
 
-class Instance:
-    """A copy of `target` for one call, `module`, in which `tensors` replace the target's parameters.
+class PlanChangedError(Exception):
+    """The target's modules or their attributes are not those of the plan."""
 
-    Args:
-        target: the module.
-        tensors: the new tensors, by the id of the parameter that each replaces.
+    def __init__(self, module: nn.Module | None = None) -> None:
+        super().__init__()
+        self.module = module
+        """A module that the plan does not have, if this is the reason."""
+
+
+class Plan:
+    """What is the same in each copy of a target, found once: its modules, and which of their attributes to look at.
+
+    The modules are those registered, and others that their attributes refer to. A module of TorchScript is not copied: it keeps
+    its tensors elsewhere. What torch.compile made of a module is left out for the module itself, whose tensors it would read.
     """
 
-    def __init__(self, target: nn.Module, tensors: Mapping[int, Tensor]) -> None:
-        self._memo: dict[int, Any] = dict(tensors)
+    def __init__(self, target: nn.Module) -> None:
+        self.target = target
+        self.modules: list[nn.Module] = []
+        self.ids: list[int] = []
+        self.kinds: list[type[nn.Module]] = []
+        self.entries: list[tuple[int, list[str], dict[str, Any], list[tuple[str, int]]]] = []
+        """The number of a module's attributes, those to look at, its submodules, and the ids of those that are not None."""
+        self.shared: dict[int, nn.Module] = {}
+        self.compiled: dict[int, int] = {}
+        """The id of the module that a compiled one stands for."""
+        self._seen: set[int] = set()
+        self._add(target)
+        while unknown := self._unknown_module():
+            self._add(unknown[0])
+
+    def _unknown_module(self) -> tuple[nn.Module, ...]:
+        """A module that attributes refer to, and that is not in the plan."""
+        try:
+            Instance(self, {})
+        except PlanChangedError as found:
+            return () if found.module is None else (found.module,)
+        return ()
+
+    def _add(self, module: nn.Module) -> None:
+        """Add a module and its submodules."""
+        if id(module) in self._seen:
+            return
+        self._seen.add(id(module))
+        if isinstance(module, torch.jit.ScriptModule):
+            self.shared[id(module)] = module
+            return
+        if is_compiled(module):
+            (inner,) = module.children()
+            self.compiled[id(module)] = id(inner)
+            self._add(inner)
+            return
+        self.modules.append(module)
+        self.ids.append(id(module))
+        self.kinds.append(type(module))
+        own = module.__dict__
+        names = [name for name in own if name not in MODULE_ATTRIBUTES]
+        if type(module).__module__.startswith("torch.nn.modules."):
+            # torch's own classes do not come to keep modules in what is a number now
+            names = [name for name in names if not _is_constant(own[name])]
+        links = [(name, id(each)) for name, each in module._modules.items() if each is not None]
+        self.entries.append((len(own), names, dict(module._modules), links))
+        for each in module._modules.values():
+            if each is not None:
+                self._add(each)
+
+
+class Copier:
+    """Makes instances of a target, and plans again when the target has changed."""
+
+    def __init__(self, target: nn.Module) -> None:
+        self.target = target
+        self._plan: Plan | None = None
+        self.checked: int | None = None
+        """The number of places that hold parameters when the target was last checked; None if it has changed since."""
+
+    def __reduce__(self) -> Any:
+        """A copy plans for its own target."""
+        return Copier, (self.target,)
+
+    def instance(self, tensors: Mapping[int, Tensor]) -> "Instance":
+        """Make a copy of the target with these tensors in place of the parameters with these ids."""
+        if self._plan is not None:
+            try:
+                return Instance(self._plan, tensors)
+            except PlanChangedError:
+                pass
+        plan = self._plan = Plan(self.target)
+        self.checked = None
+        return Instance(plan, tensors)
+
+
+class Instance:
+    """A copy of a target for one call, `module`, in which `tensors` replace the target's parameters.
+
+    Args:
+        plan: of the target.
+        tensors: the new tensors, by the id of the parameter that each replaces.
+
+    Raises:
+        PlanChangedError: the target needs a new plan.
+    """
+
+    def __init__(self, plan: Plan, tensors: Mapping[int, Tensor]) -> None:
+        kinds = [*map(type, plan.modules)]
+        if kinds != plan.kinds:
+            raise PlanChangedError
+        twins = [*map(_new, kinds)]  # the constructors are not called
+        memo = self._memo = {**plan.shared, **dict(zip(plan.ids, twins, strict=True)), **tensors}
+        for compiled, module in reversed(plan.compiled.items()):
+            memo[compiled] = memo[module]
         self._training: list[tuple[nn.Module, nn.Module, dict[str, Tensor | None]]] = []
+        self._evaluation: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
         self.parameters = 0
         """The number of places that hold parameters."""
-        self.module = self._module(target)
+        # a call copies all modules of the target, so this loop has few lines
+        for module, twin, (count, names, children, links) in zip(plan.modules, twins, plan.entries, strict=True):
+            own = module.__dict__.copy()
+            if len(own) != count or own["_modules"] != children:
+                raise PlanChangedError
+            _set_attributes(twin, own)  # nn.Module's rules for attributes do not apply
+            own["_modules"] = modules = children.copy()
+            for name, key in links:
+                modules[name] = memo[key]
+            if parameters := own["_parameters"]:
+                own["_parameters"] = parameters = parameters.copy()
+                self.parameters += len(parameters)
+                for name, value in parameters.items():
+                    if id(value) in memo:
+                        parameters[name] = memo[id(value)]
+                        self.replaced.add(id(value))
+            else:
+                own["_parameters"] = {}
+            buffers = own["_buffers"] = own["_buffers"].copy()
+            own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+            if module.training:
+                self._buffers(buffers)
+                self._training.append((module, twin, buffers.copy()))
+            elif buffers and not isinstance(module, _READ_ONLY_IN_EVALUATION):
+                self._buffers(buffers)
+                self._evaluation.append((module, buffers.copy()))
+            for name in names:
+                try:
+                    value = own[name]
+                except KeyError:
+                    raise PlanChangedError from None
+                if type(value) not in _CONSTANTS and not _is_constant(value):
+                    # what compile() made for the module itself would read its tensors
+                    own[name] = None if name == COMPILED_CALL else self._value(value)
+            if (
+                own["_forward_hooks"]
+                or own["_forward_pre_hooks"]
+                or own["_backward_hooks"]
+                or own["_backward_pre_hooks"]
+            ):
+                for name in HOOKS:
+                    own[name] = self._value(own[name])
+        self.module = memo[id(plan.target)]
 
     def write_back(self) -> None:
         """Give the target the buffers of its modules in training mode: changed in place, assigned or registered."""
@@ -73,55 +215,22 @@ class Instance:
                         module._buffers[name] = value if value is None else value.detach()
                 module._non_persistent_buffers_set.update(twin._non_persistent_buffers_set)
 
-    def _module(self, module: Module) -> Module:
-        """The copy of a module."""
-        memo = self._memo
-        known = memo.get(id(module))
-        if known is not None:
-            return known
-        own = module.__dict__.copy()
-        if type(own["_parameters"]) is not dict and isinstance(module, torch.jit.ScriptModule):
-            return module  # TorchScript keeps its tensors elsewhere
-        # the constructor is not called, and nn.Module's rules for attributes do not apply
-        twin = memo[id(module)] = object.__new__(type(module))
-        object.__setattr__(twin, "__dict__", own)
+    def lost_buffers(self) -> list[tuple[nn.Module, str]]:
+        """Modules in evaluation mode, and the name of a buffer that was changed in place and is not written back."""
+        return [
+            (module, name)
+            for module, buffers in self._evaluation
+            for name, buffer in buffers.items()
+            if buffer is not None and was_written(buffer)
+        ]
 
-        parameters = own["_parameters"] = own["_parameters"].copy()
-        self.parameters += len(parameters)
-        for name, value in parameters.items():
-            if id(value) in memo:
-                parameters[name] = memo[id(value)]
-                self.replaced.add(id(value))
-        buffers = own["_buffers"] = own["_buffers"].copy()
-        if buffers and (own["training"] or not isinstance(module, _READ_ONLY_IN_EVALUATION)):
-            for name, value in buffers.items():
-                buffers[name] = self._buffer(value)
-        if own["training"]:
-            self._training.append((module, twin, buffers.copy()))
-        own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
-        modules = own["_modules"]
-        own["_modules"] = {name: each if each is None else self._module(each) for name, each in modules.items()}
-
-        names = [*own]
-        # attributes follow those of nn.Module, unless some were set before its constructor was called
-        others = names[_COUNT:] if names[:_COUNT] == MODULE_ATTRIBUTES else set(names).difference(MODULE_ATTRIBUTES)
-        for name in others:
-            if type(own[name]) not in _CONSTANTS:
-                own[name] = self._value(own[name])
-        for name in HOOKS:
-            if own.get(name):
-                own[name] = self._value(own[name])
-        own.pop(COMPILED_CALL, None)  # made by Module.compile for the original, whose tensors it would read
-        return twin
-
-    def _buffer(self, buffer: Tensor | None) -> Tensor | None:
-        """The copy of a buffer; the same one for a buffer in several places."""
-        if buffer is None:
-            return None
-        known = self._memo.get(id(buffer))
-        if known is None:
-            known = self._memo[id(buffer)] = buffer.clone()
-        return known
+    def _buffers(self, buffers: dict[str, Tensor | None]) -> None:
+        """Copy the buffers of a module, once for several places."""
+        for name, buffer in buffers.items():
+            if buffer is not None:
+                if id(buffer) not in self._memo:
+                    self._memo[id(buffer)] = buffer.clone()
+                buffers[name] = self._memo[id(buffer)]
 
     def _value(self, value: Any, owned: bool = True) -> Any:
         """A value: the same, or where it refers to the target's modules or tensors, its copy.
@@ -134,7 +243,7 @@ class Instance:
         if known is not None:
             return known
         if isinstance(value, nn.Module):
-            return self._module(value)
+            raise PlanChangedError(value)
         for kind, copied in _COPIED.items():
             if isinstance(value, kind):
                 return copied(self, value, owned)
@@ -235,3 +344,8 @@ _COPIED: dict[type, Callable[[Instance, Any, bool], Any]] = {
 def _filled(cell: types.CellType) -> bool:
     """Whether a variable of a closure has a value."""
     return cell != types.CellType()
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether a value is a number or the like, or a tuple of them."""
+    return type(value) in _CONSTANTS or (type(value) is tuple and _CONSTANTS.issuperset(map(type, value)))

@@ -12,6 +12,7 @@ buffers of modules in training mode, such as running statistics.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,10 +20,13 @@ from torch import Tensor, nn
 
 from hypernetworks.torch_compat import is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
+from hypernetworks.weights.checkpointing import refuse_reentrant
+from hypernetworks.weights.checks import check_selected, check_target, check_weights
 from hypernetworks.weights.dimensions import Dims
+from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.made import check_weights
-from hypernetworks.weights.per_sample import Plans, run_per_sample
+from hypernetworks.weights.instance import Copier, Instance
+from hypernetworks.weights.per_sample import Measurements, run_per_sample
 from hypernetworks.weights.report import WeightReport, report
 from hypernetworks.weights.selection import Modules, select, with_partners
 
@@ -70,11 +74,13 @@ class HyperNetwork(nn.Module):
             raise TypeError(f"target should be a torch.nn.Module, got {type(target).__name__}")
         if not isinstance(generator, Generator):
             raise TypeError(f"generator should be a hypernetworks.Generator, got {type(generator).__name__}")
+        check_target(target)
         selected = select(target, modules)
         weights = with_partners([weight for weight in selected if not generator.leaves(weight)])
         if not weights:
             names = ", ".join(weight.name for weight in selected)
             raise ValueError(f"{type(generator).__name__} generates none of the selected parameters: {names}")
+        check_selected(weights)
         generator.bind(weights)
         for weight in weights:
             if not generator.trains_base(weight.name):
@@ -82,7 +88,9 @@ class HyperNetwork(nn.Module):
         self.target = target
         self.generator = generator
         self._names = tuple(weight.name for weight in weights)
-        self._plans = Plans()
+        self._measured = Measurements()
+        self._copier = Copier(target)
+        self._unwatched = 8  # calls to look for reentrant checkpoints: a hook on each tensor is too slow for all calls
         self._remember()
         self.register_load_state_dict_post_hook(_remember_again)
 
@@ -113,7 +121,9 @@ class HyperNetwork(nn.Module):
         own = self._own()
 
         def new_call() -> Call:
-            return TracedCall(self.target, self._places) if is_traced() else CopiedCall(self.target, own)
+            return (
+                TracedCall(self.target, self._places) if is_traced() else CopiedCall(self.target, own, self._instance)
+            )
 
         made, samples = self._weights(own, condition, weights, forms=True)
         if samples is None:
@@ -123,8 +133,7 @@ class HyperNetwork(nn.Module):
             result = call(made, args, kwargs)
         else:
             stated = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
-            result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._plans, **stated)
-        self._check_count(call)
+            result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._measured, **stated)
         call.write_back()
         return result
 
@@ -159,11 +168,10 @@ class HyperNetwork(nn.Module):
             ('Linear', torch.Size([4, 2]))
         """
         own = self._own()
-        call = CopiedCall(self.target, own)
-        adapted = call.adapted(self._one_set(own, condition, weights))
-        self._check_count(call)
-        yield adapted
-        call.write_back()
+        made = self._one_set(own, condition, weights)
+        instance = self._instance(own, made)
+        yield instance.module
+        instance.write_back()
 
     @torch.no_grad()
     def materialize(self, condition: Tensor | None = None, *, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -238,6 +246,10 @@ class HyperNetwork(nn.Module):
             raise ValueError(
                 f"{generator} should return the tensors of its names: missing {missing}, unknown {unknown}"
             )
+        if self._unwatched and torch.is_grad_enabled() and not is_traced():
+            self._unwatched -= 1
+            parts = [each.tensors().values() if isinstance(each, Form) else [each] for each in made.values()]
+            refuse_reentrant(chain.from_iterable(parts))
         return {
             name: made[name] if made[name].dtype is value.dtype else made[name].to(value.dtype)
             for name, value in own.items()
@@ -261,7 +273,6 @@ class HyperNetwork(nn.Module):
         """Record the target's parameters."""
         modules = dict(self.target.named_modules())
         self._all_names = tuple(name for name, _ in self.target.named_parameters())
-        self._count = sum(len(module._parameters) for module in modules.values())
         self._records: list[tuple[str, nn.Module, str, nn.Parameter, torch.Size]] = []
         for name in self._names:
             prefix, _, own_name = name.rpartition(".")
@@ -288,14 +299,16 @@ class HyperNetwork(nn.Module):
             own[name] = value  # pyright: ignore[reportArgumentType]
         return own
 
-    def _check_count(self, call: Call) -> None:
-        """Check that the target that ran has the recorded parameters: `_own` has seen those that are generated."""
-        instance = call.instance if isinstance(call, CopiedCall) else None
-        if instance is None:
-            return
-        if len(instance.replaced) != len(self._records) or instance.parameters != self._count:
+    def _instance(self, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Instance:
+        """A copy of the target with these tensors in place of its own."""
+        if self._copier.target is not self.target:  # this network is itself a copy, in the target of another
+            self._copier = Copier(self.target)
+        instance = self._copier.instance({id(value): tensors[name] for name, value in own.items()})
+        # _own has seen those that are generated; this is a quick look at the others
+        if len(instance.replaced) != len(own) or instance.parameters != self._copier.checked:
             self._check_target()
-            self._count = instance.parameters
+            self._copier.checked = instance.parameters
+        return instance
 
     def _check_target(self) -> None:
         """Check that the target's parameters are those recorded."""

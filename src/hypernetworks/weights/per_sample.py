@@ -31,35 +31,35 @@ from hypernetworks.weights.dimensions import Dims, input_places, output_places
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.probe import Observer, Plan, probe
+from hypernetworks.weights.probe import Observer, Places, probe
 from hypernetworks.weights.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.vmapped import PACKED, run_vmapped
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
 
 
-class Plans:
-    """What was measured of a target, by what it was called with: a plan, or why it cannot be served. Copies start empty."""
+class Measurements:
+    """What was measured of a target, by what it was called with: a found, or why it cannot be served. Copies start empty."""
 
     LIMIT = 256
 
     def __init__(self) -> None:
-        self._found: OrderedDict[Any, Plan | str] = OrderedDict()
+        self._found: OrderedDict[Any, Places | str] = OrderedDict()
 
-    def get(self, key: Any) -> Plan | str | None:
+    def get(self, key: Any) -> Places | str | None:
         """What is known for these calls."""
         if key in self._found:
             self._found.move_to_end(key)
         return self._found.get(key)
 
-    def set(self, key: Any, plan: Plan | str) -> None:
-        """Remember a plan, or why there is none."""
-        self._found[key] = plan
+    def set(self, key: Any, found: Places | str) -> None:
+        """Remember a found, or why there is none."""
+        self._found[key] = found
         if len(self._found) > self.LIMIT:
             self._found.popitem(last=False)
 
     def __reduce__(self) -> Any:
-        return Plans, ()
+        return Measurements, ()
 
 
 def run_per_sample(
@@ -69,7 +69,7 @@ def run_per_sample(
     samples: int,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    plans: Plans,
+    known: Measurements,
     *,
     in_dims: Dims = 0,
     out_dims: Dims = 0,
@@ -83,7 +83,7 @@ def run_per_sample(
         weights: the generated parameters, by name: forms, tensors (B, ...), and tensors without B, shared by all samples.
         samples: B.
         args, kwargs: the arguments.
-        plans: what was measured before, which this call adds to.
+        known: what was measured before, which this call adds to.
         in_dims: where the samples are in the tensors among the arguments.
         out_dims: where they are in those returned.
         each: the rows in these dimensions for each of the B conditions, one after another.
@@ -112,7 +112,7 @@ def run_per_sample(
         random = _random_state(leaves)
         whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
         try:
-            return whole.run(plans)
+            return whole.run(known)
         except NotServedError as why:
             reason = why
         _set_random_state(random)
@@ -146,26 +146,26 @@ class _WholeBatch:
         self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
         self.samples = next(iter(forms.values())).samples
 
-    def run(self, plans: Plans) -> tuple[Any, Call]:
+    def run(self, known: Measurements) -> tuple[Any, Call]:
         """Measure, if such a call was not measured before, and call the target.
 
         Raises:
             NotServedError: it has to be called in another way.
         """
         key = self._key()
-        plan = plans.get(key)
-        if plan is None:
+        found = known.get(key)
+        if found is None:
             try:
-                plan = probe(self._try, self.leaves, self.places, self._check, self.samples)
+                found = probe(self._try, self.leaves, self.places, self._check, self.samples)
             except NotServedError as why:
-                plan = str(why)
-            plans.set(key, plan)
-        if isinstance(plan, str):
-            raise NotServedError(plan)
+                found = str(why)
+            known.set(key, found)
+        if isinstance(found, str):
+            raise NotServedError(found)
         try:
-            result, call = self._call(self.forms, plan, self.leaves, only_watching)
+            result, call = self._call(self.forms, found, self.leaves, only_watching)
         except NotServedError as why:
-            plans.set(key, str(why))
+            known.set(key, str(why))
             raise
         tensors = [part for part in tree_flatten(result)[0] if isinstance(part, Tensor)]
         for k, part in enumerate(tensors):
@@ -205,7 +205,7 @@ class _WholeBatch:
         return layout
 
     def _key(self) -> Any:
-        """All that a plan depends on: the modules, and the arguments but for the values of tensors."""
+        """All that a found depends on: the modules, and the arguments but for the values of tensors."""
         modules = tuple((id(module), module.training) for module in self.target.modules())
         given = tuple(
             (tuple(leaf.shape), leaf.dtype)

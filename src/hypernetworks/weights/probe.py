@@ -38,7 +38,7 @@ Key = tuple[str, str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Places:
     """Where the samples are in what the functions that know forms are given."""
 
     layouts: dict[Key, Layout]
@@ -128,7 +128,7 @@ class Observer:
         if self.places != [len(self.activations), len(self.orders)]:
             raise NotServedError("the calls depend on the values of the inputs")
 
-    def plan(self) -> Plan:
+    def measured(self) -> Places:
         """The only layout that fits each activation."""
         for seen in self.orders:
             if not seen.constant and seen.layout().dim in seen.ordered:
@@ -139,7 +139,7 @@ class Observer:
             if layouts.setdefault(seen.key, layout) != layout:
                 name, function, _ = seen.key
                 raise NotServedError(f"the samples are in different dimensions in two calls of {function} with {name}")
-        return Plan(layouts)
+        return Places(layouts)
 
 
 class Watching(TorchFunctionMode):
@@ -185,8 +185,8 @@ def probe(
     places: Sequence[Layout | None],
     returned: Callable[[int, Tensor], Layout],
     samples: int,
-) -> Plan:
-    """Measure a plan.
+) -> Places:
+    """Measure where the samples are in the activations.
 
     Args:
         run: calls a copy of the target with slots that belong to the observer, and returns the leaves of its result.
@@ -223,7 +223,7 @@ def probe(
         for before, after, layout in zip(first, results, wanted, strict=True):
             if (of_samples(differs(before, after), layout).cpu() & ~changed).any():
                 raise NotServedError("a returned tensor has samples in another dimension, or mixes them")
-    return observer.plan()
+    return observer.measured()
 
 
 @contextmanager

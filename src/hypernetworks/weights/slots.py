@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypernetworks.torch_compat import tensor_without_values
+from hypernetworks.torch_compat import tensor_without_values, without_subclasses
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.layout import Layout
 
@@ -59,7 +59,7 @@ class Slot(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call what serves the function."""
         if func in PROPERTIES:
-            with torch._C.DisableTorchFunctionSubclass():
+            with without_subclasses():
                 return func(*args, **(kwargs or {}))
         serve = FUNCTIONS.get(func)
         if serve is None:

@@ -1,9 +1,39 @@
-"""Checks of weights that were generated before and are given back: net(x, weights=net.generate(c))."""
+"""Checks of what a HyperNetwork is given: a target, selected parameters, and weights that were generated before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from hypernetworks.weights.selection import TargetWeight
+
+
+def check_target(target: nn.Module) -> None:
+    """Check that a target has all its tensors.
+
+    Raises:
+        ValueError: a module is lazy and has not been initialised.
+    """
+    for name, module in target.named_modules():
+        if isinstance(module, LazyModuleMixin):
+            place = f"{name or 'the target'}, a {type(module).__name__},"
+            raise ValueError(f"{place} has no parameters yet: call the target once on an input before you wrap it")
+
+
+def check_selected(weights: Sequence[TargetWeight]) -> None:
+    """Check that parameters can be replaced by generated tensors.
+
+    Raises:
+        ValueError: a parameter is held by a module of TorchScript.
+    """
+    for weight in weights:
+        if isinstance(weight.module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{weight.name} is in a module of TorchScript, which cannot be given other tensors: "
+                "select other parameters, or use the module that was scripted or traced"
+            )
 
 
 def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
