@@ -32,7 +32,10 @@ GENERATORS = {
     "full": lambda **own: hn.FullGenerator(C, **own),
     "chunked": lambda **own: hn.ChunkedGenerator(C, chunk_size=100, **own),
     "low-rank": lambda **own: hn.LowRankGenerator(C, rank=2, **own),
+    "shared-low-rank": lambda **own: hn.SharedLowRankGenerator(C, rank=2, embedding_size=4, **own),
     "row-scale": lambda **own: hn.RowScaleGenerator(C, **own),
+    "residual": lambda **own: hn.ResidualGenerator(hn.FullGenerator(C, **own), scale=0.5),
+    "encoded": lambda **own: hn.EncodedGenerator(hn.FourierEncoder(C, 4), hn.LowRankGenerator(8, rank=2, **own)),
 }
 
 

@@ -20,6 +20,9 @@ FORMS = {
     "trunk": lambda: hn.FullGenerator(C, hidden=(5,)),
     "low-rank": lambda: hn.LowRankGenerator(C, rank=2, alpha=3),
     "row-scale": lambda: hn.RowScaleGenerator(C),
+    "shared": lambda: hn.SharedLowRankGenerator(C, rank=2),
+    "encoded": lambda: hn.EncodedGenerator(nn.Linear(C, 2), hn.RowScaleGenerator(2), C),
+    "residual": lambda: hn.ResidualGenerator(hn.FullGenerator(C)),
     "chain": lambda: hn.GeneratorChain(hn.LowRankGenerator(C, rank=1), hn.RowScaleGenerator(C)),
 }
 
@@ -41,6 +44,11 @@ class Columns(nn.Module):
     def __init__(self):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.randn(6, 5, **double)), nn.Parameter(torch.randn(5, **double))
+
+
+@hn.outputs_last
+class DeclaredColumns(Columns):
+    """The same, known to generators."""
 
 
 class Gain(nn.Module):
@@ -77,6 +85,7 @@ TARGETS = {
         (B, T, 6),
     ),
     "addmm": (lambda: Call(Columns(), addmm), (B, T, 6)),
+    "addmm, declared": (lambda: Call(DeclaredColumns(), addmm), (B, T, 6)),
     "matmul": (lambda: Call(Columns(), lambda layer, x: x @ layer.weight + layer.bias), (B, T, 6)),
     "transposed": (lambda: Call(nn.Linear(6, 5, **double), lambda layer, x: x @ layer.weight.t()), (B, T, 6)),
     "tied": (
@@ -186,6 +195,7 @@ def forms():
     base = torch.randn(q, p, **double)
     yield LowRank(base, torch.randn(B, q, r, **double), torch.randn(B, r, p, **double), 1.5)
     yield RowScale(base, torch.randn(B, q, **double))
+    yield RowScale(base, torch.randn(B, p, **double), 1)
     yield LinearHead(
         torch.randn(q * p, m, **double), torch.randn(q * p, **double), torch.randn(B, m, **double), torch.Size((q, p))
     )
@@ -214,7 +224,11 @@ def test_parts_of_forms(form):
 @pytest.mark.parametrize("kind", FORMS)
 def test_forms_of_a_generator_are_what_it_generates(kind):
     target = nn.Sequential(
-        nn.Conv2d(4, 6, 3, **double), nn.Flatten(), nn.Linear(6, 5, **double), nn.LayerNorm(5, **double)
+        nn.ConvTranspose2d(4, 4, 1, **double),
+        nn.Conv2d(4, 6, 3, **double),
+        nn.Flatten(),
+        nn.Linear(6, 5, **double),
+        nn.LayerNorm(5, **double),
     )
     net = hn.HyperNetwork(target, FORMS[kind]())
     shake(net)

@@ -62,7 +62,7 @@ def test_tiled_kernels_are_the_papers_equations_tile_by_tile():
     assert next(tiles, None) is None
 
 
-@pytest.mark.parametrize("kind", ["full", "chunked", "low-rank", "row-scale"])
+@pytest.mark.parametrize("kind", GENERATORS)
 def test_every_condition_starts_at_the_target_as_it_is(kind):
     own = {"init": "target"} if kind in ("full", "chunked") else {}
     target = ResidualBlock()
@@ -169,6 +169,30 @@ def test_the_report_counts_and_measures():
     assert str(told) == str(net.weight_report())
 
 
+def test_scalars_of_the_report():
+    net = hn.HyperNetwork(mlp(), hn.FullGenerator(C, hidden=(6,)), ["0.weight", "2.bias"])
+    start = net.weight_report().scalars()
+    assert start["0.weight/change"] == start["2.bias/spread"] == 0  # every condition starts at the target
+    assert start["0.weight/deviation"] == pytest.approx(net.target[0].weight.std(correction=0).item())
+    shake(net.generator)
+    c = torch.randn(7, C, dtype=torch.float64)
+    made, told = net.generate(c), net.weight_report(c).scalars()
+    assert set(told) == {f"{name}/{what}" for name in made for what in ("deviation", "spread", "change")}
+    for name, W in made.items():
+        own = net.target.get_parameter(name)
+        changes = torch.stack([((W[n] - own).norm() / own.norm()) ** 2 for n in range(7)])
+        assert told[f"{name}/change"] == pytest.approx(changes.mean().sqrt().item())
+        mean = W.mean(0)
+        between = torch.stack([(W[n] - mean).square() for n in range(7)]).mean()
+        assert told[f"{name}/spread"] == pytest.approx((between / (W - W.mean()).square().mean()).item())
+        assert 0 < told[f"{name}/spread"] <= 1
+        assert isinstance(told[f"{name}/spread"], float)
+    zero = hn.HyperNetwork(nn.Linear(3, 2), hn.FullGenerator(C), "bias")
+    nn.init.zeros_(zero.target.bias)
+    shake(zero.generator)
+    assert zero.weight_report().scalars()["bias/change"] == float("inf")
+
+
 def test_layers_whose_weight_is_generated():
     x = torch.randn(2, 16, 9, 9)
     layer = hn.HyperConv2d(16, 32, 3, 2, padding=1, generator=hn.TiledKernelGenerator(4))
@@ -187,12 +211,29 @@ def test_task_embeddings():
     for wrong in (4, -1):
         with pytest.raises(ValueError, match=f"task should be one of 0 to 3, got {wrong}"):
             tasks(wrong)
+        with pytest.raises(ValueError, match=rf"each task should be one of 0 to 3, got \[{wrong}\]"):
+            tasks(torch.tensor([0, wrong, 2, wrong]))
     with pytest.raises(TypeError, match=r"whole number.*got 1\.5"):
         tasks(1.5)
     net = hn.HyperNetwork(mlp(torch.float32), hn.FullGenerator(3, init="hyperfan-in"))
     for task in range(4):
         net(torch.randn(6, 5), condition=tasks(task)).sum().backward()
     assert (tasks.weight.grad.abs().sum(1) > 0).all()
+
+
+def test_tasks_are_added():
+    tasks = hn.TaskEmbedding(2, 3, dtype=torch.float64)
+    before = tasks.weight.detach().clone()
+    tasks.add()
+    tasks.add(3)
+    assert tasks.weight.shape == (6, 3)
+    assert torch.equal(tasks.weight[:2], before)
+    assert tasks.weight.requires_grad
+    assert tasks.weight.dtype == torch.float64
+    assert tasks.weight[2:].std() > 0.1
+    tasks(5).sum().backward()
+    with pytest.raises(ValueError, match="one of 0 to 5, got 6"):
+        tasks(6)
 
 
 def test_gradients_reach_a_condition_network_of_the_users_own():

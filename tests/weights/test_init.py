@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hypernetworks as hn
-from hypernetworks.weights.init import hyperfan_harmonic, hyperfan_in, hyperfan_out
+from hypernetworks.weights.init import SECOND_MOMENTS, hyperfan_harmonic, hyperfan_in, hyperfan_out
 
 C, SEEDS = 64, 20
 
@@ -89,6 +89,59 @@ def test_activations_start_as_in_kaimings_target(kind, name):
     ratio = torch.stack(made).mean(0) / torch.stack(plain).mean(0)
     print(kind, name, [round(each, 2) for each in ratio.tolist()])
     assert ((ratio > 0.5) & (ratio < 2)).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
+@pytest.mark.parametrize("moment", [1.0, 4.0])
+def test_kernels_have_their_variance_whatever_the_trunk(activation, moment):
+    """Var(W) = r / n_in at the end of a trunk of three layers, for conditions of any second moment."""
+    found = torch.zeros(SEEDS)
+    for seed in range(SEEDS):
+        torch.manual_seed(seed)
+        own = {"init": "hyperfan-in", "activation": activation, "condition_moment": moment}
+        net = hn.HyperNetwork(nn.Linear(48, 40, bias=False), hn.FullGenerator(C, (256, 256, 256), **own))
+        found[seed] = net.generate(moment**0.5 * torch.randn(16, C))["weight"].var()
+    assert found.mean().item() == pytest.approx(2 / 48, rel=0.1)
+
+
+def test_second_moments_of_activations():
+    """E[φ(z)²] by a sum over a fine grid."""
+    z = torch.linspace(-12, 12, 100_001, dtype=torch.float64)
+    density = torch.exp(-z.square() / 2)
+    for activation, moment in SECOND_MOMENTS.items():
+        assert ((activation()(z).square() * density).sum() / density.sum()).item() == pytest.approx(moment, abs=1e-6)
+
+
+class Sine(nn.Module):
+    def __init__(self, omega):
+        super().__init__()
+        self.omega = omega
+
+    def forward(self, x):
+        return (self.omega * x).sin()
+
+
+@pytest.mark.parametrize("omega", [30.0, 10.0])
+@pytest.mark.parametrize("kind", ["full", "low-rank"])
+def test_a_generated_siren_has_one_distribution_in_all_layers(kind, omega):
+    """sin of N(0, 1) and beyond: the activations have the variance 1/2 of an arcsine distribution, in every layer."""
+    sizes = (2, 256, 256, 256, 256)
+    target = nn.Sequential(*(m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), Sine(omega))))
+    nn.init.constant_(target[2].weight, 7.0)
+    hn.siren_(target, omega)
+    assert (target[0].weight.abs().max() <= 1 / 2) & (target[0].weight.abs().max() > 0.45)
+    bound = (6 / 256) ** 0.5 / omega
+    assert (target[4].weight.abs().max() <= bound) & (target[4].weight.abs().max() > 0.99 * bound)
+    generator = hn.FullGenerator(2, ()) if kind == "full" else hn.LowRankGenerator(2, rank=1)
+    net = hn.HyperNetwork(target, generator)
+    seen = []
+    for layer in target:
+        if isinstance(layer, Sine):
+            layer.register_forward_hook(lambda m, i, output: seen.append(output.detach().var().item()))
+    net(2 * torch.rand(500, 2) - 1, condition=torch.randn(2))
+    assert seen[1:] == pytest.approx([0.5] * 3, abs=0.1)
+    with pytest.raises(ValueError, match="omega should be greater than 0"):
+        hn.siren_(target, 0.0)
 
 
 def test_the_forms_keep_moments_on_the_way_forward_and_back():

@@ -84,7 +84,11 @@ def test_other_conditions_that_do_not_fit():
         (nn.Linear(16, 16), hn.TiledKernelGenerator(4), "makes convolution kernels only, and weight is a Linear's"),
         (nn.BatchNorm2d(16), hn.TiledKernelGenerator(4), "weight is a BatchNorm2d's"),
         (nn.Linear(3, 5), hn.LowRankGenerator(C, rank=4), "rank 4 does not fit weight, a matrix of 5 by 3"),
-        (nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 3).double()), hn.FullGenerator(C), "one dtype and device"),
+        (
+            nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 3, device="meta")),
+            hn.FullGenerator(C),
+            r"on one device, got 0\.weight on cpu, 1\.weight on meta: move the target",
+        ),
         (nn.Linear(3, 5), hn.GeneratorSplit({"weight": hn.FullGenerator(C)}), "no generator makes bias"),
         (nn.Linear(3, 5), hn.GeneratorSplit({"no": hn.FullGenerator(C)}), "'no' selects none of the generated"),
     ],

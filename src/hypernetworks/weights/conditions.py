@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.torch_compat import in_function_transform
 
 
 class TaskEmbedding(nn.Module):
@@ -24,6 +25,9 @@ class TaskEmbedding(nn.Module):
         torch.Size([8])
         >>> tasks(torch.tensor([2, 0, 4])).shape        # one task per sample
         torch.Size([3, 8])
+        >>> tasks.add()                                 # a sixth one
+        >>> tasks(5).shape
+        torch.Size([8])
     """
 
     def __init__(self, tasks: int, size: int, device=None, dtype=None) -> None:
@@ -39,12 +43,26 @@ class TaskEmbedding(nn.Module):
                 raise TypeError(
                     f"task should be a whole number or a vector of them, got {task.dtype} {tuple(task.shape)}"
                 )
+            if not (torch.compiler.is_compiling() or in_function_transform()) and not task.is_meta:
+                outside = task[(task < 0) | (task >= tasks)]
+                if len(outside):
+                    raise ValueError(f"each task should be one of 0 to {tasks - 1}, got {outside.unique().tolist()}")
             return nn.functional.embedding(task, self.weight)
         if not isinstance(task, int) or isinstance(task, bool):
             raise TypeError(f"task should be a whole number or a vector of them, got {task!r}")
         if not 0 <= task < tasks:
             raise ValueError(f"task should be one of 0 to {tasks - 1}, got {task}")
         return self.weight[task]
+
+    @torch.no_grad()
+    def add(self, tasks: int = 1) -> None:
+        """Add tasks, with new vectors from N(0, 1). The others keep their numbers and vectors.
+
+        `weight` becomes a new parameter: make a new optimiser, or replace the parameter in the one in use.
+        """
+        check_sizes(tasks=tasks)
+        new = torch.cat((self.weight, torch.randn_like(self.weight[:1].expand(tasks, -1))))
+        self.weight = nn.Parameter(new, requires_grad=self.weight.requires_grad)
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

@@ -162,10 +162,14 @@ class LowRank(Form):
 
 @dataclass(frozen=True)
 class RowScale(Form):
-    """W_n = d_n ⊙ W with W (q, *rest) and d (B, q): each row of W is scaled. Applied, it costs R q multiplications."""
+    """W_n = d_n ⊙ W with W (q, *rest) and d (B, q): each row of W is scaled. Applied, it costs R q multiplications.
+
+    For a layer that stores its outputs in dimension 1, `dim` is 1 and d has the size of that dimension.
+    """
 
     base: Tensor
     d: Tensor
+    dim: int = 0
 
     @property
     def shape(self) -> torch.Size:
@@ -184,12 +188,14 @@ class RowScale(Form):
 
     def materialize(self) -> Tensor:
         """d_n ⊙ W, (B, *shape)."""
+        shape = [1] * self.base.dim()
+        shape[self.dim] = -1
         # W_n = d_n ⊙ W
-        return self.d.reshape(*self.d.shape, *(1,) * (self.base.dim() - 1)) * self.base
+        return self.d.reshape(self.samples, *shape) * self.base
 
     def narrow(self, start: int, stop: int) -> Self:
         """The rows start to stop of each sample's tensor."""
-        return replace(self, base=self.base[start:stop], d=self.d[:, start:stop])
+        return replace(self, base=self.base[start:stop], d=self.d if self.dim else self.d[:, start:stop])
 
     def sample(self, n: int) -> Self:
         """The form of sample n alone: B is 1."""
@@ -197,11 +203,13 @@ class RowScale(Form):
 
     def product(self, x: Tensor, rows: Layout, transposed: bool) -> Tensor:
         """As in `Form`: x_n W_nᵀ, or x_n W_n if transposed."""
-        if transposed:
+        base = self.base.T if transposed else self.base
+        if transposed != bool(self.dim):
             # y_n = (x_n ⊙ d_n) W
-            return F.linear(rows.combine(torch.mul, x, self.d), self.base.T)
+            return F.linear(rows.combine(torch.mul, x, self.d.to(x.dtype)), base)
+        y = F.linear(x, base)
         # y_n = (x_n Wᵀ) ⊙ d_n
-        return rows.combine(torch.mul, F.linear(x, self.base), self.d)
+        return rows.combine(torch.mul, y, self.d.to(y.dtype))
 
 
 @dataclass(frozen=True)

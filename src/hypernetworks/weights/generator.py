@@ -7,15 +7,15 @@ Generators can be composed: applied in sequence (`GeneratorChain`), or each to i
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.forms import Form, Full
-from hypernetworks.weights.init import trunk_
-from hypernetworks.weights.selection import Modules, TargetWeight, selector
+from hypernetworks.weights.selection import TargetWeight
 
 
 class Generator(nn.Module, ABC):
@@ -51,16 +51,62 @@ class Generator(nn.Module, ABC):
     def bind(self, weights: Sequence[TargetWeight]) -> None:
         """Make the parameters for these weights.
 
+        `build` gets the target's values in one dtype, the widest of theirs and at least float32. A generator for a target in
+        bfloat16 therefore computes in float32. To change that, convert it: ``net.generator.to(torch.bfloat16)``.
+
         Raises:
-            ValueError: the generator is already bound, or cannot generate one of the weights.
+            ValueError: the generator is already bound, it cannot generate one of the weights, or the weights are on different
+                devices. The generator stays as it was.
         """
         if self.names:
             raise ValueError(f"this {type(self).__name__} is already bound to a target: make another one")
-        kinds = {(weight.value.dtype, weight.value.device) for weight in weights}
-        if len(kinds) > 1:
-            raise ValueError(f"the generated parameters should be of one dtype and device, got {_listed(kinds)}")
-        self.build(weights)
+        _check_devices(weights)
+        dtype = reduce(torch.promote_types, (weight.value.dtype for weight in weights), torch.float32)
+        before = _contents(self)
+        try:
+            self.build([weight._replace(value=_converted(weight.value, dtype)) for weight in weights])
+        except BaseException:
+            _restore(before)  # a generator that consists of others may have bound some of them
+            raise
         self.names = tuple(weight.name for weight in weights)
+
+    def __call__(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Generate the weights for a condition, each in the dtype of the target's own tensor.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        made = super().__call__(*self.prepare(condition, base))
+        return {name: tensor.to(base[name].dtype) if name in base else tensor for name, tensor in made.items()}
+
+    def prepare(
+        self, condition: Tensor | None, base: Mapping[str, Tensor]
+    ) -> tuple[Tensor | None, Mapping[str, Tensor]]:
+        """The arguments of `forward` in the dtype of the generator's parameters; tensors of the target only if they are used.
+
+        Raises:
+            ValueError: the generator is not bound, or the condition has another dtype or device than its parameters.
+        """
+        name = type(self).__name__
+        if not self.names:
+            raise ValueError(f"this {name} is not bound to a target: pass it to HyperNetwork(target, generator) first")
+        own = next(self.parameters(), None)
+        if own is None:
+            return condition, base
+        if condition is not None:
+            if condition.dtype in (torch.bfloat16, torch.float16):
+                condition = condition.to(own.dtype)
+            if condition.device != own.device:
+                raise ValueError(f"condition is on {condition.device}, but {name} is on {own.device}: move one of them")
+            casts = torch.is_autocast_enabled(own.device.type) and torch.float64 not in (condition.dtype, own.dtype)
+            if condition.dtype != own.dtype and not casts:
+                raise ValueError(
+                    f"condition has dtype {condition.dtype}, but {name} has {own.dtype}: convert one of them with .to(dtype)"
+                )
+        return condition, {
+            key: tensor.to(own.dtype) if tensor.dtype != own.dtype and self.uses_base(key) else tensor
+            for key, tensor in base.items()
+        }
 
     def leaves(self, weight: TargetWeight) -> bool:
         """Whether to leave a selected parameter unchanged, because this generator does not generate its kind."""
@@ -74,6 +120,29 @@ class Generator(nn.Module, ABC):
         """Whether the generated tensor depends on the target's own tensor of this name."""
         return self.trains_base(name)
 
+    def factors(self, condition: Tensor | None) -> dict[str, Factors]:
+        """The low-rank matrices that are added to the target's, in factors, by name.
+
+        Raises:
+            TypeError: the generator makes no low-rank matrices.
+        """
+        raise TypeError(f"{type(self).__name__} makes no low-rank factors: use a LowRankGenerator")
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """What a call returns for a condition (B, C), in forms that need not be made. What has no B is a tensor.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        prepared, own = self.prepare(condition, base)
+        assert prepared is not None
+        return {name: made.to(base[name].dtype) for name, made in self.make_forms(prepared, own).items()}
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """The forms of what `forward` returns. A generator whose tensors have a form that saves work overrides this method."""
+        made = super().__call__(condition, base)
+        return {name: Full(tensor) if tensor.dim() > base[name].dim() else tensor for name, tensor in made.items()}
+
     @abstractmethod
     def build(self, weights: Sequence[TargetWeight]) -> None:
         """Make the generator's parameters for these weights."""
@@ -82,169 +151,47 @@ class Generator(nn.Module, ABC):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition."""
 
-    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
-        """The weights for a condition (B, C) in forms that need not be made. What has no B is a tensor, as in `forward`."""
-        made = self(condition, base)
-        return {name: Full(tensor) if tensor.dim() > base[name].dim() else tensor for name, tensor in made.items()}
+
+def check_generator(generator: object) -> None:
+    """Check that it is a generator."""
+    if not isinstance(generator, Generator):
+        raise TypeError(f"a generator should be a hypernetworks.Generator, got {type(generator).__name__}")
 
 
-class GeneratorChain(Generator):
-    """Generators in sequence: W = g_n(c, ... g_2(c, g_1(c, W_target))), each acting on the weights of the previous one.
-
-    For example, a `FullGenerator` generates the weights, and a `RowScaleGenerator` scales their rows. All generators that take
-    a condition get the same one. A generator that ignores its base (full, tiled) is useful only in the first place.
-
-    Raises:
-        ValueError: no generator is given, or their conditions differ in size.
-
-    Example:
-        >>> chain = hn.GeneratorChain(hn.FullGenerator(8), hn.RowScaleGenerator(8))
-        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), chain)
-        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape
-        torch.Size([4, 2])
-    """
-
-    def __init__(self, *generators: Generator) -> None:
-        super().__init__()
-        self.condition_size = _common_size(generators)
-        self.generators = nn.ModuleList(generators)
-
-    def leaves(self, weight: TargetWeight) -> bool:
-        """Whether any of them leaves it."""
-        return any(cast(Generator, generator).leaves(weight) for generator in self.generators)
-
-    def trains_base(self, name: str) -> bool:
-        """As in the first generator: the others act on its output."""
-        return cast(Generator, self.generators[0]).trains_base(name)
-
-    def uses_base(self, name: str) -> bool:
-        """As in the first generator: the others act on its output."""
-        return cast(Generator, self.generators[0]).uses_base(name)
-
-    def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Bind every generator to all weights."""
-        for generator in self.generators:
-            cast(Generator, generator).bind(weights)
-
-    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Generate the weights for a condition."""
-        made = dict(base)
-        for generator in self.generators:
-            made = generator(condition if cast(Generator, generator).condition_size else None, made)
-        return made
+def _check_devices(weights: Sequence[TargetWeight]) -> None:
+    """Check that all weights are on one device."""
+    places: dict[torch.device, str] = {}
+    for weight in weights:
+        places.setdefault(weight.value.device, weight.name)
+    if len(places) > 1:
+        listed = ", ".join(f"{name} on {device}" for device, name in places.items())
+        raise ValueError(
+            f"the generated parameters should be on one device, got {listed}: move the target, or select fewer"
+        )
 
 
-class GeneratorSplit(Generator):
-    """Several generators, each for its own part of the target: ``GeneratorSplit({nn.Conv2d: g_1, "*.bias": g_2})``.
-
-    A key selects parameters as the argument `modules` of `HyperNetwork` does, among those selected there. The first key that
-    selects a parameter gets it. All generators that take a condition get the same one.
-
-    Raises:
-        ValueError: no generator is given, conditions differ in size, a parameter is selected by no key, or a key is left
-            with no parameter.
-
-    Example:
-        >>> split = hn.GeneratorSplit({"weight": hn.LowRankGenerator(8, rank=2), "bias": hn.FullGenerator(8)})
-        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), split)
-        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape
-        torch.Size([4, 2])
-    """
-
-    def __init__(self, parts: Mapping[Any, Generator]) -> None:
-        super().__init__()
-        self.condition_size = _common_size([*parts.values()])
-        self.selections: tuple[Modules, ...] = tuple(parts)
-        self.generators = nn.ModuleList(parts.values())
-
-    def leaves(self, weight: TargetWeight) -> bool:
-        """Whether the generator whose key selects the parameter leaves it."""
-        for key, generator in zip(self.selections, self._parts(), strict=True):
-            if selector(key)(weight):
-                return generator.leaves(weight)
-        return False
-
-    def trains_base(self, name: str) -> bool:
-        """As in the generator of this tensor."""
-        return any(part.trains_base(name) for part in self._parts() if name in part.names)
-
-    def uses_base(self, name: str) -> bool:
-        """As in the generator of this tensor."""
-        return any(part.uses_base(name) for part in self._parts() if name in part.names)
-
-    def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Bind every generator to the weights that its key selects."""
-        left = list(weights)
-        for key, generator in zip(self.selections, self._parts(), strict=True):
-            chosen = selector(key)
-            mine = [weight for weight in left if chosen(weight)]
-            if not mine:
-                raise ValueError(f"{key!r} selects none of the generated parameters that are left: {_named(left)}")
-            generator.bind(mine)
-            left = [weight for weight in left if not chosen(weight)]
-        if left:
-            raise ValueError(f"no generator makes {_named(left)}")
-
-    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Generate the weights for a condition."""
-        made: dict[str, Tensor] = {}
-        for part in self._parts():
-            own = {name: base[name] for name in part.names}
-            made |= part(condition if part.condition_size else None, own)
-        return made
-
-    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
-        """The forms of every generator."""
-        made: dict[str, Form | Tensor] = {}
-        for part in self._parts():
-            own = {name: base[name] for name in part.names}
-            made |= part.forms(condition, own) if part.condition_size else part(None, own)
-        return made
-
-    def _parts(self) -> list[Generator]:
-        return [cast(Generator, generator) for generator in self.generators]
+def _converted(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """The value in a dtype; its requires_grad still says whether the target trains it."""
+    return value if value.dtype == dtype else value.detach().to(dtype).requires_grad_(value.requires_grad)
 
 
-def trunk(inputs: int, hidden: Sequence[int], like: Tensor) -> tuple[nn.Sequential, int]:
-    """Make the ReLU layers between condition and heads, none if `hidden` is (). Return them and their output size."""
-    layers: list[nn.Module] = []
-    for size in hidden:
-        layers += [nn.Linear(inputs, size, device=like.device, dtype=like.dtype), nn.ReLU()]
-        inputs = size
-    made = nn.Sequential(*layers)
-    trunk_(made)
-    return made, inputs
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+Content = list[tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]]
 
 
-def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
-    """Reshape (numel,) to shape, and (B, numel) to (B, *shape)."""
-    return flat.reshape(*flat.shape[:-1], *shape)
+def _contents(generator: nn.Module) -> Content:
+    """The attributes of a module and of its submodules, for `_restore`."""
+    return [
+        (module, dict(vars(module)), {table: dict(vars(module)[table]) for table in _TABLES})
+        for module in generator.modules()
+    ]
 
 
-def check_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
-    """Check the widths of the hidden layers: each is at least 1."""
-    if not isinstance(hidden, list | tuple):
-        raise TypeError(f"hidden should be a tuple of sizes, got {hidden!r}")
-    for size in hidden:
-        check_sizes(hidden=size)
-    return tuple(hidden)
-
-
-def _common_size(generators: Sequence[Generator]) -> int | None:
-    if not generators:
-        raise ValueError("at least one generator is needed, got none")
-    for generator in generators:
-        if not isinstance(generator, Generator):
-            raise TypeError(f"a generator should be a hypernetworks.Generator, got {type(generator).__name__}")
-    sizes = sorted({generator.condition_size for generator in generators if generator.condition_size is not None})
-    if len(sizes) > 1:
-        raise ValueError(f"generators that act together should have one condition_size, got {_listed(sizes)}")
-    return sizes[0] if sizes else None
-
-
-def _listed(things: Any) -> str:
-    return ", ".join(map(str, things))
-
-
-def _named(weights: Sequence[TargetWeight]) -> str:
-    return ", ".join(weight.name for weight in weights) or "none"
+def _restore(contents: Content) -> None:
+    for module, attributes, tables in contents:
+        vars(module).clear()
+        vars(module).update(attributes)
+        for table, entries in tables.items():
+            attributes[table].clear()
+            attributes[table].update(entries)

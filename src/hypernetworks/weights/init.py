@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hypernetworks.recurrent.checks import check_positive
 from hypernetworks.weights.selection import TargetWeight
 
 SCHEMES = ("target", "hyperfan-in", "hyperfan-out", "hyperfan-harmonic")
@@ -29,7 +30,7 @@ class Moments(NamedTuple):
     bias: float
 
 
-def hyperfan_in(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_in(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """Keep the second moment of activations at 1 in the forward pass.
 
     An output has variance n_in Var(W) E[x²] + Var(b), which should be r: a ReLU halves the second moment, and r = 2
@@ -40,7 +41,7 @@ def hyperfan_in(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Mome
     return Moments(gain / (beta * fan_in), gain / 2)
 
 
-def hyperfan_out(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_out(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """Keep the variance of gradients constant in the backward pass.
 
     δx = Wᵀ (φ'(y) ⊙ δy): each of the n_out terms keeps E[φ'²] = 1/r of its variance, so Var(δx) = n_out Var(W) Var(δy) / r and
@@ -50,7 +51,7 @@ def hyperfan_out(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Mom
     return Moments(gain / fan_out, max(0.0, gain * (1 - fan_in / fan_out)))
 
 
-def hyperfan_harmonic(fan_in: int, fan_out: int, gain: float, with_bias: bool) -> Moments:
+def hyperfan_harmonic(fan_in: float, fan_out: float, gain: float, with_bias: bool) -> Moments:
     """The harmonic mean 2 / (1/a + 1/b) of the two schemes; 0 if either is 0."""
     forward = hyperfan_in(fan_in, fan_out, gain, with_bias)
     backward = hyperfan_out(fan_in, fan_out, gain, with_bias)
@@ -58,7 +59,7 @@ def hyperfan_harmonic(fan_in: int, fan_out: int, gain: float, with_bias: bool) -
     return Moments(weight, bias)
 
 
-FORMS: dict[str, Callable[[int, int, float, bool], Moments]] = {
+FORMS: dict[str, Callable[[float, float, float, bool], Moments]] = {
     "hyperfan-in": hyperfan_in,
     "hyperfan-out": hyperfan_out,
     "hyperfan-harmonic": hyperfan_harmonic,
@@ -91,12 +92,64 @@ def head_(head: nn.Linear, weight: TargetWeight, scheme: str, gain: float, momen
     nn.init.zeros_(head.bias)
 
 
-def trunk_(layers: nn.Sequential) -> None:
-    """Kaiming's fan-in normal with zero biases, r = 2: every ReLU layer preserves the second moment."""
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+SECOND_MOMENTS: dict[type[nn.Module], float] = {nn.GELU: 0.425221, nn.SiLU: 0.355776, nn.Tanh: 0.394294}
+"""E[φ(z)²] for z from N(0, 1)."""
+
+
+def trunk_(layers: nn.Sequential, moment: float) -> float:
+    """Initialise a trunk whose inputs have the second moment V = `moment`. Return that of its outputs.
+
+    ReLU: Kaiming's fan-in normal, r = 2. Every layer preserves V, because ReLU is homogeneous. Other activations φ: Var(W) =
+    1 / (n_in V), so that φ gets inputs of variance 1, and V becomes E[φ(z)²] for z from N(0, 1). Biases are 0.
+    """
+    modules = list(layers)
+    for linear, activation in zip(modules[::2], modules[1::2], strict=True):
+        assert isinstance(linear, nn.Linear)
+        if isinstance(activation, nn.ReLU):
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        else:
+            normal_(linear.weight, 1 / (linear.in_features * moment))
+            moment = SECOND_MOMENTS[type(activation)]
+        nn.init.zeros_(linear.bias)
+    return moment
+
+
+@torch.no_grad()
+def siren_(target: nn.Module, omega: float = 30.0) -> nn.Module:
+    """Initialise all torch.nn.Linear of a network of sines, sin(ω (W x + b)), so that its activations have one distribution.
+
+        first layer     W uniform in ±1 / n_in              inputs in [−1, 1]
+        other layers    W uniform in ±sqrt(6 / n_in) / ω
+        biases          uniform in ±1 / sqrt(n_in)
+
+    Generators that start at the target's own weights (init="target", `LowRankGenerator`, `RowScaleGenerator`) then start there
+    for every condition.
+
+    Args:
+        target: its first torch.nn.Linear, in the order of its modules, is the first layer.
+        omega: ω, the factor in the target's sines.
+
+    Returns:
+        The target.
+
+    Source: Sitzmann et al., "Implicit neural representations with periodic activation functions", NeurIPS 2020, section 3.2.
+
+    Example:
+        >>> class Sine(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return torch.sin(30 * x)
+        >>> target = hn.siren_(torch.nn.Sequential(torch.nn.Linear(2, 32), Sine(), torch.nn.Linear(32, 1)))
+        >>> net = hn.HyperNetwork(target, hn.FullGenerator(8))
+    """
+    check_positive("omega", omega)
+    layers = [module for module in target.modules() if isinstance(module, nn.Linear)]
+    for k, layer in enumerate(layers):
+        n_in = layer.in_features
+        bound = (6 / n_in) ** 0.5 / omega if k else 1 / n_in
+        nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            nn.init.uniform_(layer.bias, -(n_in**-0.5), n_in**-0.5)
+    return target
 
 
 def normal_(tensor: Tensor, variance: float) -> None:

@@ -22,6 +22,10 @@ class GeneratedWeight(NamedTuple):
     """The variance over the conditions and all entries."""
     target_variance: float
     """The variance of the target's own tensor."""
+    spread: float
+    """The variance between conditions, averaged over the entries, as a part of `variance`: 0 if the condition has no effect."""
+    change: float
+    """‖W − W_target‖ / ‖W_target‖, the root of the mean square over conditions; infinite for a target of zeros that changes."""
 
 
 class WeightReport(NamedTuple):
@@ -48,10 +52,30 @@ class WeightReport(NamedTuple):
         """Generated numbers divided by stored numbers: the generator's and those of the target that it acts on."""
         return self.generated / (self.generator + self.base)
 
+    def scalars(self) -> dict[str, float]:
+        """Numbers to log while training, by names such as "0.weight/spread".
+
+        Of each tensor: "deviation" (the root of its variance), "spread" and "change", see `GeneratedWeight`.
+
+        Example:
+            >>> net = hn.HyperNetwork(torch.nn.Linear(30, 20), hn.FullGenerator(2), "weight")
+            >>> sorted(net.weight_report().scalars())
+            ['weight/change', 'weight/deviation', 'weight/spread']
+
+            With TensorBoard:
+            `for name, value in net.weight_report().scalars().items(): writer.add_scalar(name, value, step)`
+        """
+        made = {}
+        for weight in self.weights:
+            made[f"{weight.name}/deviation"] = weight.variance**0.5
+            made[f"{weight.name}/spread"] = weight.spread
+            made[f"{weight.name}/change"] = weight.change
+        return made
+
     def __str__(self) -> str:
         width = max(len(weight.name) for weight in self.weights)
         lines = [f"{'tensor':<{width}}  {'shape':<18}{'variance':>10}{'target':>10}"]
-        for name, shape, variance, target in self.weights:
+        for name, shape, variance, target, *_ in self.weights:
             lines.append(f"{name:<{width}}  {'×'.join(map(str, shape)):<18}{variance:>10.3g}{target:>10.3g}")
         counts = f"{self.generated:,} numbers from {self.generator:,}"
         own = f" and {self.base:,} of the target's own" if self.base else ""
@@ -65,12 +89,18 @@ def report(net: "HyperNetwork", condition: Tensor | None) -> WeightReport:
     size = net.generator.condition_size
     own = {name: net.target.get_parameter(name) for name in net.generator.names}
     if condition is None and size is not None:
-        like = next(iter(own.values()))
+        like = next(net.generator.parameters())
         drawn = torch.randn(64, size, generator=torch.Generator().manual_seed(0))
         condition = drawn.to(device=like.device, dtype=like.dtype)
     made = net.generate(condition)
     weights = tuple(
-        GeneratedWeight(name, tuple(own[name].shape), _variance(tensor), _variance(own[name]))
+        GeneratedWeight(
+            name,
+            tuple(own[name].shape),
+            _variance(tensor),
+            _variance(own[name]),
+            *_spread_and_change(tensor, own[name]),
+        )
         for name, tensor in made.items()
     )
     return WeightReport(
@@ -83,4 +113,14 @@ def report(net: "HyperNetwork", condition: Tensor | None) -> WeightReport:
 
 
 def _variance(tensor: Tensor) -> float:
-    return tensor.var(correction=0).item()
+    return tensor.double().var(correction=0).item()
+
+
+def _spread_and_change(made: Tensor, own: Tensor) -> tuple[float, float]:
+    """Both for tensors (*shape) or (N, *shape), and the target's own (*shape)."""
+    made, own = made.double().reshape(-1, *own.shape), own.double()
+    variance, square = made.var(correction=0), own.square().sum()
+    between = made.var(0, correction=0).mean()
+    change = (made - own).square().sum() / len(made)
+    spread = (between / variance).item() if variance > 0 else 0.0
+    return spread, ((change / square).sqrt().item() if square > 0 else (float("inf") if change > 0 else 0.0))

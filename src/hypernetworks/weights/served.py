@@ -116,7 +116,7 @@ def convolution(convolve: Callable[..., Tensor], dims: int, back: bool) -> Calla
             y = convolve(input, weight, None, *args, **kwargs)
         elif weight.transposed:
             raise NotServedError("a convolution with a transposed kernel")
-        elif isinstance(weight.form, RowScale):
+        elif isinstance(weight.form, RowScale) and (groups == 1 or not (back or weight.form.dim)):
             y = _scaled(convolve, input, weight.form, rows, back, args, kwargs)
         elif isinstance(weight.form, LowRank) and groups == 1 and not back:
             y = _low_rank(convolve, input, weight.form, rows, args, kwargs)
@@ -149,13 +149,13 @@ def _scaled(
     args: Sequence[Any],
     kwargs: dict[str, Any],
 ) -> Tensor:
-    """Row scales belong to the outputs of a convolution, and to the inputs of a transposed one."""
-    if back:
-        # y_n = Wᵀ * (d_n ⊙ x_n)
-        return convolve(rows.combine(torch.mul, x, form.d, channel=1), form.base, None, *args, **kwargs)
+    """The scales belong to the outputs, or to the inputs if they are those of the other dimension of W."""
+    if back != bool(form.dim):
+        # y_n = W * (d_n ⊙ x_n)
+        return convolve(rows.combine(torch.mul, x, form.d.to(x.dtype), channel=1), form.base, None, *args, **kwargs)
     y = convolve(x, form.base, None, *args, **kwargs)
     # y_n = d_n ⊙ (W * x_n)
-    return rows.combine(torch.mul, y, form.d, channel=1).to(y.dtype)
+    return rows.combine(torch.mul, y, form.d.to(y.dtype), channel=1)
 
 
 def _low_rank(
@@ -242,7 +242,7 @@ def embedding(
         # the row for padding has no gradient
         return torch.where((input == padding_idx).unsqueeze(-1), found.detach(), found)
 
-    if isinstance(form, RowScale):
+    if isinstance(form, RowScale) and form.dim == 0:
         # d_n[x_n] W[x_n]
         return own(form.d.unsqueeze(-1)) * F.embedding(input, form.base, padding_idx)
     if isinstance(form, LowRank):

@@ -1,0 +1,180 @@
+"""A HyperNetwork as a folder: config.json, which describes the generator, and model.safetensors.
+
+No pickle is read or written. The target's code is not stored: to load, an equal target is given.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from glob import escape
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hypernetworks import weights
+from hypernetworks.errors import UsageError
+from hypernetworks.files import json_object, make_folder, read_whole, write_whole
+from hypernetworks.weights import Generator, HyperNetwork
+
+CONFIG, MODEL = "config.json", "model.safetensors"
+_FORMAT = "hypernetwork 1"
+_KNOWN: dict[str, type[nn.Module]] = {
+    name: kind
+    for name in weights.__all__
+    if isinstance(kind := getattr(weights, name), type)
+    and (issubclass(kind, Generator) or name.endswith("Encoder"))
+    and kind is not Generator
+}
+"""The classes that config.json can describe: constructor arguments are attributes of the same names."""
+
+
+def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> None:
+    """Write a hypernetwork to a folder, from which `load` reads it.
+
+    Args:
+        net: of any target and generator.
+        folder: it is made if it does not exist; its files config.json and model.safetensors are replaced.
+        with_target: whether the target's parameters and buffers are stored, too. Without them the folder of a generator on a
+            large frozen target is small; `load` then takes the values of the target that it is given.
+
+    Raises:
+        TypeError: `net` is not a HyperNetwork.
+        UsageError, FaultError: the folder cannot be written.
+
+    Example:
+        hn.save(net, "runs/my-hypernetwork")
+        again = hn.load("runs/my-hypernetwork", make_target())
+    """
+    from hypernetworks.runs.checkpoint import save_model
+
+    if not isinstance(net, HyperNetwork):
+        raise TypeError(f"net should be a HyperNetwork, got {type(net).__name__}")
+    config = {
+        "format": _FORMAT,
+        "target": type(net.target).__name__,
+        "with_target": with_target,
+        "generated": {name: list(net.target.get_parameter(name).shape) for name in net.generator.names},
+        "generator": _described(net.generator),
+    }
+    text = (json.dumps(config, indent=2) + "\n").encode()
+    state = net.state_dict()
+    if not with_target:
+        state = {name: tensor for name, tensor in state.items() if name.startswith("generator.")}
+    place = Path(folder)
+    make_folder(place)
+    save_model(place / MODEL, state, {"config": hashlib.sha256(text).hexdigest()})
+    write_whole(place / CONFIG, text)
+
+
+def load(folder: str | Path, target: nn.Module, *, generator: Generator | None = None) -> HyperNetwork:
+    """Read a hypernetwork that `save` wrote.
+
+    Args:
+        folder: with config.json and model.safetensors.
+        target: an equal of the saved one, of any dtype and on any device. Its values are replaced if they were saved.
+        generator: an unbound one with the settings of the saved one. It is needed if the generator, or an encoder in it, is of
+            a class of your own.
+
+    Raises:
+        UsageError: a file is missing or damaged, or the two files are not from one call of `save`.
+        ValueError: the target has other parameters than the saved one, or the generator is not the saved one.
+        TypeError: an argument has the wrong type.
+
+    Example:
+        net = hn.load("runs/my-hypernetwork", make_target())
+    """
+    from hypernetworks.runs.checkpoint import load_model
+
+    place = Path(folder)
+    text = read_whole(place / CONFIG, limit=100_000_000)
+    config = json_object(text, str(place / CONFIG))
+    if config.get("format") != _FORMAT:
+        raise UsageError(f"{place / CONFIG}: format is {config.get('format')!r}, expected {_FORMAT!r}")
+    state, metadata = load_model(place / MODEL)
+    if metadata.get("config") != hashlib.sha256(text).hexdigest():
+        raise UsageError(f"{place}: {CONFIG} and {MODEL} are not from the same call of hypernetworks.save")
+    if not isinstance(target, nn.Module):
+        raise TypeError(f"target should be a torch.nn.Module, got {type(target).__name__}")
+    _check_target(config["generated"], target, place)
+    if generator is None:
+        generator = _generator(config["generator"], place)
+    elif type(generator).__name__ != config["generator"]["class"]:
+        raise ValueError(f"{place} has a {config['generator']['class']}, got generator={type(generator).__name__}")
+    net = HyperNetwork(target, generator, [escape(name) for name in config["generated"]])
+    _fill(net, state, config["with_target"], place)
+    return net
+
+
+def _fill(net: HyperNetwork, state: Mapping[str, Tensor], with_target: bool, place: Path) -> None:
+    """Load the tensors. The generator takes their dtype, the target keeps its own."""
+    own = {name: t for name, t in net.state_dict().items() if with_target or name.startswith("generator.")}
+    if odd := sorted(own.keys() ^ state.keys()):
+        raise ValueError(f"{place} does not fit this target and generator: only one of them has {_few(odd)}")
+    if odd := [
+        f"{n} {tuple(state[n].shape)} (here {tuple(own[n].shape)})" for n in own if own[n].shape != state[n].shape
+    ]:
+        raise ValueError(f"{place} does not fit this target and generator: {_few(odd)}")
+    first = next((name for name, _ in net.generator.named_parameters()), None)
+    if first is not None:
+        net.generator.to(state[f"generator.{first}"].dtype)
+    net.load_state_dict(state, strict=with_target)
+
+
+def _check_target(generated: Mapping[str, list[int]], target: nn.Module, place: Path) -> None:
+    own = {name: list(parameter.shape) for name, parameter in target.named_parameters()}
+    odd = [
+        f"{name} {tuple(shape)} (here {tuple(own[name]) if name in own else 'missing'})"
+        for name, shape in generated.items()
+        if own.get(name) != shape
+    ]
+    if odd:
+        raise ValueError(f"{place} generates weights of another target than this {type(target).__name__}: {_few(odd)}")
+
+
+def _described(thing: Any) -> Any:
+    """A generator, an encoder or a setting as JSON. A module is {"class", "settings"}, or {"class"} if its class is unknown."""
+    if isinstance(thing, nn.ModuleList | list | tuple):
+        return [_described(each) for each in thing]
+    if isinstance(thing, Mapping):
+        return {"pairs": [[_described(key), _described(value)] for key, value in thing.items()]}
+    if not isinstance(thing, nn.Module):
+        return thing
+    kind = type(thing)
+    if _KNOWN.get(kind.__name__) is not kind:
+        return {"class": kind.__name__}
+    arguments = list(signature(kind).parameters)
+    return {"class": kind.__name__, "settings": {name: _described(getattr(thing, name)) for name in arguments}}
+
+
+def _generator(config: Mapping[str, Any], place: Path) -> Generator:
+    made = _rebuilt(config, place)
+    if not isinstance(made, Generator):
+        raise UsageError(f"{place / CONFIG}: {config['class']} is not a generator")
+    return made
+
+
+def _rebuilt(thing: Any, place: Path) -> Any:
+    """The reverse of `_described`."""
+    if isinstance(thing, list):
+        return tuple(_rebuilt(each, place) for each in thing)
+    if not isinstance(thing, dict):
+        return thing
+    if "pairs" in thing:
+        return dict(_rebuilt(thing["pairs"], place))
+    kind = _KNOWN.get(thing["class"])
+    if kind is None or "settings" not in thing:
+        raise ValueError(
+            f"{place} has a {thing['class']}, which is not part of this library: give load(..., generator=...)"
+        )
+    settings = {name: _rebuilt(value, place) for name, value in thing["settings"].items()}
+    arguments = signature(kind).parameters
+    if any(argument.kind is Parameter.VAR_POSITIONAL for argument in arguments.values()):
+        (several,) = settings.values()
+        return kind(*several)
+    return kind(**settings)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,121 @@
+"""Whole tensors from a condition: W = reshape(H h + b_H), h = trunk(c), with one head (H, b_H) per tensor W.
+
+C condition, m width of the trunk.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.weights.forms import Form, Full, LinearHead
+from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.init import SCHEMES, head_
+from hypernetworks.weights.selection import TargetWeight
+from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
+
+
+class FullGenerator(Generator):
+    """Generates whole tensors: W = reshape(H h + b_H) with h = trunk(c), and one head (H, b_H) per tensor.
+
+    Args:
+        condition_size: C, the size of a condition.
+        hidden: the widths of the trunk's hidden layers. With () every tensor is linear in c.
+        init: "target" (default) starts at the target's own weights for every condition. "hyperfan-in", "hyperfan-out" and
+            "hyperfan-harmonic" (Chang et al. 2020) start every condition at different weights of the right variance. Tensors
+            without fans, such as a norm's gain and shift, always start at the target's own. See `weights/init.py`.
+        gain: r of the hyperfan schemes: 2 for a target with ReLU, 1 for a linear one.
+        condition_moment: E[c²], the second moment of an entry of c: 1 for normal vectors and `TaskEmbedding`.
+        activation: of the trunk: "relu" (default), "gelu", "silu" or "tanh".
+
+    Raises:
+        ValueError: an argument has an impossible value.
+        TypeError: an argument has the wrong type.
+
+    Warns:
+        UserWarning: the heads would have more than 100 million parameters.
+
+    Source: HyperNetworks, arXiv 1609.09106, and Chang, Flokas and Lipson, ICLR 2020.
+
+    Example:
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(8))
+        >>> net(torch.randn(4, 3), condition=torch.randn(8)).shape           # one set of weights
+        torch.Size([4, 2])
+        >>> net(torch.randn(4, 3), condition=torch.randn(4, 8)).shape        # one set per sample
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        condition_size: int,
+        hidden: Sequence[int] = (64,),
+        *,
+        init: str = "target",
+        gain: float = 2.0,
+        condition_moment: float = 1.0,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_sizes(condition_size=condition_size)
+        check_choice("init", init, SCHEMES)
+        check_positive("gain", gain)
+        check_positive("condition_moment", condition_moment)
+        self.condition_size = condition_size
+        self.hidden = check_hidden(hidden)
+        self.activation = activation
+        self.init = init
+        self.gain = gain
+        self.condition_moment = condition_moment
+
+    def build(self, weights: Sequence[TargetWeight]) -> None:
+        """Make the trunk and one head per tensor."""
+        like = weights[0].value
+        _warn_of_size(self.hidden[-1] if self.hidden else self.condition_size or 0, weights)
+        self.trunk, width, moment = trunk(
+            self.condition_size or 0, self.hidden, like, self.activation, self.condition_moment
+        )
+        self.shapes = [weight.shape for weight in weights]
+        self.heads = nn.ModuleList()
+        for weight in weights:
+            head = nn.Linear(width, weight.value.numel(), device=like.device, dtype=like.dtype)
+            head_(head, weight, self.init, self.gain, moment)
+            self.heads.append(head)
+
+    def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Generate every tensor."""
+        h = self.trunk(condition)
+        # W = reshape(H h + b_H)
+        return {
+            name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
+        }
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Heads for matrices, whole tensors for everything else."""
+        h = self.trunk(condition)
+        made: dict[str, Form | Tensor] = {}
+        for name, each, shape in zip(self.names, self.heads, self.shapes, strict=True):
+            head = cast(nn.Linear, each)
+            made[name] = (
+                LinearHead(head.weight, head.bias, h, shape) if len(shape) == 2 else Full(shaped(head(h), shape))
+            )
+        return made
+
+
+LARGE = 100_000_000
+"""Parameters of the heads above which a `FullGenerator` warns."""
+
+
+def _warn_of_size(width: int, weights: Sequence[TargetWeight]) -> None:
+    """Warn of heads with very many parameters: width + 1 for each generated number."""
+    numbers, like = sum(weight.value.numel() for weight in weights), weights[0].value
+    size = (width + 1) * numbers
+    if size > LARGE:
+        warnings.warn(
+            f"FullGenerator makes {numbers / 1e6:,.1f} M numbers from {width} each, with {size / 1e6:,.0f} M parameters "
+            f"({size * like.element_size() / 1e9:,.1f} GB). Select fewer (modules=...), make the last layer smaller "
+            "(hidden=...), or use a LowRankGenerator or a ChunkedGenerator",
+            stacklevel=5,  # where the HyperNetwork is made
+        )
