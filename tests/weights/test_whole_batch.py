@@ -304,6 +304,7 @@ def test_a_loss_is_that_of_each_sample():
     losses = net(x, condition=c)
     assert losses.shape == (B,)
     close(losses, torch.stack([net(x[n : n + 1], condition=c[n]) for n in range(B)]))
+    close(net(x[:1], condition=c[:1]), losses[:1])
 
 
 def test_what_is_returned_without_samples_is_refused():

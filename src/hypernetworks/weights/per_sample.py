@@ -152,6 +152,8 @@ class _WholeBatch:
         Raises:
             NotServedError: it has to be called in another way.
         """
+        if self.samples == 1:
+            return self._one()
         key = self._key()
         found = known.get(key)
         if found is None:
@@ -167,9 +169,15 @@ class _WholeBatch:
         except NotServedError as why:
             known.set(key, str(why))
             raise
-        tensors = [part for part in tree_flatten(result)[0] if isinstance(part, Tensor)]
-        for k, part in enumerate(tensors):
-            self._check(k, part)
+        self._check_all(result)
+        return result, call
+
+    def _one(self) -> tuple[Any, Call]:
+        """The call of a single sample: all rows are its own."""
+        call, (args, kwargs) = self.new_call(), tree_unflatten(self.leaves, self.form)
+        weights = {name: form.materialize().squeeze(0) for name, form in self.forms.items()}
+        result = call(weights | dict(self.shared), args, kwargs)
+        self._check_all(result)
         return result, call
 
     def _call(
@@ -189,6 +197,11 @@ class _WholeBatch:
         forms = {name: form.sample(0) for name, form in self.forms.items()}
         own = [leaf.clone() if isinstance(leaf, Tensor) else copy.deepcopy(leaf) for leaf in leaves]
         return tree_flatten(self._call(forms, observer, own, None)[0])[0]
+
+    def _check_all(self, result: Any) -> None:
+        """Check that every returned tensor has the samples."""
+        for k, part in enumerate(part for part in tree_flatten(result)[0] if isinstance(part, Tensor)):
+            self._check(k, part)
 
     def _check(self, k: int, part: Tensor) -> Layout:
         """Where the samples are in a returned tensor.
