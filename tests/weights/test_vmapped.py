@@ -218,3 +218,25 @@ def test_an_assigned_buffer_that_differs_between_samples_is_refused():
     with pytest.raises(ValueError, match="the buffer last would differ between the samples"):
         net(torch.randn(B, 3, 4, **double), condition=torch.randn(B, C, **double))
     assert net.target.last.shape == (1,)
+
+
+class Conditioned(nn.Module):
+    """Exported programs have positional arguments."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, c):
+        return self.net(x, condition=c)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_export(generator):
+    net = hn.HyperNetwork(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8)), GENERATORS[generator]()).eval()
+    shake(net)
+    args = torch.randn(B, 5), torch.randn(B, C)
+    program = torch.export.export(Conditioned(net), args, strict=False)
+    torch.testing.assert_close(program.module()(*args), Conditioned(net)(*args))
+    with pytest.raises(Exception, match="strict=False"):
+        torch.export.export(Conditioned(net), args, strict=True)

@@ -355,3 +355,59 @@ def test_hooks_that_change_a_result(alone):
     net.target.a.register_forward_hook(lambda module, args, out: 2 * out)
     same_as_in_a_loop(net, [torch.randn(B, 3, B, **double)], torch.randn(B, C, **double))
     assert not served(net)
+
+
+class Axis(nn.Module):
+    """Its samples are in the dimension that an attribute says: 0 or 1, and always as many as there are steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.time_first = nn.Linear(B, B, **double), False
+
+    def forward(self, x):
+        return self.a(x.transpose(0, 1)).transpose(0, 1) if self.time_first else self.a(x)
+
+
+def test_a_changed_setting_of_a_module_is_measured_again():
+    net = hn.HyperNetwork(Axis(), hn.LowRankGenerator(C, rank=2))
+    shake(net)
+    for time_first in (False, True, False):
+        net.target.time_first = time_first
+        same_as_in_a_loop(net, [torch.randn(B, B, B, **double)], torch.randn(B, C, **double))
+        assert served(net)
+    assert len(net._measured._found) == 2
+
+
+class Uncopyable:
+    def __deepcopy__(self, memo):
+        raise TypeError("no copies")
+
+
+@pytest.mark.parametrize(
+    ("value", "copied"), [({"factor": 2.0}, True), (Uncopyable(), False)], ids=["a dict", "what cannot be copied"]
+)
+def test_arguments_that_are_no_tensors(value, copied):
+    net = wrapped(lambda net, x, more: net.b(net.a(x)) * (more["factor"] if isinstance(more, dict) else 1.0))
+    x, c = torch.randn(B, 3, B, **double), torch.randn(B, C, **double)
+    y = net(x, value, condition=c)
+    close(y, torch.cat([net(x[n : n + 1], value, condition=c[n]) for n in range(B)]))
+    assert served(net) == copied
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_grad_modes(mode):
+    net = wrapped(lambda net, x: net.b(net.a(x)))
+    with mode():
+        x, c = torch.randn(B, 3, B, **double), torch.randn(B, C, **double)
+        close(net(x, condition=c), in_a_loop(net, [x], c))
+        assert served(net), why(net)
+
+
+def test_random_numbers_are_as_without_measuring():
+    net = wrapped(lambda net, x: net.b(net.a(x)) * torch.rand(1, **double))
+    state = torch.get_rng_state()
+    net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
+    after = torch.get_rng_state()
+    torch.set_rng_state(state)
+    net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
+    assert torch.equal(after, torch.get_rng_state())

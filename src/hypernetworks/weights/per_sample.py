@@ -10,7 +10,7 @@ transform of torch traces, the second. Either way a parameter of the target keep
 """
 
 import copy
-from collections import OrderedDict
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +22,7 @@ import hypernetworks.weights.served  # noqa: F401  (registers the functions that
 from hypernetworks.torch_compat import (
     in_dispatch_mode,
     in_function_transform,
+    is_exporting,
     is_jit_tracing,
     tree_flatten,
     tree_unflatten,
@@ -35,6 +36,9 @@ from hypernetworks.weights.probe import Observer, Places, probe
 from hypernetworks.weights.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.vmapped import PACKED, run_vmapped
 
+_SETTINGS = (bool, int, str, types.FunctionType, types.MethodType)
+"""Attributes of modules that may change what the target does with its samples. All modules have `training` among them."""
+
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
 
 
@@ -44,19 +48,17 @@ class Measurements:
     LIMIT = 256
 
     def __init__(self) -> None:
-        self._found: OrderedDict[Any, Places | str] = OrderedDict()
+        self._found: dict[Any, Places | str] = {}
 
     def get(self, key: Any) -> Places | str | None:
         """What is known for these calls."""
-        if key in self._found:
-            self._found.move_to_end(key)
         return self._found.get(key)
 
     def set(self, key: Any, found: Places | str) -> None:
         """Remember a found, or why there is none."""
         self._found[key] = found
         if len(self._found) > self.LIMIT:
-            self._found.popitem(last=False)
+            self._found.pop(next(iter(self._found)), None)
 
     def __reduce__(self) -> Any:
         return Measurements, ()
@@ -92,6 +94,10 @@ def run_per_sample(
         ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
         RuntimeError: the target can be run in neither way.
     """
+    if is_exporting() and torch.compiler.is_dynamo_compiling():
+        raise ValueError(
+            "weights for each sample cannot be exported with strict=True: use torch.export.export(..., strict=False)"
+        )
     if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
         raise ValueError(PACKED)
     places = input_places(target, args, kwargs, in_dims, samples, each)
@@ -195,7 +201,7 @@ class _WholeBatch:
     def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
         """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
         forms = {name: form.sample(0) for name, form in self.forms.items()}
-        own = [leaf.clone() if isinstance(leaf, Tensor) else copy.deepcopy(leaf) for leaf in leaves]
+        own = [_copied(leaf) for leaf in leaves]
         return tree_flatten(self._call(forms, observer, own, None)[0])[0]
 
     def _check_all(self, result: Any) -> None:
@@ -219,7 +225,10 @@ class _WholeBatch:
 
     def _key(self) -> Any:
         """All that a found depends on: the modules, and the arguments but for the values of tensors."""
-        modules = tuple((id(module), module.training) for module in self.target.modules())
+        modules = tuple(
+            (id(module), *(_by_value(value) for value in vars(module).values() if isinstance(value, _SETTINGS)))
+            for module in self.target.modules()
+        )
         given = tuple(
             (tuple(leaf.shape), leaf.dtype)
             if isinstance(leaf, Tensor)
@@ -227,6 +236,25 @@ class _WholeBatch:
             for leaf in self.leaves
         )
         return modules, self.form, given, tuple(self.places), self.samples, tuple(self.forms), torch.is_grad_enabled()
+
+
+def _by_value(setting: Any) -> Any:
+    """What tells a setting of a module from another: functions by their identity."""
+    return id(setting) if callable(setting) else setting
+
+
+def _copied(leaf: Any) -> Any:
+    """An argument that a call may change.
+
+    Raises:
+        NotServedError: it cannot be copied.
+    """
+    if isinstance(leaf, Tensor):
+        return leaf.clone()
+    try:
+        return copy.deepcopy(leaf)
+    except Exception as why:  # an object may refuse in any way
+        raise NotServedError(f"an argument of type {type(leaf).__name__} cannot be copied") from why
 
 
 def _traced() -> bool:

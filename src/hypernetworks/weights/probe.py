@@ -263,6 +263,8 @@ def replaced(leaves: Sequence[Any], places: Sequence[Layout | None], changed: Te
 
 def _flags(x: Tensor) -> bool:
     """Whether a tensor has at most two values."""
+    if x.is_complex():
+        return False
     return x.dtype == torch.bool or bool(((x == x.min()) | (x == x.max())).all())
 
 
