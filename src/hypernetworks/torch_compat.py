@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
+from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import TreeSpec
 from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
@@ -96,6 +97,16 @@ def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
 def tree_unflatten(leaves: Iterable[Any], form: TreeSpec) -> Any:
     """The tree of this form with these leaves."""
     return _tree_unflatten(leaves, form)
+
+
+def replaced_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> AbstractContextManager[Any]:
+    """Within it, a module has these parameters and buffers, by their names, as within torch.func.functional_call."""
+    return _reparametrize_module(module, tensors, tie_weights=False)
+
+
+def caches_parametrizations() -> bool:
+    """Whether a block of torch.nn.utils.parametrize.cached() runs, which keeps tensors by the id of their module."""
+    return torch.nn.utils.parametrize._cache_enabled > 0
 
 
 def is_compiled(module: nn.Module) -> bool:

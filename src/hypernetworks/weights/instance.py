@@ -7,8 +7,8 @@ which live for as long as something refers to them.
 
     parameters    the given tensors, in every place that holds the Parameter; all others are shared
     buffers       copies; `write_back` gives those of modules in training mode to the target
-    attributes    shared, except what refers to the target's modules or tensors (bound methods, partials, closures, lists, ...),
-                  which refers to the copies instead, and lists, sets and dicts, which are copied
+    attributes    shared, except what refers to the target's modules or tensors (bound methods, partials, closures, lists,
+                  objects), which refers to the copies instead, and lists, sets and dicts, which are copied
 """
 
 import copy
@@ -38,6 +38,7 @@ _CONSTANTS = frozenset(
         types.BuiltinFunctionType,
     }
 )
+_NOT_SEARCHED = (Tensor, type, types.ModuleType)
 _new, _set_attributes = object.__new__, nn.Module.__dict__["__dict__"].__set__
 _READ_ONLY_IN_EVALUATION = nn.modules.batchnorm._NormBase
 
@@ -155,6 +156,7 @@ class Instance:
             memo[compiled] = memo[module]
         self._training: list[tuple[nn.Module, nn.Module, dict[str, Tensor | None]]] = []
         self._evaluation: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._in_object = False
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
         self.parameters = 0
@@ -247,7 +249,7 @@ class Instance:
         for kind, copied in _COPIED.items():
             if isinstance(value, kind):
                 return copied(self, value, owned)
-        return value
+        return self._object(value)
 
     def _values(self, values: Collection[Any], owned: bool) -> tuple[Collection[Any], bool]:
         """The values, and whether one of them is another object than before."""
@@ -321,6 +323,20 @@ class Instance:
         new.__kwdefaults__ = value.__kwdefaults__
         new.__dict__.update(value.__dict__)
         self._memo[id(value)] = new
+        return new
+
+    def _object(self, value: Any) -> Any:
+        """An object of another class that itself holds modules. Objects that it holds are not searched: they may be many."""
+        if self._in_object or isinstance(value, _NOT_SEARCHED) or not hasattr(value, "__dict__"):
+            return value
+        self._memo[id(value)] = value
+        self._in_object = True
+        values, changed = self._values(vars(value).values(), owned=False)
+        self._in_object = False
+        if not changed:
+            return value
+        new = self._memo[id(value)] = copy.copy(value)
+        vars(new).update(zip(vars(value), values, strict=True))
         return new
 
     def _reference(self, value: "weakref.ref[Any]", owned: bool) -> "weakref.ref[Any]":

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from hypernetworks.torch_compat import is_exporting
+from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import refuse_reentrant
 from hypernetworks.weights.checks import check_selected, check_target, check_weights
@@ -273,6 +274,11 @@ class HyperNetwork(nn.Module):
 
     def _instance(self, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Instance:
         """A copy of the target with these tensors in place of its own."""
+        if caches_parametrizations() and any(map(is_parametrized, self.target.modules())):
+            raise ValueError(
+                "the target has parametrizations, and torch.nn.utils.parametrize.cached() would mix up their values under "
+                "different weights: call the network outside of it"
+            )
         if self._copier.target is not self.target:  # this network is itself a copy, in the target of another
             self._copier = Copier(self.target)
         instance = self._copier.instance({id(value): tensors[name] for name, value in own.items()})
