@@ -22,6 +22,7 @@ OF_OURS = [line for line in COMMANDS if re.search(r"(^|\s)hypernetworks\s", line
 NOT_RUN = {
     "docs/how-to/compile-export.md": 1,
     "docs/how-to/load-weights.md": 1,
+    "docs/how-to/made-weights.md": 1,
     "docs/start.md": 1,
     "docs/zh/start.md": 1,
 }

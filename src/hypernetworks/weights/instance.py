@@ -167,7 +167,7 @@ class Instance:
             if len(own) != count or own["_modules"] != children:
                 raise PlanChangedError
             _set_attributes(twin, own)  # nn.Module's rules for attributes do not apply
-            own["_modules"] = modules = children.copy()
+            own["_modules"] = modules = children.copy() if children else {}
             for name, key in links:
                 modules[name] = memo[key]
             if parameters := own["_parameters"]:
@@ -179,14 +179,18 @@ class Instance:
                         self.replaced.add(id(value))
             else:
                 own["_parameters"] = {}
-            buffers = own["_buffers"] = own["_buffers"].copy()
-            own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+            if buffers := own["_buffers"]:
+                own["_buffers"] = buffers = buffers.copy()
+                own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+                if module.training:
+                    self._buffers(buffers)
+                elif not isinstance(module, _READ_ONLY_IN_EVALUATION):
+                    self._buffers(buffers)
+                    self._evaluation.append((module, buffers.copy()))
+            else:
+                own["_buffers"], own["_non_persistent_buffers_set"] = {}, set()
             if module.training:
-                self._buffers(buffers)
-                self._training.append((module, twin, buffers.copy()))
-            elif buffers and not isinstance(module, _READ_ONLY_IN_EVALUATION):
-                self._buffers(buffers)
-                self._evaluation.append((module, buffers.copy()))
+                self._training.append((module, twin, own["_buffers"].copy()))
             for name in names:
                 try:
                     value = own[name]

@@ -43,8 +43,9 @@ class HyperNetwork(nn.Module):
     Args:
         target: the module f. It is held, not copied, as `net.target`. Its generated parameters stay in it with their values
             and are no longer trained (requires_grad is False), unless the generator acts on them (`LowRankGenerator`,
-            `RowScaleGenerator`). All other parameters are unchanged. If a forward pass fails, the target, including running
-            statistics, is unchanged.
+            `RowScaleGenerator`). All other parameters are unchanged. A call runs a copy of its modules, which shares all other
+            tensors, and writes nothing into the target, except that buffers of modules in training mode, such as running
+            statistics, are written back if the call succeeds. Attributes that the target assigns stay in the copy, see `using`.
         generator: generates the weights. It is bound to this target, so every HyperNetwork needs its own.
         modules: which parameters are generated. None: all; a module type or a tuple of types: all parameters of such modules;
             a glob over the names of parameters or of the modules that hold them (``"layer2.*"``, ``"*.weight"``); or a
@@ -52,8 +53,9 @@ class HyperNetwork(nn.Module):
 
     Raises:
         ValueError: nothing is selected; the generator cannot generate the selection or is already bound; a condition is
-            missing, unexpected, of the wrong size or of another batch size than the input; or the parameters of the target
-            were replaced, reshaped, added or removed since.
+            missing, unexpected, of the wrong size or of another batch size than the input; the parameters of the target were
+            replaced, reshaped, added or removed since; the target is lazy and not initialised; or a generated parameter is in
+            a module of TorchScript.
         TypeError: an argument is not a module, generator, selection or tensor.
 
     Source: HyperNetworks, arXiv 1609.09106.
