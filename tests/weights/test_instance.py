@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import threading
 import types
 import warnings
@@ -607,3 +608,22 @@ def test_an_optimized_module_in_a_target():
     for c in torch.randn(2, C, dtype=torch.float64):
         W0, b0, W2, b2 = net.generate(c).values()
         close(net(x, condition=c), ((x @ W0.T + b0).relu() @ W2.T + b2).relu())
+
+
+def test_a_copy_lives_as_long_as_something_refers_to_it():
+    target = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.LSTM(5, 3)).double()
+    copies = []
+    target[0].register_forward_hook(lambda module, args, output: copies.append(weakref.ref(module)))
+    net = hn.HyperNetwork(target, GENERATORS["full"]())
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    gc.disable()  # no reference cycles: the copies and the generated weights are freed at once
+    try:
+        net(x, condition=c)
+        assert copies[0]() is None
+        with net.using(c) as adapted:
+            adapted(x)
+        assert copies[1]() is adapted[0]
+        del adapted
+        assert copies[1]() is None
+    finally:
+        gc.enable()
