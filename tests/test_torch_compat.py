@@ -262,6 +262,24 @@ def test_attributes_of_modules():
     assert calls == ["forward pre", "forward", "backward pre", "backward"]
 
 
+def test_tensors_of_a_module_are_replaced_for_a_time():
+    module = nn.BatchNorm1d(2)
+    weight, mean = module.weight, module.running_mean
+    given = {"weight": torch.zeros(2), "running_mean": torch.ones(2)}
+    with torch_compat.replaced_tensors(module, given):
+        assert module.weight is given["weight"]
+        assert module.running_mean is given["running_mean"]
+    assert module.weight is weight
+    assert module.running_mean is mean
+
+
+def test_cached_parametrisations_are_recognised():
+    assert not torch_compat.caches_parametrizations()
+    with nn.utils.parametrize.cached():
+        assert torch_compat.caches_parametrizations()
+    assert not torch_compat.caches_parametrizations()
+
+
 def test_compiled_modules_are_recognised():
     module = nn.Linear(2, 2)
     assert not torch_compat.is_compiled(module)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
+from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import TreeSpec
 from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
@@ -130,6 +131,16 @@ def without_overrides(function: Function) -> Function:
         for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     }
     return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
+
+
+def replaced_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> AbstractContextManager[Any]:
+    """Within it, a module has these parameters and buffers, by their names, as within torch.func.functional_call."""
+    return _reparametrize_module(module, tensors, tie_weights=False)
+
+
+def caches_parametrizations() -> bool:
+    """Whether a block of torch.nn.utils.parametrize.cached() runs, which keeps tensors by the id of their module."""
+    return torch.nn.utils.parametrize._cache_enabled > 0
 
 
 def is_compiled(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import threading
 import types
 import warnings
@@ -271,6 +272,38 @@ def test_a_buffer_changed_in_place_in_evaluation_mode_is_named_in_a_warning():
         assert adapted.count.item() == 3
 
 
+def test_a_buffer_that_is_assigned_in_one_graph():
+    torch._dynamo.reset()
+
+    class Assigns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, 5, dtype=torch.float64)
+            self.register_buffer("running", torch.zeros(5, dtype=torch.float64))
+
+        def forward(self, x):
+            self.running = 0.9 * self.running + 0.1 * x.mean(0)
+            return self.linear(x) + self.running
+
+    net = hn.HyperNetwork(Assigns(), GENERATORS["full"]())
+    plain = copy.deepcopy(net)
+    run = torch.compile(net, fullgraph=True, backend="aot_eager")
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    for _ in range(3):
+        close(run(x, condition=c), plain(x, condition=c))
+        close(net.target.running, plain.target.running)
+
+
+def test_cached_parametrisations_are_refused():
+    target = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 5, dtype=torch.float64)), nn.ReLU())
+    net = hn.HyperNetwork(target, hn.FullGenerator(C))
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    with nn.utils.parametrize.cached(), pytest.raises(ValueError, match=r"parametrize\.cached\(\) would mix up"):
+        net(x, condition=c)
+    with nn.utils.parametrize.cached():
+        hn.HyperNetwork(mlp(), hn.FullGenerator(C))(x, condition=c)
+
+
 def test_a_buffer_that_is_registered_while_training():
     class Registers(nn.Module):
         def __init__(self):
@@ -339,6 +372,11 @@ def test_hooks_of_the_target_run_and_get_the_copy():
     assert_unchanged(target, before)
 
 
+class Holder:
+    def __init__(self, *layers):
+        self.layers = layers
+
+
 class Refers(nn.Module):
     """Reaches its layer by a reference of some kind, not by its registered name."""
 
@@ -374,6 +412,8 @@ class Refers(nn.Module):
             self.child.parents = [self]
         if way == "parameter":
             self.run = [linear.weight, linear.bias]
+        if way == "object":
+            self.run = Holder(linear)
         if way == "hook":
             self.child = nn.Identity()
             self.child.register_forward_hook(lambda module, args, output: linear(output))
@@ -400,6 +440,8 @@ class Refers(nn.Module):
             return self.run["layers"]["first"](x)
         if way == "weak":
             return self.run()(x)
+        if way == "object":
+            return self.run.layers[0](x)
         if way == "parent":
             return self.child.parents[0].linear(x)
         if way == "parameter":
@@ -421,7 +463,7 @@ WAYS = [
     "weak",
     "parent",
 ]
-WAYS += ["parameter", "hook", "hook of a method"]
+WAYS += ["object", "parameter", "hook", "hook of a method"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -566,3 +608,22 @@ def test_an_optimized_module_in_a_target():
     for c in torch.randn(2, C, dtype=torch.float64):
         W0, b0, W2, b2 = net.generate(c).values()
         close(net(x, condition=c), ((x @ W0.T + b0).relu() @ W2.T + b2).relu())
+
+
+def test_a_copy_lives_as_long_as_something_refers_to_it():
+    target = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.LSTM(5, 3)).double()
+    copies = []
+    target[0].register_forward_hook(lambda module, args, output: copies.append(weakref.ref(module)))
+    net = hn.HyperNetwork(target, GENERATORS["full"]())
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    gc.disable()  # no reference cycles: the copies and the generated weights are freed at once
+    try:
+        net(x, condition=c)
+        assert copies[0]() is None
+        with net.using(c) as adapted:
+            adapted(x)
+        assert copies[1]() is adapted[0]
+        del adapted
+        assert copies[1]() is None
+    finally:
+        gc.enable()

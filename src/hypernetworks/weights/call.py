@@ -1,7 +1,8 @@
 """One call of a target with generated tensors in place of its own parameters.
 
     CopiedCall    runs an `Instance`, a copy of the target's modules that holds the tensors
-    TracedCall    torch.func.functional_call, which torch.compile and torch.export trace; nothing else runs at the same time
+    TracedCall    puts the tensors into the target for the time of the call, as torch.func.functional_call does, since
+                  torch.compile and torch.export can trace that; while they trace, nothing else runs
 
 Both give the buffers of modules in training mode back to the target when `write_back` is called, that is, after the target has
 succeeded. Nothing else is written into the target.
@@ -13,9 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from hypernetworks.torch_compat import is_exporting
+from hypernetworks.torch_compat import is_exporting, replaced_tensors
 from hypernetworks.weights.instance import Instance
 
 
@@ -69,8 +69,10 @@ class CopiedCall:
 
 
 class TracedCall:
-    """A call by functional_call. Each place that holds a tensor is given by exactly one name, since giving a place twice,
-    under two names of its module, would leave the new tensor there.
+    """A call of the target itself, as torch.func.functional_call does it.
+
+    Each place that holds a tensor is given by exactly one name: given twice, under two names of its module, it would keep the
+    new tensor.
 
     Args:
         target: the module.
@@ -94,7 +96,10 @@ class TracedCall:
     def __call__(self, tensors: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the target with the tensors of these names."""
         given = {place: tensors[name] for name, places in self._places.items() for place in places} | self._copies
-        return functional_call(self._target, given, tuple(args), dict(kwargs), tie_weights=False)
+        with replaced_tensors(self._target, given):
+            result = self._target(*args, **kwargs)
+            self._copies = {place: self._target.get_buffer(place) for place in self._copies}  # some may be assigned
+        return result
 
     def write_back(self) -> None:
         """Give the target the buffers of its modules in training mode."""

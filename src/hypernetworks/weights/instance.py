@@ -7,8 +7,8 @@ which live for as long as something refers to them.
 
     parameters    the given tensors, in every place that holds the Parameter; all others are shared
     buffers       copies; `write_back` gives those of modules in training mode to the target
-    attributes    shared, except what refers to the target's modules or tensors (bound methods, partials, closures, lists, ...),
-                  which refers to the copies instead, and lists, sets and dicts, which are copied
+    attributes    shared, except what refers to the target's modules or tensors (bound methods, partials, closures, lists,
+                  objects), which refers to the copies instead, and lists, sets and dicts, which are copied
 """
 
 import copy
@@ -38,6 +38,7 @@ _CONSTANTS = frozenset(
         types.BuiltinFunctionType,
     }
 )
+_NOT_SEARCHED = (Tensor, type, types.ModuleType)
 _new, _set_attributes = object.__new__, nn.Module.__dict__["__dict__"].__set__
 _READ_ONLY_IN_EVALUATION = nn.modules.batchnorm._NormBase
 
@@ -155,6 +156,7 @@ class Instance:
             memo[compiled] = memo[module]
         self._training: list[tuple[nn.Module, nn.Module, dict[str, Tensor | None]]] = []
         self._evaluation: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._in_object = False
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
         self.parameters = 0
@@ -165,7 +167,7 @@ class Instance:
             if len(own) != count or own["_modules"] != children:
                 raise PlanChangedError
             _set_attributes(twin, own)  # nn.Module's rules for attributes do not apply
-            own["_modules"] = modules = children.copy()
+            own["_modules"] = modules = children.copy() if children else {}
             for name, key in links:
                 modules[name] = memo[key]
             if parameters := own["_parameters"]:
@@ -177,14 +179,18 @@ class Instance:
                         self.replaced.add(id(value))
             else:
                 own["_parameters"] = {}
-            buffers = own["_buffers"] = own["_buffers"].copy()
-            own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+            if buffers := own["_buffers"]:
+                own["_buffers"] = buffers = buffers.copy()
+                own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+                if module.training:
+                    self._buffers(buffers)
+                elif not isinstance(module, _READ_ONLY_IN_EVALUATION):
+                    self._buffers(buffers)
+                    self._evaluation.append((module, buffers.copy()))
+            else:
+                own["_buffers"], own["_non_persistent_buffers_set"] = {}, set()
             if module.training:
-                self._buffers(buffers)
-                self._training.append((module, twin, buffers.copy()))
-            elif buffers and not isinstance(module, _READ_ONLY_IN_EVALUATION):
-                self._buffers(buffers)
-                self._evaluation.append((module, buffers.copy()))
+                self._training.append((module, twin, own["_buffers"].copy()))
             for name in names:
                 try:
                     value = own[name]
@@ -247,7 +253,7 @@ class Instance:
         for kind, copied in _COPIED.items():
             if isinstance(value, kind):
                 return copied(self, value, owned)
-        return value
+        return self._object(value)
 
     def _values(self, values: Collection[Any], owned: bool) -> tuple[Collection[Any], bool]:
         """The values, and whether one of them is another object than before."""
@@ -321,6 +327,20 @@ class Instance:
         new.__kwdefaults__ = value.__kwdefaults__
         new.__dict__.update(value.__dict__)
         self._memo[id(value)] = new
+        return new
+
+    def _object(self, value: Any) -> Any:
+        """An object of another class that itself holds modules. Objects that it holds are not searched: they may be many."""
+        if self._in_object or isinstance(value, _NOT_SEARCHED) or not hasattr(value, "__dict__"):
+            return value
+        self._memo[id(value)] = value
+        self._in_object = True
+        values, changed = self._values(vars(value).values(), owned=False)
+        self._in_object = False
+        if not changed:
+            return value
+        new = self._memo[id(value)] = copy.copy(value)
+        vars(new).update(zip(vars(value), values, strict=True))
         return new
 
     def _reference(self, value: "weakref.ref[Any]", owned: bool) -> "weakref.ref[Any]":

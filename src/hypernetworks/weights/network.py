@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from hypernetworks.torch_compat import is_exporting
+from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import refuse_reentrant
 from hypernetworks.weights.checks import check_selected, check_target, check_weights
@@ -45,8 +46,9 @@ class HyperNetwork(nn.Module):
     Args:
         target: the module f. It is held, not copied, as `net.target`. Its generated parameters stay in it with their values
             and are no longer trained (requires_grad is False), unless the generator acts on them (`LowRankGenerator`,
-            `RowScaleGenerator`). All other parameters are unchanged. If a forward pass fails, the target, including running
-            statistics, is unchanged.
+            `RowScaleGenerator`). All other parameters are unchanged. A call runs a copy of its modules, which shares all other
+            tensors, and writes nothing into the target, except that buffers of modules in training mode, such as running
+            statistics, are written back if the call succeeds. Attributes that the target assigns stay in the copy, see `using`.
         generator: generates the weights. It is bound to this target, so every HyperNetwork needs its own.
         modules: which parameters are generated. None: all; a module type or a tuple of types: all parameters of such modules;
             a glob over the names of parameters or of the modules that hold them (``"layer2.*"``, ``"*.weight"``); or a
@@ -54,8 +56,9 @@ class HyperNetwork(nn.Module):
 
     Raises:
         ValueError: nothing is selected; the generator cannot generate the selection or is already bound; a condition is
-            missing, unexpected, of the wrong size or of another batch size than the input; or the parameters of the target
-            were replaced, reshaped, added or removed since.
+            missing, unexpected, of the wrong size or of another batch size than the input; the parameters of the target were
+            replaced, reshaped, added or removed since; the target is lazy and not initialised; or a generated parameter is in
+            a module of TorchScript.
         TypeError: an argument is not a module, generator, selection or tensor.
 
     Source: HyperNetworks, arXiv 1609.09106.
@@ -301,6 +304,11 @@ class HyperNetwork(nn.Module):
 
     def _instance(self, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Instance:
         """A copy of the target with these tensors in place of its own."""
+        if caches_parametrizations() and any(map(is_parametrized, self.target.modules())):
+            raise ValueError(
+                "the target has parametrizations, and torch.nn.utils.parametrize.cached() would mix up their values under "
+                "different weights: call the network outside of it"
+            )
         if self._copier.target is not self.target:  # this network is itself a copy, in the target of another
             self._copier = Copier(self.target)
         instance = self._copier.instance({id(value): tensors[name] for name, value in own.items()})
