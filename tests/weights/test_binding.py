@@ -137,3 +137,20 @@ def test_a_very_large_generator_is_announced():
     with pytest.warns(UserWarning, match=r"makes 2\.0 M numbers from 64 each, with 130 M parameters \(0\.5 GB\)"):
         hn.HyperNetwork(target, hn.FullGenerator(C))
     hn.HyperNetwork(target, hn.FullGenerator(C, hidden=(48,)))
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_under_autocast_the_weights_have_the_targets_dtype(kind):
+    net = hn.HyperNetwork(mlp(torch.float32), GENERATORS[kind]())
+    shake(net)
+    c = torch.randn(2, C)
+    exact = net.generate(c)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = net.generate(c)
+        net.generator.to(torch.bfloat16)
+        net.generate(c)  # autocast converts the condition
+    for name, W in made.items():
+        assert W.dtype == torch.float32
+        close(W, exact[name], 0.1)
+    with pytest.raises(ValueError, match=r"condition has dtype torch\.float32, but \w+ has torch\.bfloat16"):
+        net.generate(c)

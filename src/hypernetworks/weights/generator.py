@@ -47,6 +47,9 @@ class Generator(nn.Module, ABC):
         super().__init__()
         self.names: tuple[str, ...] = ()
         """The names of the generated tensors; empty until the generator is bound."""
+        self._first: tuple[nn.Module, str] | None = (
+            None  # where a parameter is that has the generator's dtype and device
+        )
 
     def bind(self, weights: Sequence[TargetWeight]) -> None:
         """Make the parameters for these weights.
@@ -69,6 +72,8 @@ class Generator(nn.Module, ABC):
             _restore(before)  # a generator that consists of others may have bound some of them
             raise
         self.names = tuple(weight.name for weight in weights)
+        places = ((module, name) for module in self.modules() for name, _ in module.named_parameters(recurse=False))
+        self._first = next(places, None)
 
     def __call__(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate the weights for a condition, each in the dtype of the target's own tensor.
@@ -77,7 +82,10 @@ class Generator(nn.Module, ABC):
             ValueError: as `prepare`.
         """
         made = super().__call__(*self.prepare(condition, base))
-        return {name: tensor.to(base[name].dtype) if name in base else tensor for name, tensor in made.items()}
+        for name, tensor in made.items():
+            if name in base and tensor.dtype != base[name].dtype:
+                made[name] = tensor.to(base[name].dtype)
+        return made
 
     def prepare(
         self, condition: Tensor | None, base: Mapping[str, Tensor]
@@ -87,26 +95,36 @@ class Generator(nn.Module, ABC):
         Raises:
             ValueError: the generator is not bound, or the condition has another dtype or device than its parameters.
         """
-        name = type(self).__name__
         if not self.names:
+            name = type(self).__name__
             raise ValueError(f"this {name} is not bound to a target: pass it to HyperNetwork(target, generator) first")
-        own = next(self.parameters(), None)
-        if own is None:
+        if self._first is None:
             return condition, base
+        module, name = self._first
+        own = getattr(module, name)
         if condition is not None:
-            if condition.dtype in (torch.bfloat16, torch.float16):
-                condition = condition.to(own.dtype)
-            if condition.device != own.device:
-                raise ValueError(f"condition is on {condition.device}, but {name} is on {own.device}: move one of them")
-            casts = torch.is_autocast_enabled(own.device.type) and torch.float64 not in (condition.dtype, own.dtype)
-            if condition.dtype != own.dtype and not casts:
-                raise ValueError(
-                    f"condition has dtype {condition.dtype}, but {name} has {own.dtype}: convert one of them with .to(dtype)"
-                )
+            condition = self._checked(condition, own)
+        dtype = own.dtype
         return condition, {
-            key: tensor.to(own.dtype) if tensor.dtype != own.dtype and self.uses_base(key) else tensor
+            key: tensor if tensor.dtype == dtype or not self.uses_base(key) else tensor.to(dtype)
             for key, tensor in base.items()
         }
+
+    def _checked(self, condition: Tensor, own: Tensor) -> Tensor:
+        """The condition, if it has the dtype and device of the generator's own parameter. Half precision is converted."""
+        name = type(self).__name__
+        if condition.device != own.device:
+            raise ValueError(f"condition is on {condition.device}, but {name} is on {own.device}: move one of them")
+        if condition.dtype == own.dtype:
+            return condition
+        if condition.dtype in (torch.bfloat16, torch.float16):
+            return condition.to(own.dtype)
+        # autocast casts everything but float64
+        if torch.is_autocast_enabled(own.device.type) and torch.float64 not in (condition.dtype, own.dtype):
+            return condition
+        raise ValueError(
+            f"condition has dtype {condition.dtype}, but {name} has {own.dtype}: convert one of them with .to(dtype)"
+        )
 
     def leaves(self, weight: TargetWeight) -> bool:
         """Whether to leave a selected parameter unchanged, because this generator does not generate its kind."""
