@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 import hypernetworks
 from hypernetworks import torch_compat
@@ -191,6 +192,140 @@ def test_packing_is_seen_by_a_function_mode():
         nn.utils.rnn.pad_packed_sequence(packed)
         torch.ones(2).sum()
         assert seen.packs == 1
+
+
+def test_tensors_of_a_running_vmap():
+    x, seen = torch.ones(2, 3), []
+
+    def probe(a, b):
+        seen.append((torch_compat.is_batched(a), torch_compat.is_batched(b), torch_compat.is_batched(a + b)))
+        return a + b
+
+    torch.func.vmap(probe, in_dims=(0, None))(x, x[0])
+    assert seen == [(True, False, True)]
+    assert not torch_compat.is_batched(x)
+
+
+def test_hooks_of_saved_tensors():
+    assert not torch_compat.saved_tensors_are_hooked()
+    with torch.autograd.graph.save_on_cpu():
+        assert torch_compat.saved_tensors_are_hooked()
+    assert not torch_compat.saved_tensors_are_hooked()
+
+
+class Named(torch.Tensor):
+    """Returns the names of the functions that it is given to."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func.__name__
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise AssertionError("it has no values")
+
+
+def test_tensors_without_values():
+    like = torch.ones(1, dtype=torch.float64)
+    tensor = torch_compat.tensor_without_values(Named, torch.Size((3, 4)), like)
+    with torch_compat.without_subclasses():
+        assert tensor.shape == (3, 4)
+        assert (tensor.dtype, tensor.device) == (like.dtype, like.device)
+    assert tensor.sum() == "sum"
+
+
+def test_a_function_without_overrides_of_itself():
+    tensor = torch_compat.tensor_without_values(Named, torch.Size((3, 4)), torch.ones(1))
+    assert nn.functional.dropout(tensor) == "dropout"
+    plain = torch_compat.without_overrides(nn.functional.dropout)
+    assert plain(tensor, p=0.5) == "dropout"  # torch's own function behind it
+    x = torch.randn(2, 3)
+    assert torch.equal(plain(x, training=False), x)
+    attend, d = torch_compat.without_overrides(nn.functional.multi_head_attention_forward), 4
+    q, weight, bias = torch.randn(3, 2, d), torch.randn(3 * d, d), torch.randn(3 * d)
+    args = (q, q, q, d, 2, weight, bias, None, None, False, 0.0, torch.eye(d), None)
+    torch.testing.assert_close(attend(*args), nn.functional.multi_head_attention_forward(*args))
+
+
+def test_attributes_of_modules():
+    module = nn.Linear(2, 2)
+    assert {"_parameters", "_buffers", "_modules", "training"} < torch_compat.MODULE_ATTRIBUTES
+    assert set(vars(module)) - torch_compat.MODULE_ATTRIBUTES == {"in_features", "out_features"}
+    calls = []
+    module.register_forward_pre_hook(lambda *_: calls.append("forward pre"))
+    module.register_forward_hook(lambda *_: calls.append("forward"))
+    module.register_full_backward_pre_hook(lambda *_: calls.append("backward pre"))
+    module.register_full_backward_hook(lambda *_: calls.append("backward"))
+    for name in torch_compat.HOOKS:
+        (hook,) = getattr(module, name).values()
+        hook()
+    assert calls == ["forward pre", "forward", "backward pre", "backward"]
+
+
+def test_tensors_of_a_module_are_replaced_for_a_time():
+    module = nn.BatchNorm1d(2)
+    weight, mean = module.weight, module.running_mean
+    given = {"weight": torch.zeros(2), "running_mean": torch.ones(2)}
+    with torch_compat.replaced_tensors(module, given):
+        assert module.weight is given["weight"]
+        assert module.running_mean is given["running_mean"]
+    assert module.weight is weight
+    assert module.running_mean is mean
+
+
+def test_cached_parametrisations_are_recognised():
+    assert not torch_compat.caches_parametrizations()
+    with nn.utils.parametrize.cached():
+        assert torch_compat.caches_parametrizations()
+    assert not torch_compat.caches_parametrizations()
+
+
+def test_compiled_modules_are_recognised():
+    module = nn.Linear(2, 2)
+    assert not torch_compat.is_compiled(module)
+    assert torch_compat.COMPILED_CALL not in vars(module)
+    compiled = torch.compile(module, backend="eager")
+    assert torch_compat.is_compiled(compiled)
+    assert list(compiled.children()) == [module]
+    module.compile(backend="eager")
+    assert callable(vars(module)[torch_compat.COMPILED_CALL])
+
+
+def test_writing_to_a_clone_is_noticed():
+    x = torch.ones(3)
+    clone = x.clone()
+    assert not torch_compat.was_written(clone)
+    clone.sum()
+    assert not torch_compat.was_written(clone)
+    clone[0] = 2
+    assert torch_compat.was_written(clone)
+    with torch.inference_mode():
+        clone = x.clone()
+        clone.add_(1)
+        assert not torch_compat.was_written(clone)  # not known
+
+
+def test_a_reentrant_checkpoint_is_recognised_in_its_backward_pass():
+    seen = []
+
+    class Notes(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(("forward", torch_compat.in_reentrant_checkpoint()))
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append(("backward", torch_compat.in_reentrant_checkpoint()))
+            return gradient
+
+    for reentrant in (None, False, True):
+        x = torch.ones(2, requires_grad=True)
+        y = Notes.apply(x) if reentrant is None else checkpoint(Notes.apply, x, use_reentrant=reentrant)
+        y.sum().backward()
+    plain = [("forward", False), ("backward", False)]
+    assert seen == [*plain, *plain, ("forward", False), ("forward", True), ("backward", True)]
+    assert not torch_compat.in_reentrant_checkpoint()
 
 
 def test_trees_are_taken_apart_and_put_together():

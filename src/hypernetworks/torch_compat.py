@@ -6,19 +6,23 @@ function is tested there in each situation that it reports on.
 Importing this module does not import `torch._dynamo`, which takes seconds.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
+from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._pytree import TreeSpec
 from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Subclass = TypeVar("Subclass", bound=Tensor)
 
 _ORDINARY = (Tensor, nn.Parameter, FakeTensor)
 _PACK_PADDED_SEQUENCE = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
@@ -62,6 +66,16 @@ def in_function_transform() -> bool:
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a vmap that is running: it stands for one value for each sample."""
+    return torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def saved_tensors_are_hooked() -> bool:
+    """Whether hooks are active that autograd calls for each tensor that it saves, as in torch.utils.checkpoint."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # pyright: ignore
+
+
 def in_forward_ad() -> bool:
     """Whether a level of forward-mode derivatives is open, by torch.autograd.forward_ad or torch.func.jvp."""
     return forward_ad._current_level >= 0
@@ -95,3 +109,68 @@ def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
 def tree_unflatten(leaves: Iterable[Any], form: TreeSpec) -> Any:
     """The tree of this form with these leaves."""
     return _tree_unflatten(leaves, form)
+
+
+def tensor_without_values(kind: type[Subclass], shape: torch.Size, like: Tensor) -> Subclass:
+    """A tensor of a subclass that has a shape, and the dtype and device of `like`, but no memory."""
+    return Tensor._make_wrapper_subclass(kind, shape, dtype=like.dtype, device=like.device)  # pyright: ignore
+
+
+def without_subclasses() -> AbstractContextManager[Any]:
+    """Within it, functions of torch take a tensor of a subclass for an ordinary one: its __torch_function__ is not called."""
+    return torch._C.DisableTorchFunctionSubclass()
+
+
+def without_overrides(function: Function) -> Function:
+    """A function of torch.nn.functional that does not look for overrides of itself. What it calls still does.
+
+    A __torch_function__ that gets such a function cannot call it again with the same arguments, since it would get it again.
+    """
+    never = {
+        name: lambda *_: False
+        for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    }
+    return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
+
+
+def replaced_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> AbstractContextManager[Any]:
+    """Within it, a module has these parameters and buffers, by their names, as within torch.func.functional_call."""
+    return _reparametrize_module(module, tensors, tie_weights=False)
+
+
+def caches_parametrizations() -> bool:
+    """Whether a block of torch.nn.utils.parametrize.cached() runs, which keeps tensors by the id of their module."""
+    return torch.nn.utils.parametrize._cache_enabled > 0
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is what torch.compile made of another, its only child."""
+    kind = type(module)
+    return kind.__name__ == "OptimizedModule" and kind.__module__ == "torch._dynamo.eval_frame"
+
+
+def was_written(clone: Tensor) -> bool:
+    """Whether a tensor that clone() made was changed in place since. Unknown, and False, for those made in inference mode."""
+    return not clone.is_inference() and clone._version > 0
+
+
+MODULE_ATTRIBUTES = frozenset(nn.Module().__dict__)
+"""The attributes that nn.Module's own constructor sets."""
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""The attributes of a module that hold the functions run with it."""
+
+COMPILED_CALL = "_compiled_call_impl"
+"""The attribute of a module that holds what its method compile() made."""
+
+
+def in_reentrant_checkpoint() -> bool:
+    """Whether torch.utils.checkpoint(use_reentrant=True) recomputes what runs, or runs its own backward pass."""
+    from torch.utils.checkpoint import CheckpointFunction
+
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is CheckpointFunction.backward.__code__:
+            return True
+        frame = frame.f_back
+    return False

@@ -23,6 +23,7 @@ NOT_RUN = {
     "docs/how-to/compile-export.md": 1,
     "docs/how-to/load-weights.md": 1,
     "docs/how-to/lora.md": 1,
+    "docs/how-to/made-weights.md": 1,
     "docs/start.md": 1,
     "docs/zh/start.md": 1,
 }

@@ -7,6 +7,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from hypernetworks.weights.factors import Factors
+from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generator import Generator, check_generator
 from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
@@ -123,6 +124,14 @@ class GeneratorSplit(Generator):
         for part in self._parts():
             own = {name: base[name] for name in part.names}
             made |= part(condition if part.condition_size else None, own)
+        return made
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Those of all generators."""
+        made: dict[str, Form | Tensor] = {}
+        for part in self._parts():
+            own = {name: base[name] for name in part.names}
+            made |= part.forms(condition, own) if part.condition_size else part(None, own)
         return made
 
     def factors(self, condition: Tensor | None) -> dict[str, Factors]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_finite, check_positive, check_sizes
 from hypernetworks.weights.factors import Factors
+from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generator import Generator, check_generator
 from hypernetworks.weights.selection import TargetWeight
 
@@ -158,6 +159,10 @@ class EncodedGenerator(Generator):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Encode the condition, and generate."""
         return self.generator(self._encoded(condition), base)
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """As in the generator."""
+        return self._inner().forms(self._encoded(condition), base)
 
     def factors(self, condition: Tensor | None) -> dict[str, Factors]:
         """As in the generator."""

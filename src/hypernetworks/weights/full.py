@@ -5,10 +5,12 @@ C condition, m width of the trunk.  c (C,) or (B, C); W has the target's shape, 
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.weights.forms import Form, Full, LinearHead
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.init import SCHEMES, head_
 from hypernetworks.weights.selection import TargetWeight
@@ -89,6 +91,17 @@ class FullGenerator(Generator):
         return {
             name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
         }
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Heads for matrices, whole tensors for everything else."""
+        h = self.trunk(condition)
+        made: dict[str, Form | Tensor] = {}
+        for name, each, shape in zip(self.names, self.heads, self.shapes, strict=True):
+            head = cast(nn.Linear, each)
+            made[name] = (
+                LinearHead(head.weight, head.bias, h, shape) if len(shape) == 2 else Full(shaped(head(h), shape))
+            )
+        return made
 
 
 LARGE = 100_000_000

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.weights.factors import Factors
+from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -144,6 +145,25 @@ class Generator(nn.Module, ABC):
             TypeError: the generator makes no low-rank matrices.
         """
         raise TypeError(f"{type(self).__name__} makes no low-rank factors: use a LowRankGenerator")
+
+    def forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """What a call returns for a condition (B, C), in forms that need not be made. What has no B is a tensor.
+
+        Raises:
+            ValueError: as `prepare`.
+        """
+        prepared, own = self.prepare(condition, base)
+        assert prepared is not None
+        forms = self.make_forms(prepared, own)
+        return {name: form.to(base[name].dtype) if name in base else form for name, form in forms.items()}
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """The forms of what `forward` returns. A generator whose tensors have a form that saves work overrides this method."""
+        made = super().__call__(condition, base)
+        return {
+            name: Full(tensor) if name in base and tensor.dim() > base[name].dim() else tensor
+            for name, tensor in made.items()
+        }
 
     @abstractmethod
     def build(self, weights: Sequence[TargetWeight]) -> None:

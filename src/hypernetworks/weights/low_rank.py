@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
 from hypernetworks.weights.factors import Factors
+from hypernetworks.weights.forms import Form, Full, LowRank
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.init import normal_
 from hypernetworks.weights.selection import TargetWeight
@@ -110,6 +111,22 @@ class LowRankGenerator(Generator):
             else:
                 # b + v(c)
                 made[name] = base[name] + shaped(update, shape)
+        return made
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """B and A of matrices and kernels, whole tensors for vectors and for transposed kernels."""
+        made: dict[str, Form | Tensor] = {}
+        for name, update, storage, shape in zip(
+            self.names, self._updates(condition), self.storages, self.shapes, strict=True
+        ):
+            if not isinstance(update, Factors):
+                made[name] = Full(base[name] + shaped(update, shape))
+            elif not storage.inputs_first:
+                made[name] = LowRank(base[name], update.B, update.A, update.scale)
+            elif len(shape) == 2:
+                made[name] = LowRank(base[name], update.A.mT, update.B.mT, update.scale)
+            else:
+                made[name] = Full(base[name] + storage.stored(update.product(), shape))
         return made
 
     def factors(self, condition: Tensor | None) -> dict[str, Factors]:

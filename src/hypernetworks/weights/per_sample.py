@@ -1,182 +1,274 @@
-"""One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call.
+"""One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call, in one of two ways.
 
-torch.func.vmap runs the target over samples and weights together, each sample as a batch of one. A mode of torch's functions
-replaces those that would give other results that way. The target itself is not changed:
+    whole batch     the target runs once, as it is, on all samples. A function of torch that is given a generated parameter
+                    applies its form to each sample's rows (`served.py`). Where these rows are was measured (`probe.py`).
+    vmap            the weights are made, and the target runs under torch.func.vmap (`vmapped.py`).
 
-    F.batch_norm        statistics are those of all samples together, and running statistics are updated once
-    lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after another
-
-B batch, T time, H hidden.
+The first is taken wherever it gives what the second gives: where the target does nothing with a generated parameter that forms
+do not serve, and where every activation has its samples in one known dimension. Otherwise, and while a compiler or another
+transform of torch traces, the second. Either way a parameter of the target keeps its value.
 """
 
+import copy
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 
-from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.torch_compat import packs_a_sequence, tree_flatten, tree_unflatten
-from hypernetworks.weights.recurrence import RECURRENCES
+import hypernetworks.weights.served  # noqa: F401  (registers the functions that know forms)
+from hypernetworks.torch_compat import (
+    in_dispatch_mode,
+    in_function_transform,
+    is_exporting,
+    is_jit_tracing,
+    tree_flatten,
+    tree_unflatten,
+)
+from hypernetworks.weights.call import Call, CopiedCall
+from hypernetworks.weights.dimensions import Dims, input_places, output_places
+from hypernetworks.weights.forms import Form, Full
+from hypernetworks.weights.hooks import Hook, change_hooks, only_watching
+from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.probe import Observer, Places, probe
+from hypernetworks.weights.slots import Calls, NotServedError, Slot
+from hypernetworks.weights.vmapped import PACKED, run_vmapped
 
-_PACKED = "packed input cannot have weights for each sample: pad it"
+_SETTINGS = (bool, int, str, types.FunctionType, types.MethodType)
+"""Attributes of modules that may change what the target does with its samples. All modules have `training` among them."""
 
-
-@torch.library.custom_op("hypernetworks::mean_over_samples", mutates_args=())
-def mean_over_samples(x: Tensor) -> Tensor:
-    """The mean over all samples of the current vmap, equal for each; x itself outside vmap."""
-    return x.clone()
-
-
-@mean_over_samples.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-@mean_over_samples.register_vmap
-def _(info: Any, in_dims: tuple[int | None, ...], x: Tensor) -> tuple[Tensor, None]:
-    dim = in_dims[0]
-    return (mean_over_samples(x) if dim is None else x.mean(dim)), None
-
-
-mean_over_samples.register_autograd(lambda context, gradient: gradient)
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
 
 
-def batch_norm(
-    samples: int,
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """F.batch_norm for one of `samples` samples under vmap: y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β, over all samples.
+class Measurements:
+    """What was measured of a target, by what it was called with: a found, or why it cannot be served. Copies start empty."""
 
-    γ and β may differ between samples.
+    LIMIT = 256
 
-    Raises:
-        ValueError: only one value per channel, as in F.batch_norm.
-    """
-    x = input if input.dtype == torch.float64 else input.float()
-    dims = [0, *range(2, x.dim())]
-    column = (1, -1) + (1,) * (x.dim() - 2)
-    if training or running_mean is None or running_var is None:
-        count = samples * x.numel() // x.shape[1]
-        if count == 1:
-            raise ValueError(f"Expected more than 1 value per channel when training, got {samples} sample of {x.shape}")
-        # E[x] and Var[x] over samples and space
-        mean = mean_over_samples(x.mean(dims))
-        var = mean_over_samples((x - mean.view(column)).square().mean(dims))
-        if running_mean is not None and running_var is not None:
-            with torch.no_grad():
-                running_mean.lerp_(mean.detach().to(running_mean.dtype), momentum)
-                running_var.lerp_((var.detach() * count / (count - 1)).to(running_var.dtype), momentum)
-    else:
-        mean, var = running_mean, running_var
-    # y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β
-    y = (x - mean.view(column)) * torch.rsqrt(var + eps).view(column)
-    if weight is not None:
-        y = y * weight.view(column)
-    if bias is not None:
-        y = y + bias.view(column)
-    return y.to(input.dtype)
+    def __init__(self) -> None:
+        self._found: dict[Any, Places | str] = {}
 
+    def get(self, key: Any) -> Places | str | None:
+        """What is known for these calls."""
+        return self._found.get(key)
 
-class PerSample(TorchFunctionMode):
-    """Within this mode, functions that vmap would handle wrongly act on `samples` samples together."""
+    def set(self, key: Any, found: Places | str) -> None:
+        """Remember a found, or why there is none."""
+        self._found[key] = found
+        if len(self._found) > self.LIMIT:
+            self._found.pop(next(iter(self._found)), None)
 
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.samples = samples
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the replacement, if any."""
-        kwargs = kwargs or {}
-        if func is F.batch_norm:
-            return batch_norm(self.samples, *args, **kwargs)
-        if packs_a_sequence(func):
-            raise ValueError(_PACKED)
-        if func in RECURRENCES:
-            return RECURRENCES[func](*args, **kwargs)
-        return func(*args, **kwargs)
+    def __reduce__(self) -> Any:
+        return Measurements, ()
 
 
 def run_per_sample(
     target: nn.Module,
-    weights: Mapping[str, Tensor],
-    buffers: Mapping[str, Tensor],
+    new_call: Callable[[], Call],
+    weights: Mapping[str, Form | Tensor],
     samples: int,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-) -> Any:
-    """Run target(*args, **kwargs) with weights (B, ...). A tensor without B is shared by all samples.
+    known: Measurements,
+    *,
+    in_dims: Dims = 0,
+    out_dims: Dims = 0,
+    each: int = 1,
+) -> tuple[Any, Call]:
+    """Run target(*args, **kwargs) with weights for each sample. Returns the result and the call that gave it.
 
-    Every given and returned tensor has the B samples in its batch dimension.
+    Args:
+        target: the module. Nothing is written into it.
+        new_call: makes a call of the target that is given tensors.
+        weights: the generated parameters, by name: forms, tensors (B, ...), and tensors without B, shared by all samples.
+        samples: B.
+        args, kwargs: the arguments.
+        known: what was measured before, which this call adds to.
+        in_dims: where the samples are in the tensors among the arguments.
+        out_dims: where they are in those returned.
+        each: the rows in these dimensions for each of the B conditions, one after another.
 
     Raises:
-        ValueError: the batch of a tensor is not `samples`, no tensor is given, or a sequence is packed.
+        ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
+        RuntimeError: the target can be run in neither way.
     """
+    if is_exporting() and torch.compiler.is_dynamo_compiling():
+        raise ValueError(
+            "weights for each sample cannot be exported with strict=True: use torch.export.export(..., strict=False)"
+        )
     if any(isinstance(given, PackedSequence) for given in (*args, *kwargs.values())):
-        raise ValueError(_PACKED)
-    inputs, outputs = _batch_dimensions(target)
+        raise ValueError(PACKED)
+    places = input_places(target, args, kwargs, in_dims, samples, each)
+    returned = output_places(target, args, kwargs, out_dims, samples, each)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
-    dims = _input_dimensions(leaves, inputs, samples)
-    # a generator without condition, combined with one that has one, makes a single tensor for all samples
     ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
-    own_dims = {name: 0 if tensor.dim() > ranks[name] else None for name, tensor in weights.items()}
-    made: list[Any] = []
+    forms: dict[str, Form] = {}
+    shared: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if isinstance(weight, Form):
+            forms[name] = weight
+        elif weight.dim() > ranks[name]:
+            forms[name] = Full(weight)
+        else:
+            shared[name] = weight
+    reason = None
+    if not _traced():
+        random = _random_state(leaves)
+        whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
+        try:
+            return whole.run(known)
+        except NotServedError as why:
+            reason = why
+        _set_random_state(random)
+    call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
+    try:
+        return run_vmapped(call, made, shared, leaves, form, places, returned), call
+    except RuntimeError as error:
+        if reason is None:
+            raise
+        raise RuntimeError(
+            f"{type(target).__name__} cannot run with weights for each sample. On the whole batch: {reason}. Each sample "
+            f"alone, under torch.func.vmap: {error}. A loop always can: net(x[n : n + 1], condition=c[n]) for each n"
+        ) from error
 
-    def one(own: dict[str, Tensor], *given: Any) -> tuple[Any, ...]:
-        given = tuple(each if dim is None else each.unsqueeze(dim) for each, dim in zip(given, dims, strict=True))
-        own_args, own_kwargs = tree_unflatten(given, form)
-        result = functional_call(target, own | dict(buffers), own_args, own_kwargs)
-        parts, result_form = tree_flatten(result)
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in parts)]
-        return tuple(part.squeeze(outputs(k)) for k, part in enumerate(tensors))
 
-    with PerSample(samples):
-        parts = vmap(one, in_dims=(own_dims, *dims), randomness="different")(dict(weights), *leaves)
-    tensors = iter([part.movedim(0, outputs(k)) for k, part in enumerate(parts)])
-    result_form, *others = made
-    return tree_unflatten([next(tensors) if other is None else other[0] for other in others], result_form)
+class _WholeBatch:
+    """One call of the target on all samples at once."""
 
+    def __init__(
+        self,
+        target: nn.Module,
+        new_call: Callable[[], Call],
+        forms: Mapping[str, Form],
+        shared: Mapping[str, Tensor],
+        leaves: Sequence[Any],
+        form: Any,
+        places: Sequence[Layout | None],
+        returned: Callable[[int], Layout],
+    ) -> None:
+        self.target, self.new_call, self.forms, self.shared = target, new_call, forms, shared
+        self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
+        self.samples = next(iter(forms.values())).samples
 
-def _input_dimensions(leaves: Sequence[Any], batch: Callable[[int], int], samples: int) -> list[int | None]:
-    """The batch dimension of every given tensor; None for anything else."""
-    dims: list[int | None] = []
-    tensors = 0
-    for leaf in leaves:
-        if not isinstance(leaf, Tensor):
-            dims.append(None)
-            continue
-        dim = batch(tensors)
-        tensors += 1
-        if leaf.dim() <= dim or leaf.shape[dim] != samples:
-            shape = tuple(leaf.shape)
-            raise ValueError(
-                f"condition has {samples} samples, but an input has shape {shape}, with the batch in dimension {dim}"
+    def run(self, known: Measurements) -> tuple[Any, Call]:
+        """Measure, if such a call was not measured before, and call the target.
+
+        Raises:
+            NotServedError: it has to be called in another way.
+        """
+        if self.samples == 1:
+            return self._one()
+        key = self._key()
+        found = known.get(key)
+        if found is None:
+            try:
+                found = probe(self._try, self.leaves, self.places, self._check, self.samples)
+            except NotServedError as why:
+                found = str(why)
+            known.set(key, found)
+        if isinstance(found, str):
+            raise NotServedError(found)
+        try:
+            result, call = self._call(self.forms, found, self.leaves, only_watching)
+        except NotServedError as why:
+            known.set(key, str(why))
+            raise
+        self._check_all(result)
+        return result, call
+
+    def _one(self) -> tuple[Any, Call]:
+        """The call of a single sample: all rows are its own."""
+        call, (args, kwargs) = self.new_call(), tree_unflatten(self.leaves, self.form)
+        weights = {name: form.materialize().squeeze(0) for name, form in self.forms.items()}
+        result = call(weights | dict(self.shared), args, kwargs)
+        self._check_all(result)
+        return result, call
+
+    def _call(
+        self, forms: Mapping[str, Form], calls: Calls, leaves: Sequence[Any], hooks: Callable[[Hook], Hook] | None
+    ) -> tuple[Any, CopiedCall]:
+        """Call the target with slots, and with its forward hooks changed or removed."""
+        slots = {name: Slot.of(form, name, calls) for name, form in forms.items()}
+        args, kwargs = tree_unflatten(leaves, self.form)
+        call = self.new_call()
+        assert isinstance(call, CopiedCall)
+        module = call.adapted(slots | dict(self.shared))
+        change_hooks(module, hooks)
+        return module(*args, **kwargs), call
+
+    def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
+        """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
+        forms = {name: form.sample(0) for name, form in self.forms.items()}
+        own = [_copied(leaf) for leaf in leaves]
+        return tree_flatten(self._call(forms, observer, own, None)[0])[0]
+
+    def _check_all(self, result: Any) -> None:
+        """Check that every returned tensor has the samples."""
+        for k, part in enumerate(part for part in tree_flatten(result)[0] if isinstance(part, Tensor)):
+            self._check(k, part)
+
+    def _check(self, k: int, part: Tensor) -> Layout:
+        """Where the samples are in a returned tensor.
+
+        Raises:
+            NotServedError: it has no dimension of this size.
+        """
+        layout = self.returned(k)
+        size = layout.samples * layout.each
+        if not -part.dim() <= layout.dim < part.dim() or part.shape[layout.dim] != size:
+            raise NotServedError(
+                f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}"
             )
-        dims.append(dim)
-    if not tensors:
-        raise ValueError("a condition for each sample needs an input tensor with as many samples, got none")
-    return dims
+        return layout
+
+    def _key(self) -> Any:
+        """All that a found depends on: the modules, and the arguments but for the values of tensors."""
+        modules = tuple(
+            (id(module), *(_by_value(value) for value in vars(module).values() if isinstance(value, _SETTINGS)))
+            for module in self.target.modules()
+        )
+        given = tuple(
+            (tuple(leaf.shape), leaf.dtype)
+            if isinstance(leaf, Tensor)
+            else (leaf if isinstance(leaf, _PLAIN) else type(leaf))
+            for leaf in self.leaves
+        )
+        return modules, self.form, given, tuple(self.places), self.samples, tuple(self.forms), torch.is_grad_enabled()
 
 
-def _batch_dimensions(target: nn.Module) -> tuple[Callable[[int], int], Callable[[int], int]]:
-    """The batch dimension of the k-th given and the k-th returned tensor: 0, except for a bare recurrent network."""
-    if not isinstance(target, nn.RNNBase | RecurrentNetwork):
-        return (lambda k: 0), (lambda k: 0)
-    first = 0 if target.batch_first else 1
+def _by_value(setting: Any) -> Any:
+    """What tells a setting of a module from another: functions by their identity."""
+    return id(setting) if callable(setting) else setting
 
-    def batch(k: int) -> int:
-        return first if k == 0 else 1  # sequences, then states (layers · directions, B, H)
 
-    return batch, batch
+def _copied(leaf: Any) -> Any:
+    """An argument that a call may change.
+
+    Raises:
+        NotServedError: it cannot be copied.
+    """
+    if isinstance(leaf, Tensor):
+        return leaf.clone()
+    try:
+        return copy.deepcopy(leaf)
+    except Exception as why:  # an object may refuse in any way
+        raise NotServedError(f"an argument of type {type(leaf).__name__} cannot be copied") from why
+
+
+def _traced() -> bool:
+    """Whether a compiler, an exporter or a transform of torch.func traces the call."""
+    return torch.compiler.is_compiling() or in_function_transform() or in_dispatch_mode() or is_jit_tracing()
+
+
+def _random_state(leaves: Sequence[Any]) -> list[tuple[torch.device | None, Tensor]]:
+    """The state of the random numbers of the CPU and of every device among the arguments."""
+    devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
+    return [(None, torch.get_rng_state()), *((device, torch.cuda.get_rng_state(device)) for device in devices)]
+
+
+def _set_random_state(states: Sequence[tuple[torch.device | None, Tensor]]) -> None:
+    """Set what `_random_state` returned."""
+    for device, state in states:
+        torch.set_rng_state(state) if device is None else torch.cuda.set_rng_state(state, device)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_sizes
+from hypernetworks.weights.forms import Form, Full, RowScale
 from hypernetworks.weights.generator import Generator
 from hypernetworks.weights.selection import TargetWeight
 from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, trunk
@@ -70,6 +71,17 @@ class RowScaleGenerator(Generator):
         for name, d, storage, shape in zip(self.names, scales, self.storages, self.shapes, strict=True):
             # W = d(c) ⊙ W_target
             made[name] = storage.along_rows(d, shape) * base[name]
+        return made
+
+    def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
+        """Scales of matrices and kernels, whole tensors for vectors and for grouped transposed kernels."""
+        scales = self.head(self.trunk(condition)).split(self.rows, dim=-1)
+        made: dict[str, Form | Tensor] = {}
+        for name, d, storage, shape in zip(self.names, scales, self.storages, self.shapes, strict=True):
+            if len(shape) > 1 and storage.groups == 1:
+                made[name] = RowScale(base[name], d, 1 if storage.inputs_first else 0)
+            else:
+                made[name] = Full(storage.along_rows(d, shape) * base[name])
         return made
 
 

@@ -1,0 +1,74 @@
+"""Checks of what a HyperNetwork is given: a target, selected parameters, and weights that were generated before."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from hypernetworks.weights.selection import TargetWeight
+
+
+def check_target(target: nn.Module) -> None:
+    """Check that a target has all its tensors.
+
+    Raises:
+        ValueError: a module is lazy and has not been initialised.
+    """
+    for name, module in target.named_modules():
+        if isinstance(module, LazyModuleMixin):
+            place = f"{name or 'the target'}, a {type(module).__name__},"
+            raise ValueError(f"{place} has no parameters yet: call the target once on an input before you wrap it")
+
+
+def check_selected(weights: Sequence[TargetWeight]) -> None:
+    """Check that parameters can be replaced by generated tensors.
+
+    Raises:
+        ValueError: a parameter is held by a module of TorchScript.
+    """
+    for weight in weights:
+        if isinstance(weight.module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{weight.name} is in a module of TorchScript, which cannot be given other tensors: "
+                "select other parameters, or use the module that was scripted or traced"
+            )
+
+
+def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
+    """Check the names and shapes of given weights. Returns them in the target's dtypes, and B if there is one set per sample.
+
+    Args:
+        weights: what `HyperNetwork.generate` returned.
+        own: the target's own tensors that the weights replace, by name.
+
+    Raises:
+        TypeError: `weights` is not a mapping from names to tensors.
+        ValueError: a name is missing or unknown, a shape does not fit, or the sets per sample differ in number.
+    """
+    if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        kind = type(weights).__name__
+        raise TypeError(
+            f"weights should be a dict of tensors, as generate(condition) returns it, got {kind}: "
+            "give the target's own argument `weights` by position, or within net.using(condition)"
+        )
+    if weights.keys() != own.keys():
+        missing, unknown = [name for name in own if name not in weights], [name for name in weights if name not in own]
+        raise ValueError(
+            f"weights should have the names of the generated tensors: missing {missing}, unknown {unknown}"
+        )
+    checked: dict[str, Tensor] = {}
+    batches: dict[int, str] = {}
+    for name, value in own.items():
+        tensor, shape = weights[name], tuple(value.shape)
+        if tensor.shape != value.shape and tensor.shape[1:] != value.shape:
+            expected = f"{shape} or {('batch', *shape)}"
+            raise ValueError(f"weights[{name!r}] should have shape {expected}, got {tuple(tensor.shape)}")
+        if tensor.dim() > value.dim():
+            batches.setdefault(tensor.shape[0], name)
+        checked[name] = tensor.to(value.dtype)
+    if len(batches) > 1:
+        found = ", ".join(f"{samples} in {name}" for samples, name in batches.items())
+        raise ValueError(f"weights should have one number of samples, got {found}")
+    return checked, next(iter(batches), None)

@@ -1,0 +1,126 @@
+"""Weights for each sample in small language models of transformers, with masks of padding: equal to a loop over the samples.
+
+Skipped where transformers is not installed.
+"""
+
+import pytest
+import torch
+
+import hypernetworks as hn
+
+from ..optional import optional
+from .loops import served, why
+from .targets import C, close
+
+transformers = optional("transformers")
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of transformers are its own
+
+B, T = 4, 4
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "vocab_size": 37,
+    "max_position_embeddings": 20,
+}
+KEPT = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
+
+
+def gpt2():
+    dropped = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+    own = {"n_embd": 16, "n_layer": 2, "n_head": 4, "vocab_size": 37, "n_positions": 20}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**own, **dropped))
+
+
+def t5():
+    own = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4, "vocab_size": 37, "dropout_rate": 0.0}
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(**own))
+
+
+def llama():
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(num_key_value_heads=2, **SIZES))
+
+
+MODELS = {
+    "BERT": (lambda: transformers.BertModel(transformers.BertConfig(**SIZES, **KEPT)), "*layer.*", "last_hidden_state"),
+    "GPT-2": (gpt2, "*.h.*", "logits"),
+    "Llama": (llama, "*_proj.weight", "logits"),
+    "T5": (t5, ["*SelfAttention.?.weight", "*DenseReluDense*", "*layer_norm*"], "logits"),
+}
+GENERATORS = {
+    "low-rank": lambda: hn.LowRankGenerator(C, rank=2),
+    "row-scale": lambda: hn.RowScaleGenerator(C),
+    "full": lambda: hn.FullGenerator(C, hidden=()),
+}
+
+
+def inputs(model):
+    ids = torch.randint(1, 37, (B, T))
+    mask = torch.ones(B, T, dtype=torch.long)
+    mask[1, 3:] = mask[2, 2:] = 0
+    given = {"input_ids": ids, "attention_mask": mask}
+    return given | ({"decoder_input_ids": torch.randint(1, 37, (B, 3))} if model == "T5" else {})
+
+
+def one(given, n):
+    return {name: tensor[n : n + 1] for name, tensor in given.items()}
+
+
+def made(model, generator):
+    build, modules, answer = MODELS[model]
+    net = hn.HyperNetwork(build().double(), GENERATORS[generator](), modules)
+    with torch.no_grad():
+        for parameter in net.generator.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return net, answer
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("model", MODELS)
+def test_masked_batches(model, generator, train):
+    net, answer = made(model, generator)
+    net.train(train)
+    given, c = inputs(model), torch.randn(B, C, dtype=torch.float64)
+    for masked in (True, False):
+        if not masked:
+            del given["attention_mask"]
+        y = net(**given, condition=c)[answer]
+        assert served(net), why(net)
+        each = torch.cat([net(**one(given, n), condition=c[n])[answer] for n in range(B)])
+        tol = 1e-5 if model in ("Llama", "T5") else 1e-10  # their norms compute in float32
+        close(y, each, tol)
+        cotangent = torch.randn_like(y)
+        net.zero_grad()
+        y.backward(cotangent)
+        mine = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
+        net.zero_grad()
+        each.backward(cotangent)
+        for name, gradient in mine.items():
+            close(gradient, net.get_parameter(name).grad, tol)
+
+
+@pytest.mark.parametrize("model", ["GPT-2", "Llama"])
+def test_gradient_checkpointing(model):
+    net, answer = made(model, "low-rank")
+    given, c = inputs(model), torch.randn(B, C, dtype=torch.float64)
+
+    def gradients():
+        net.zero_grad()
+        net(**given, condition=c, use_cache=False)[answer].square().sum().backward()
+        return [parameter.grad.clone() for parameter in net.generator.parameters()]
+
+    plain = gradients()
+    net.target.gradient_checkpointing_enable({"use_reentrant": False})
+    for a, b in zip(gradients(), plain, strict=True):
+        close(a, b, 1e-6)
+    assert served(net), why(net)
+
+
+def test_the_models_own_loss_has_no_samples():
+    """It is the mean over all samples: with a mask it can be computed in no way, and the way out is in the message."""
+    net, _ = made("GPT-2", "low-rank")
+    given, c = inputs("GPT-2"), torch.randn(B, C, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"has no samples in dimension 0.*A loop always can"):
+        net(**given, labels=given["input_ids"], condition=c)
