@@ -38,7 +38,7 @@ def padded(version):
 
 
 def test_the_lowest_versions_that_are_tested_are_the_declared_ones():
-    declared = requirements("plot", "serve")
+    declared = requirements("plot", "study", "tensorboard", "serve")
     assert {name: padded(version) for name, version in pins("constraints-lowest.txt").items()} == {
         name: padded(version) for name, version in declared.items()
     }

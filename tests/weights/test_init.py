@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hypernetworks as hn
-from hypernetworks.weights.init import SECOND_MOMENTS, hyperfan_harmonic, hyperfan_in, hyperfan_out
+from hypernetworks.weights.generators.init import SECOND_MOMENTS, hyperfan_harmonic, hyperfan_in, hyperfan_out
 
 C, SEEDS = 64, 20
 

@@ -1,24 +1,24 @@
 """Hypernetworks for any module: weight generators, and the network that runs a target with generated weights."""
 
-from .chunked import ChunkedGenerator
-from .compose import GeneratorChain, GeneratorSplit
 from .conditions import TaskEmbedding
-from .encoders import CosSinEncoder, EncodedGenerator, FourierEncoder
-from .factors import Factors, reconstruction_loss, stack_factors
-from .full import FullGenerator
-from .generator import Generator
-from .init import siren_
+from .generators.chunked import ChunkedGenerator
+from .generators.compose import GeneratorChain, GeneratorSplit
+from .generators.encoders import CosSinEncoder, EncodedGenerator, FourierEncoder
+from .generators.factors import Factors, reconstruction_loss, stack_factors
+from .generators.full import FullGenerator
+from .generators.generator import Generator
+from .generators.init import siren_
+from .generators.low_rank import LowRankGenerator
+from .generators.residual import ResidualGenerator
+from .generators.row_scale import RowScaleGenerator
+from .generators.shared_low_rank import SharedLowRankGenerator
+from .generators.tiled import TiledKernelGenerator
 from .layers import HyperConv2d, HyperLinear
-from .low_rank import LowRankGenerator
 from .network import HyperNetwork
 from .regularizers import ContinualRegularizer, planned_step
 from .report import WeightReport
-from .residual import ResidualGenerator
-from .row_scale import RowScaleGenerator
 from .selection import TargetWeight
-from .shared_low_rank import SharedLowRankGenerator
 from .storage import outputs_last
-from .tiled import TiledKernelGenerator
 
 __all__ = [
     "ChunkedGenerator",

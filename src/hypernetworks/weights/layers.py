@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.network import HyperNetwork
 
 

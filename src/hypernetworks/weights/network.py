@@ -3,7 +3,7 @@
     W = g(c, W_target),  y = f(x; W, θ)          θ: the parameters of the target f that are not generated
 
     c (C,)       one set of weights for the whole batch
-    c (B, C)     one set per sample: y_n = f(x_n; g(c_n, W_target), θ), see `per_sample.py`
+    c (B, C)     one set per sample: y_n = f(x_n; g(c_n, W_target), θ), see `per_sample/`
 
 A copy of the target's modules runs with the generated tensors, see `instance.py`. Nothing is written into the target, except
 buffers of modules in training mode, such as running statistics.
@@ -23,11 +23,11 @@ from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import refuse_reentrant
 from hypernetworks.weights.checks import check_selected, check_target, check_weights
-from hypernetworks.weights.dimensions import Dims
 from hypernetworks.weights.forms import Form
-from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
-from hypernetworks.weights.per_sample import Measurements, run_per_sample
+from hypernetworks.weights.per_sample.call import Measurements, run_per_sample
+from hypernetworks.weights.per_sample.dimensions import Dims
 from hypernetworks.weights.report import WeightReport, report
 from hypernetworks.weights.selection import Modules, select, with_partners
 

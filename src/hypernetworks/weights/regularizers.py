@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hypernetworks.recurrent.checks import check_positive, check_sizes
-from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.network import HyperNetwork
 
 

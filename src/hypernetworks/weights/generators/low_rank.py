@@ -9,12 +9,12 @@ from typing import cast
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
-from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.forms import Form, Full, LowRank
-from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.init import normal_
+from hypernetworks.weights.generators.factors import Factors
+from hypernetworks.weights.generators.generator import Generator
+from hypernetworks.weights.generators.init import normal_
+from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class LowRankGenerator(Generator):

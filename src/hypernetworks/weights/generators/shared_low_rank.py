@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
-from hypernetworks.weights.factors import Factors
-from hypernetworks.weights.low_rank import LowRankGenerator
+from hypernetworks.weights.generators.factors import Factors
+from hypernetworks.weights.generators.low_rank import LowRankGenerator
+from hypernetworks.weights.generators.trunk import trunk
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import trunk
 
 
 class SharedLowRankGenerator(LowRankGenerator):

@@ -30,8 +30,8 @@ from torch.overrides import TorchFunctionMode
 
 from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
-from hypernetworks.weights.orders import Orders
-from hypernetworks.weights.slots import NotServedError, Slot
+from hypernetworks.weights.per_sample.orders import Orders
+from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
 """The parameter, the function that is called with it, and the shape of the activation."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hypernetworks.torch_compat import HOOKS, tree_flatten, tree_unflatten
-from hypernetworks.weights.slots import NotServedError
+from hypernetworks.weights.per_sample.slots import NotServedError
 
 Hook = Callable[..., Any]
 

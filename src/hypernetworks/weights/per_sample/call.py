@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-import hypernetworks.weights.served  # noqa: F401  (registers the functions that know forms)
+import hypernetworks.weights.per_sample.served  # noqa: F401  (registers the functions that know forms)
 from hypernetworks.torch_compat import (
     in_dispatch_mode,
     in_function_transform,
@@ -28,13 +28,13 @@ from hypernetworks.torch_compat import (
     tree_unflatten,
 )
 from hypernetworks.weights.call import Call, CopiedCall
-from hypernetworks.weights.dimensions import Dims, input_places, output_places
 from hypernetworks.weights.forms import Form, Full
-from hypernetworks.weights.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.probe import Observer, Places, probe
-from hypernetworks.weights.slots import Calls, NotServedError, Slot
-from hypernetworks.weights.vmapped import PACKED, run_vmapped
+from hypernetworks.weights.per_sample.dimensions import Dims, input_places, output_places
+from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
+from hypernetworks.weights.per_sample.probe import Observer, Places, probe
+from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
+from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
 
 _SETTINGS = (bool, int, str, types.FunctionType, types.MethodType)
 """Attributes of modules that may change what the target does with its samples. All modules have `training` among them."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
-from hypernetworks.weights.init import trunk_
+from hypernetworks.weights.generators.init import trunk_
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 

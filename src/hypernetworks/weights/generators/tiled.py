@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
-from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.init import FORMS, normal_, wanted_variance
+from hypernetworks.weights.generators.generator import Generator
+from hypernetworks.weights.generators.init import FORMS, normal_, wanted_variance
 from hypernetworks.weights.selection import TargetWeight
 
 

@@ -31,9 +31,9 @@ from hypernetworks.torch_compat import (
     tree_unflatten,
 )
 from hypernetworks.weights.call import Call, CopiedCall
-from hypernetworks.weights.hooks import change_hooks, converted
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.recurrence import RECURRENCES
+from hypernetworks.weights.per_sample.hooks import change_hooks, converted
+from hypernetworks.weights.per_sample.recurrence import RECURRENCES
 
 NO_CHECKPOINTS = "torch.utils.checkpoint and other hooks of saved tensors cannot be used inside of it"
 PACKED = "packed input cannot have weights for each sample: pad it"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.forms import Form, Full
+from hypernetworks.weights.generators.factors import Factors
 from hypernetworks.weights.selection import TargetWeight
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hypernetworks.recurrent.checks import check_finite
-from hypernetworks.weights.generator import Generator, check_generator
+from hypernetworks.weights.generators.generator import Generator, check_generator
 from hypernetworks.weights.selection import TargetWeight
 
 

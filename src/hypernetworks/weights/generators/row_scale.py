@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_sizes
 from hypernetworks.weights.forms import Form, Full, RowScale
-from hypernetworks.weights.generator import Generator
+from hypernetworks.weights.generators.generator import Generator
+from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, trunk
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, trunk
 
 
 class RowScaleGenerator(Generator):

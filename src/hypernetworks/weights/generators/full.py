@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
 from hypernetworks.weights.forms import Form, Full, LinearHead
-from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.init import SCHEMES, head_
+from hypernetworks.weights.generators.generator import Generator
+from hypernetworks.weights.generators.init import SCHEMES, head_
+from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class FullGenerator(Generator):
@@ -25,7 +25,7 @@ class FullGenerator(Generator):
         hidden: the widths of the trunk's hidden layers. With () every tensor is linear in c.
         init: "target" (default) starts at the target's own weights for every condition. "hyperfan-in", "hyperfan-out" and
             "hyperfan-harmonic" (Chang et al. 2020) start every condition at different weights of the right variance. Tensors
-            without fans, such as a norm's gain and shift, always start at the target's own. See `weights/init.py`.
+            without fans, such as a norm's gain and shift, always start at the target's own. See `weights/generators/init.py`.
         gain: r of the hyperfan schemes: 2 for a target with ReLU, 1 for a linear one.
         condition_moment: E[c²], the second moment of an entry of c: 1 for normal vectors and `TaskEmbedding`.
         activation: of the trunk: "relu" (default), "gelu", "silu" or "tanh".

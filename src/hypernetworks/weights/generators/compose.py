@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.forms import Form
-from hypernetworks.weights.generator import Generator, check_generator
+from hypernetworks.weights.generators.factors import Factors
+from hypernetworks.weights.generators.generator import Generator, check_generator
 from hypernetworks.weights.selection import Modules, TargetWeight, selector
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_finite, check_positive, check_sizes
-from hypernetworks.weights.factors import Factors
 from hypernetworks.weights.forms import Form
-from hypernetworks.weights.generator import Generator, check_generator
+from hypernetworks.weights.generators.factors import Factors
+from hypernetworks.weights.generators.generator import Generator, check_generator
 from hypernetworks.weights.selection import TargetWeight
 
 

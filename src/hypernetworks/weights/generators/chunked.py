@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
-from hypernetworks.weights.generator import Generator
-from hypernetworks.weights.init import SCHEMES, wanted_variance
+from hypernetworks.weights.generators.generator import Generator
+from hypernetworks.weights.generators.init import SCHEMES, wanted_variance
+from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
-from hypernetworks.weights.trunk import ACTIVATIONS, check_hidden, shaped, trunk
 
 
 class ChunkedGenerator(Generator):

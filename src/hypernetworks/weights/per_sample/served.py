@@ -22,7 +22,7 @@ from torch import Tensor
 from hypernetworks.torch_compat import without_overrides
 from hypernetworks.weights.forms import Form, Full, LowRank, RowScale
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.slots import FUNCTIONS, NotServedError, Slot
+from hypernetworks.weights.per_sample.slots import FUNCTIONS, NotServedError, Slot
 
 
 def serves(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
