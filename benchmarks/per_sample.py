@@ -171,11 +171,12 @@ def linear_heads(batch: int, d: int, layers: int) -> tuple[nn.Module, Forward, F
     x, c = torch.randn(batch, d), torch.randn(batch, CONDITION)
 
     def by_hand() -> Tensor:
-        y, heads = x, iter(net.generator.heads)
-        for matrix, vector in zip(heads, heads, strict=True):
+        y, head = x, net.generator.head
+        rows = zip(head.weight.split(net.generator.sizes), head.bias.split(net.generator.sizes), strict=True)
+        for (H, b), of_vector in zip(rows, rows, strict=True):
             outer = (y[:, :, None] * c[:, None]).flatten(1)
             # y_n = H (y_n ⊗ c_n) + reshape(b_H) y_n + b_n
-            y = F.relu(F.linear(outer, matrix.weight.view(d, -1)) + F.linear(y, matrix.bias.view(d, d)) + vector(c))
+            y = F.relu(F.linear(outer, H.view(d, -1)) + F.linear(y, b.view(d, d)) + F.linear(c, *of_vector))
         return y
 
     return net, lambda: net(x, condition=c), by_hand
@@ -197,7 +198,7 @@ def full_kernels(batch: int, loop: bool = False) -> tuple[nn.Module, Forward, Fo
 
     def by_hand() -> Tensor:
         y = net.target[:3](x)
-        W = net.generator.heads[0](net.generator.trunk(c)).view(-1, 16, 7, 7)
+        W = net.generate(c)["3.weight"].flatten(0, 1)
         y = F.conv2d(y.flatten(0, 1)[None], W, padding=3, groups=batch).view(batch, 16, 14, 14)
         return net.target[4:](y + net.target[3].bias[:, None, None])
 

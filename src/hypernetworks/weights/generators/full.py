@@ -1,12 +1,12 @@
-"""Whole tensors from a condition: W = reshape(H h + b_H), h = trunk(c), with one head (H, b_H) per tensor W.
+"""Whole tensors from a condition: W = reshape(H h + b_H), h = trunk(c), where one head has the rows (H, b_H) of every tensor W.
 
 C condition, m width of the trunk.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B, C).
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
@@ -18,7 +18,7 @@ from hypernetworks.weights.selection import TargetWeight
 
 
 class FullGenerator(Generator):
-    """Generates whole tensors: W = reshape(H h + b_H) with h = trunk(c), and one head (H, b_H) per tensor.
+    """Generates whole tensors: W = reshape(H h + b_H) with h = trunk(c), and rows (H, b_H) of one head for each tensor.
 
     Args:
         condition_size: C, the size of a condition.
@@ -71,36 +71,34 @@ class FullGenerator(Generator):
         self.condition_moment = condition_moment
 
     def build(self, weights: Sequence[TargetWeight]) -> None:
-        """Make the trunk and one head per tensor."""
+        """Make the trunk and the head, whose rows are those of all tensors."""
         like = weights[0].value
         _warn_of_size(self.hidden[-1] if self.hidden else self.condition_size or 0, weights)
         self.trunk, width, moment = trunk(
             self.condition_size or 0, self.hidden, like, self.activation, self.condition_moment
         )
         self.shapes = [weight.shape for weight in weights]
-        self.heads = nn.ModuleList()
-        for weight in weights:
-            head = nn.Linear(width, weight.value.numel(), device=like.device, dtype=like.dtype)
-            head_(head, weight, self.init, self.gain, moment)
-            self.heads.append(head)
+        self.sizes = [weight.value.numel() for weight in weights]
+        self.head = nn.Linear(width, sum(self.sizes), device=like.device, dtype=like.dtype)
+        H, b = (tensor.detach().split(self.sizes) for tensor in (self.head.weight, self.head.bias))
+        for own_H, own_b, weight in zip(H, b, weights, strict=True):
+            head_(own_H, own_b, weight, self.init, self.gain, moment)
 
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate every tensor."""
-        h = self.trunk(condition)
         # W = reshape(H h + b_H)
-        return {
-            name: shaped(head(h), shape) for name, head, shape in zip(self.names, self.heads, self.shapes, strict=True)
-        }
+        parts = self.head(self.trunk(condition)).split(self.sizes, dim=-1)
+        return {name: shaped(part, shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
     def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
         """Heads for matrices, whole tensors for everything else."""
         h = self.trunk(condition)
         made: dict[str, Form | Tensor] = {}
-        for name, each, shape in zip(self.names, self.heads, self.shapes, strict=True):
-            head = cast(nn.Linear, each)
-            made[name] = (
-                LinearHead(head.weight, head.bias, h, shape) if len(shape) == 2 else Full(shaped(head(h), shape))
-            )
+        H, b = self.head.weight.split(self.sizes), self.head.bias.split(self.sizes)
+        for name, own_H, own_b, shape in zip(self.names, H, b, self.shapes, strict=True):
+            whole = len(shape) != 2
+            # W_n = reshape(H h_n + b_H)
+            made[name] = Full(shaped(F.linear(h, own_H, own_b), shape)) if whole else LinearHead(own_H, own_b, h, shape)
         return made
 
 

@@ -74,8 +74,8 @@ def wanted_variance(weight: TargetWeight, scheme: str, gain: float) -> float:
 
 
 @torch.no_grad()
-def head_(head: nn.Linear, weight: TargetWeight, scheme: str, gain: float, moment: float) -> None:
-    """Initialise the head that generates one tensor from m numbers with second moment V.
+def head_(H: Tensor, b: Tensor, weight: TargetWeight, scheme: str, gain: float, moment: float) -> None:
+    """Initialise the head (H, b) that generates one tensor from m numbers with second moment V.
 
     Hyperfan schemes: head biases are 0, and head weights are uniform in ±sqrt(3 Var) with the variance above divided by m V.
     "target", and any tensor that is not a layer's weight or bias: head weights are 0 and head biases the target's own values,
@@ -84,12 +84,12 @@ def head_(head: nn.Linear, weight: TargetWeight, scheme: str, gain: float, momen
     gradient in the first step.
     """
     if scheme == "target" or weight.kind == "other":
-        nn.init.zeros_(head.weight)
-        head.bias.copy_(weight.value.flatten())
+        nn.init.zeros_(H)
+        b.copy_(weight.value.flatten())
         return
-    bound = (3 * wanted_variance(weight, scheme, gain) / (head.in_features * moment)) ** 0.5
-    nn.init.uniform_(head.weight, -bound, bound)
-    nn.init.zeros_(head.bias)
+    bound = (3 * wanted_variance(weight, scheme, gain) / (H.shape[1] * moment)) ** 0.5
+    nn.init.uniform_(H, -bound, bound)
+    nn.init.zeros_(b)
 
 
 SECOND_MOMENTS: dict[type[nn.Module], float] = {nn.GELU: 0.425221, nn.SiLU: 0.355776, nn.Tanh: 0.394294}
