@@ -12,8 +12,8 @@ python benchmarks/cost_model.py        prints the table of that page
 import math
 from dataclasses import dataclass
 
-from hypernetworks.text.model import count_parameters, flops_per_character
 from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.sizes import count_parameters, flops_per_character
 
 PRESET = PRESETS["paper-enwik8"]
 MODEL, SYMBOLS = PRESET.model, 205

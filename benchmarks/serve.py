@@ -157,7 +157,7 @@ def client_that_disconnects(client: httpx.Client) -> None:
         while client.get("/health").json()["active"]:
             time.sleep(0.001)
         times.append(1000 * (time.perf_counter() - gone))
-    print(f"a client that goes: its text is let go of after {max(times):.0f} ms at most, of {len(times)}")
+    print(f"a client that disconnects: its text stops after {max(times):.0f} ms at most, of {len(times)}")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from hypernetworks.recurrent.native.build import library
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
-# Built here, or found, before tests move the cache: in another one every process would build the kernels anew.
+# Built here, or found, before tests move the cache: in another one every process would build the kernels again.
 library()
 
 # How long an example takes on a shared machine says nothing. The short form draws the same examples every time, so that

@@ -26,6 +26,7 @@ from hypernetworks.recurrent.backend import backend
 COMMANDS = {
     "text train": ("hypernetworks.text.commands", "Train"),
     "text compare": ("hypernetworks.text.commands", "Compare"),
+    "text study": ("hypernetworks.text.study_command", "Study"),
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
     "text report": ("hypernetworks.text.commands", "Report"),
@@ -137,9 +138,10 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
     kind = _command_type(command)
     errors = io.StringIO()
     try:
-        default = {"default": kind.defaults(rest)} if hasattr(kind, "defaults") else {}
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, prog=f"hypernetworks {command}", args=rest, **default)
+            default = {"default": kind.defaults(rest)} if hasattr(kind, "defaults") else {}
+            shared = kind.shared(rest) if hasattr(kind, "shared") else rest
+            return tyro.cli(kind, prog=f"hypernetworks {command}", args=shared, **default)
     except SystemExit as end:
         if not end.code:
             raise

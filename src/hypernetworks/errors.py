@@ -9,6 +9,10 @@ class FaultError(Exception):
     """The environment failed: no network, a full disk, a loss that is not finite (exit code 1)."""
 
 
+class DivergedError(FaultError):
+    """A loss or gradient is not finite: the settings may be at fault."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process received SIGTERM, which a scheduler sends before SIGKILL."""
 

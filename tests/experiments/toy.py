@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from tyro.conf import OmitArgPrefixes
 
 from hypernetworks.experiments import Experiment
-from hypernetworks.experiments.commands import CompareCommand, EvaluateCommand, TrainCommand, preset_help
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
+from hypernetworks.experiments.compare_command import CompareCommand
 from hypernetworks.processes import distributed, parts
 from hypernetworks.training.epochs import Epochs
 from hypernetworks.training.loop import Task

@@ -22,7 +22,7 @@ def sigmoid(a: Tensor) -> Tensor:
 
 
 def block(matrix: Tensor, k: int, blocks: int) -> Tensor:
-    """Row block k of so many equal ones."""
+    """Row block k of `blocks` equal ones."""
     rows = len(matrix) // blocks
     return matrix[k * rows : (k + 1) * rows]
 

@@ -10,15 +10,18 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
+from hypernetworks import cli
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, spread, table, training_speed
+from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, table, training_speed
+from hypernetworks.experiments.results import Result, write_result
+from hypernetworks.experiments.statistics import spread
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.run import Run
 from hypernetworks.text.compare import match_networks
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.experiment import TEXT
-from hypernetworks.text.model import count_parameters, flops_per_character
+from hypernetworks.text.sizes import count_parameters, flops_per_character
 from hypernetworks.text.task import CharacterTask
 
 PAIR: tuple[str, str] = ("lstm", "hyper-lstm")
@@ -27,18 +30,21 @@ PAIR: tuple[str, str] = ("lstm", "hyper-lstm")
 @pytest.fixture
 def configs(tiny: TextConfig, corpus: Corpus) -> dict[str, TextConfig]:
     """Two networks of 7065 parameters: so small, sizes are far between, but two meet there."""
-    return match_networks(
-        replace(tiny, schedule=replace(tiny.schedule, steps=2, evaluate_every=1)), PAIR, 7065, len(corpus.alphabet)
-    )
+    config = replace(tiny, schedule=replace(tiny.schedule, steps=2, evaluate_every=1))
+    return match_networks(dict.fromkeys(PAIR, config), PAIR, 7065, len(corpus.alphabet))
 
 
 def test_all_networks_are_matched_within_one_percent(tiny: TextConfig) -> None:
-    made = match_networks(tiny, tuple(FAMILIES), 50_000, 65)
+    made = match_networks(dict.fromkeys(FAMILIES, tiny), tuple(FAMILIES), 50_000, 65)
     assert tuple(made) == tuple(FAMILIES)
     for name, config in made.items():
         assert config.model.network == name
         assert abs(count_parameters(config.model, 65) - 50_000) <= 500
         assert config == replace(tiny, model=replace(tiny.model, network=name, hidden_size=config.model.hidden_size))
+
+
+def runs_of(folder: Path) -> list[dict]:
+    return Run.open(folder).metrics()
 
 
 def test_two_networks_with_two_seeds_are_compared(
@@ -47,9 +53,9 @@ def test_two_networks_with_two_seeds_are_compared(
     pytest.importorskip("matplotlib")
     rows = compare(TEXT, tmp_path, configs, (3, 5), corpus, resume=False)
     folders = [f"{name}-seed{seed}" for name in PAIR for seed in (3, 5)]
-    (picture,) = plot(TEXT, tmp_path, rows, "a title")
+    picture, *others = plot(TEXT, tmp_path, rows, "a title")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "toy.txt") == sorted(
-        ["compare.json", "compare.svg", *folders]
+        ["compare.json", "compare.svg", "compare-flops.svg", "compare-seconds.svg", "curves.csv", *folders]
     )
     assert json.loads((tmp_path / "compare.json").read_text()) == [asdict(row) for row in rows]
     for row, name in zip(rows, PAIR, strict=True):
@@ -67,6 +73,15 @@ def test_two_networks_with_two_seeds_are_compared(
         assert row.scores["validation_bpc"][0] != row.scores["validation_bpc"][1]
         speeds = [line["characters_per_second"] for run in runs for line in run.metrics() if "loss" in line]
         assert row.figures["characters_per_second"] == pytest.approx(mean(speeds))
+    assert [other.name for other in others] == ["compare-flops.svg", "compare-seconds.svg"]
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert lines[0] == "variant,seed,step,seconds,flops,validation_bpc"
+    assert len(lines) == 1 + 2 * 2 * 2  # networks, seeds, validations
+    lstm = configs["lstm"]
+    flops = 3 * flops_per_character(lstm.model, len(corpus.alphabet)) * lstm.batch_size * lstm.length
+    variant, seed, step, _, counted, bpc = lines[2].split(",")
+    assert (variant, seed, step, float(counted)) == ("lstm", "3", "2", 2 * flops)
+    assert float(bpc) == runs_of(tmp_path / "lstm-seed3")[-1]["validation_bpc"]
     drawn = picture.read_text()
     assert "<svg" in drawn
     for text in ("a title", *(f"{row.variant}  {mean(row.scores['validation_bpc']):.3f}" for row in rows)):
@@ -103,30 +118,31 @@ def test_resuming_keeps_finished_runs_and_makes_the_rest(
 
 def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[str, TextConfig], corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="networks should all be different, got lstm rhn lstm"):
-        match_networks(tiny, ("lstm", "rhn", "lstm"), 50_000, 65)
+        match_networks(dict.fromkeys(FAMILIES, tiny), ("lstm", "rhn", "lstm"), 50_000, 65)
     with pytest.raises(UsageError, match=r"no lstm has within 1% of 60 parameters"):
-        match_networks(tiny, ("lstm",), 60, 65)
+        match_networks({"lstm": tiny}, ("lstm",), 60, 65)
     for seeds, shown in (((), "none"), ((1, 2, 1), "1 2 1")):
         with pytest.raises(UsageError, match=f"seeds should be one or more different numbers, got {shown}"):
             compare(TEXT, Path("never"), configs, seeds, corpus, resume=False)
 
 
 def test_the_table_has_the_best_first_with_its_spread() -> None:
-    scores = {"lstm": [2.5, 2.25, 2.0], "rhn": [1.5]}
+    scores = {"lstm": [2.5, 2.25, 2.0], "rhn": [1.5, 1.5, 1.5]}
     figures = {
         "hidden_size": 7,
         "parameters": 12_345,
         "flops_per_character": 67_890,
         "characters_per_second": 1234.5,
     }
-    rows = [ComparisonRow(name, figures, {"validation_bpc": bpc}, []) for name, bpc in scores.items()]
-    assert [spread(bpc, 3) for bpc in scores.values()] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500"]
-    console = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
+    rows = [ComparisonRow(name, figures, {"validation_bpc": bpc}, ["run"] * 3) for name, bpc in scores.items()]
+    assert [spread(bpc, 3) for bpc in scores.values()] == [f"2.250 ± {stdev(scores['lstm']):.3f}", "1.500 ± 0.000"]
+    assert spread([1.5], 3) == "1.500"
+    console = Console(width=160, record=True, quiet=False, file=None, force_terminal=False)
     with console.capture() as shown:
         console.print(table(TEXT, rows))
     lines = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in shown.get().splitlines() if line.startswith("│")]
     assert lines == [
-        ["rhn", "7", "12,345", "67,890", "1,234", "1.500"],
+        ["rhn", "7", "12,345", "67,890", "1,234", "1.500 ± 0.000", "−0.750 (−1.371 to −0.129)"],
         ["lstm", "7", "12,345", "67,890", "1,234", "2.250 ± 0.250"],
     ]
 
@@ -164,3 +180,66 @@ def test_a_run_of_other_settings_is_refused_before_anything_is_trained(
     with pytest.raises(UsageError, match=f"{last}-seed0: was trained with other settings"):
         compare(TEXT, tmp_path, other, (0,), corpus, resume=True)
     assert not (tmp_path / f"{next(iter(configs))}-seed0").exists()
+
+
+SIZE = ("--embedding-size=5", "--hyper-size=4", "--hyper-embedding-size=2", "--parameters=50000")
+SHORT = (*SIZE, "--steps=2", "--warmup=0", "--evaluate-every=1", "--batch-size=2", "--length=5", "--device=cpu")
+
+
+def settings_of(folder: Path) -> dict:
+    return Run.open(folder).config["settings"]
+
+
+def test_networks_may_have_settings_of_their_own(toy: Path, tmp_path: Path) -> None:
+    given = ["text", "compare", "--corpus", str(toy), *SHORT, "--networks", "lstm", "hyper-lstm", "gru"]
+    given += ["--learning-rate", "lstm=0.5", "hyper-lstm=0.25", "--dropout", "0.1", "--dropout", "gru=0.2"]
+    assert cli.main([*given, "--out", str(tmp_path / "runs")]) == 0
+    found = {}
+    for name in ("lstm", "hyper-lstm", "gru"):
+        settings = settings_of(tmp_path / "runs" / f"{name}-seed0")
+        found[name] = (settings["schedule"]["learning_rate"], settings["model"]["dropout"])
+        assert settings["schedule"]["steps"] == 2
+        assert settings["corpus"] == str(toy)
+    assert found == {"lstm": (0.5, 0.1), "hyper-lstm": (0.25, 0.1), "gru": (3e-3, 0.2)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--learning-rate", "gru=0.1"], "settings are given for gru, but networks are lstm hyper-lstm"),
+        (["--learning-rate", "lstm=fast"], "learning-rate"),
+        (["--learning-rate", "elman=0.1"], "elman=0.1"),
+        (["--corpus", "lstm=ptb-char"], "all variants read the same data, got ptb-char for lstm"),
+        (["--hidden-size", "lstm=8"], "compare chooses --hidden-size itself, got 8: give --parameters"),
+        (["--study", "nowhere"], "nowhere: no trial of lstm is complete"),
+    ],
+)
+def test_settings_for_a_network_that_cannot_be(
+    flags: list[str], message: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["text", "compare", "--corpus", str(toy), *SHORT, "--networks", "lstm", "hyper-lstm", *flags]
+    assert cli.main([*given, "--out", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_gives_each_network_its_best_settings(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study" / "results").mkdir(parents=True)
+    for name, number, rate, loss in (("lstm", 0, 0.1, 2.0), ("lstm", 1, 0.2, 1.5), ("hyper-lstm", 0, 0.3, 9.0)):
+        values = {"schedule.learning_rate": rate, "model.dropout": rate / 2}
+        curve = [{"step": 1, "seconds": 1.0, "flops": 1.0, "value": loss}]
+        result = Result(f"{name}-trial{number:03}", name, number, 0, "complete", values, curve, {}, {}, {}, {})
+        write_result(tmp_path / "study" / "results", result)
+    given = ["text", "compare", "--corpus", str(toy), *SHORT, "--networks", "lstm", "hyper-lstm"]
+    given += ["--study", str(tmp_path / "study")]
+    assert cli.main([*given, "--out", str(tmp_path / "runs")]) == 0
+    for name, rate in (("lstm", 0.2), ("hyper-lstm", 0.3)):
+        settings = settings_of(tmp_path / "runs" / f"{name}-seed0")
+        assert (settings["schedule"]["learning_rate"], settings["model"]["dropout"]) == (rate, rate / 2)
+    capsys.readouterr()
+    assert cli.main([*given, "--learning-rate", "0.5", "--out", str(tmp_path / "more")]) == 2
+    assert "--study sets --learning-rate of lstm, got 0.5, too: leave out one of them" in capsys.readouterr().err

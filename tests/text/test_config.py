@@ -107,7 +107,7 @@ LACKS = "has no valid settings or no valid corpus"
         (put(3, "settings"), LACKS),
         (put([], "settings", "schedule"), r"has schedule \[\], expected a JSON object"),
         (put(1, "settings", "model", "width"), "has settings unknown to this version: width"),
-        (put(2, "format"), "has format 2, written by a newer version; this one reads up to 1"),
+        (put(3, "format"), "has format 3, written by a newer version; this one reads up to 2"),
         (put(0, "format"), "has format 0, expected an integer of at least 1"),
         (put("1", "format"), "has format '1', expected an integer of at least 1"),
         (put(True, "format"), "has format True, expected an integer of at least 1"),
@@ -182,3 +182,13 @@ def test_devices_by_name() -> None:
     for name in ("nonsense", "cuda:x", "meta", "hpu", ""):
         with pytest.raises(UsageError, match=rf"^device should be auto, cpu, .* got '{name}': [^\n]+$"):
             find_device(name)
+
+
+def test_in_format_1_dropout_was_that_of_the_input_too() -> None:
+    config = written()
+    config["format"] = 1
+    config["settings"]["model"] = {"network": "lstm", "dropout": 0.25}
+    model = read(config)[0].model
+    assert (model.dropout, model.input_dropout) == (0.25, 0.25)
+    config["format"] = 2
+    assert read(config)[0].model.input_dropout == 0

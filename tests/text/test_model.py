@@ -12,14 +12,9 @@ from torch import nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.text.model import (
-    CharacterModel,
-    CharacterModelConfig,
-    count_parameters,
-    flops_per_character,
-    match_parameters,
-)
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 from hypernetworks.text.presets import penn_treebank_parameters
+from hypernetworks.text.sizes import count_parameters, flops_per_character, match_parameters
 
 SMALL = CharacterModelConfig(hidden_size=7, embedding_size=5, hyper_size=4, hyper_embedding_size=3, depth=2)
 PENN_TREEBANK = {  # the paper's table, in millions; in print the row of Z = 16 is 5.06
@@ -165,7 +160,7 @@ def test_every_network_reads_forwards_and_learns_backwards(network: str, layers:
 
 
 def test_dropout_acts_on_what_network_and_head_read_while_training_alone() -> None:
-    model = CharacterModel(CharacterModelConfig("lstm", 40, embedding_size=40, dropout=0.25), 9)
+    model = CharacterModel(CharacterModelConfig("lstm", 40, embedding_size=40, input_dropout=0.25, dropout=0.4), 9)
     read: dict[nn.Module, torch.Tensor] = {}
     for module in (model.network, model.head):
         module.register_forward_hook(lambda module, given, _: read.update({module: given[0]}))
@@ -175,7 +170,7 @@ def test_dropout_acts_on_what_network_and_head_read_while_training_alone() -> No
     kept = read[model.network] != 0
     assert abs(kept.float().mean() - 0.75) < 0.02
     torch.testing.assert_close(read[model.network], torch.where(kept, embedded / 0.75, 0))
-    assert abs((read[model.head] != 0).float().mean() - 0.75) < 0.02
+    assert abs((read[model.head] != 0).float().mean() - 0.6) < 0.02
     model.eval()(ids)
     assert torch.equal(read[model.network], embedded)
     assert read[model.head].count_nonzero() == read[model.head].numel()
@@ -190,6 +185,9 @@ def test_dropout_acts_on_what_network_and_head_read_while_training_alone() -> No
         ({"depth": 0}, "depth should be at least 1, got 0"),
         ({"embedding_size": -1}, r"embedding_size should be at least 0 \(0: one-hot\), got -1"),
         ({"dropout": 1.0}, r"dropout should be in \[0, 1\), got 1.0"),
+        ({"weight_dropout": -0.1}, r"weight_dropout should be in \[0, 1\), got -0.1"),
+        ({"dropout_per": "stream"}, "dropout_per should be step or sequence, got 'stream'"),
+        ({"tie_weights": True, "skips": True}, "tie_weights requires a head that reads h alone, got skips"),
         ({"recurrent_dropout": float("nan")}, r"recurrent_dropout should be in \[0, 1\), got nan"),
     ],
 )

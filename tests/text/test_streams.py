@@ -61,3 +61,22 @@ def test_a_text_one_character_short_of_a_batch_is_refused() -> None:
     Streams(torch.zeros(13), 3, 4)
     with pytest.raises(UsageError, match=r"has 12 characters, .* batch_size 3 times length 4, .* is 13$"):
         Streams(torch.zeros(12), 3, 4)
+
+
+def test_random_offsets_turn_the_ring_before_each_pass() -> None:
+    """Within a pass the text goes on; each pass begins elsewhere, depends on the seed alone, and reads every character once."""
+    ids = torch.arange(96)
+    streams = Streams(ids, 4, 6, offset_seed=3)
+    assert streams.steps_per_pass == 4
+    starts = []
+    for number in range(6):
+        read = torch.stack([streams.batch(4 * number + step)[0] for step in range(4)])  # (steps, T, B)
+        assert sorted(read.flatten().tolist()) == list(range(96))
+        stream = read[:, :, 0].flatten()
+        assert torch.equal(stream, (stream[0] + torch.arange(24)) % 96)
+        starts.append(int(stream[0]))
+    assert len(set(starts)) > 3
+    assert [streams.follows(step) for step in range(6)] == [False, True, True, True, False, True]
+    again = Streams(ids, 4, 6, offset_seed=3)
+    assert torch.equal(again.batch(13)[0], streams.batch(13)[0])
+    assert not torch.equal(Streams(ids, 4, 6, offset_seed=4).batch(13)[0], streams.batch(13)[0])

@@ -81,6 +81,36 @@ def test_the_rate_rises_to_its_highest_and_falls_to_its_share(
         assert rates[(steps + warmup) // 2 - 1] == pytest.approx(rate * (1 + final) / 2)
 
 
+def test_a_trapezoid_rises_stays_and_falls_in_a_line() -> None:
+    schedule = Schedule(
+        steps=100, learning_rate=2, warmup=10, decay="trapezoid", decay_fraction=0.3, final_fraction=0.25
+    )
+    rates = [schedule.rate(step) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
+    assert rates[10:70] == [2] * 60
+    assert rates[70:] == pytest.approx([2 - 1.5 * n / 30 for n in range(1, 31)])
+    assert Schedule(steps=5, warmup=0, decay="trapezoid", decay_fraction=0).rate(4) == 3e-3
+
+
+def test_beta2_is_that_of_the_optimiser(tmp_path: Path) -> None:
+    assert trainer(tmp_path / "run", beta2=0.95).optimizer.param_groups[0]["betas"] == (0.9, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"beta2": 1.0}, r"beta2 should be in \[0, 1\), got 1.0"),
+        ({"average": "swa"}, "average should be none or ema or triggered, got 'swa'"),
+        ({"average_patience": 0}, "average_patience should be at least 1, got 0"),
+        ({"decay_fraction": 1.5}, r"decay_fraction should be in \[0, 1\], got 1.5"),
+        ({"decay": "trapezoid", "decay_steps": (3,)}, "decay trapezoid takes no decay_steps"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Schedule(**changes)
+
+
 def test_a_warmup_longer_than_the_training_only_rises() -> None:
     schedule = Schedule(steps=3, learning_rate=0.8, warmup=8)
     assert [schedule.rate(step) for step in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
@@ -149,6 +179,7 @@ def test_metrics_are_means_since_the_last_line_and_validations(tmp_path: Path) -
     assert [(row["step"], "loss" in row) for row in rows] == [(2, False), (3, True), (4, False), (5, True), (5, False)]
     logged = [row for row in rows if "loss" in row]
     assert [row["loss"] for row in logged] == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 2])
+    assert all(row["gradient_norm"] > 0 for row in logged)
     assert [row["learning_rate"] for row in logged] == [made.schedule.rate(3), made.schedule.rate(5)]
     assert all(row["rows_per_second"] > 0 for row in logged)
     assert made.task.steps == [0, 1, 2, 3, 4]
@@ -281,7 +312,7 @@ def test_steps_of_sgd_are_nesterovs_by_hand(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"optimizer": "rmsprop"}, "optimizer should be adam or sgd, got 'rmsprop'"),
-        ({"decay": "linear"}, "decay should be cosine or steps, got 'linear'"),
+        ({"decay": "linear"}, "decay should be cosine or trapezoid or steps, got 'linear'"),
         ({"decay_steps": (5,)}, "decay cosine takes no decay_steps and decay_rates, got 5, none"),
         ({"decay": "steps"}, "decay steps requires final_fraction 1 .*, got 0.1"),
         (

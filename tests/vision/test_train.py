@@ -150,7 +150,15 @@ def test_the_commands_train_compare_and_evaluate(toy_folder: Path, tmp_path: Pat
     assert "on mnist, test: " in capsys.readouterr().out
     pair = tmp_path / "pair"
     assert cli.main(["vision", "compare", *SHORT, *data, "--out", str(pair)]) == 0
-    names = ["compare.json", "compare.svg", "generated-seed0", "kernels.svg", "plain-seed0"]
+    names = [
+        "compare-seconds.svg",
+        "compare.json",
+        "compare.svg",
+        "curves.csv",
+        "generated-seed0",
+        "kernels.svg",
+        "plain-seed0",
+    ]
     assert sorted(path.name for path in pair.iterdir()) == names
     for kernels in ("plain", "generated"):
         settings = json.loads((pair / f"{kernels}-seed0" / "config.json").read_text())["settings"]

@@ -1,22 +1,18 @@
-"""The commands of every experiment: train, evaluate and compare.
+"""The commands of every experiment: train and evaluate.
 
 An experiment subclasses them to set `experiment` and the type of its settings. tyro makes the flags from the fields.
 """
 
 import argparse
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from rich.console import Console
 from tyro.conf import Positional, arg
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.comparison import compare, plot, table
 from hypernetworks.experiments.config import differences
 from hypernetworks.experiments.experiment import Experiment, check_same_data
 from hypernetworks.files import json_object, read_whole
@@ -24,9 +20,10 @@ from hypernetworks.processes import first_before_others, is_first, print_once, p
 from hypernetworks.runs.machine import changed_environment
 from hypernetworks.runs.open import should_resume
 from hypernetworks.runs.run import CONFIG_LIMIT
+from hypernetworks.runs.tensorboard import TensorBoard
 from hypernetworks.training.device import find_device
 
-__all__ = ["CompareCommand", "EvaluateCommand", "TrainCommand", "preset_help"]
+__all__ = ["EvaluateCommand", "TrainCommand", "check_split", "preset_help", "preset_of", "scan"]
 
 
 def preset_help(presets: Mapping[str, Any]) -> Any:
@@ -49,6 +46,8 @@ class TrainCommand:
     """Repeat the run of this config.json: its settings, on the same data."""
     resume: bool = False
     """Continue the run in --out with its own settings."""
+    log: Literal["none", "tensorboard"] = "none"
+    """tensorboard: write the metrics to a TensorBoard log in the run's folder, too."""
     data_dir: Path | None = None
     """Where to look for data sets first, and where to put those that are fetched."""
 
@@ -65,9 +64,11 @@ class TrainCommand:
         if flags.config:
             settings = experiment.read_config(read_config_file(flags.config), str(flags.config)).config
         elif flags.resume:
-            settings = experiment.recorded(flags.out or cls.out).config
+            out = flags.out or cls.out
+            _check_no_finished_trial(out)
+            settings = experiment.recorded(out).config
         else:
-            settings = _preset(experiment, flags, cls.preset)
+            settings = preset_of(experiment, flags, cls.preset)
         return cls(settings=settings, config=flags.config)
 
     def __call__(self) -> None:
@@ -85,10 +86,15 @@ class TrainCommand:
             label = experiment.describe_model(settings)
             count = experiment.count_parameters(settings, experiment.record(data))
             print_once(f"{experiment.describe_data(data)}; {label}, {count:,} parameters")
-            if resumed:
-                run = experiment.resume(self.out, data, label)
-            else:
-                run = experiment.train(self.out, settings, data, label)
+            watch = TensorBoard(self.out) if self.log == "tensorboard" else None
+            try:
+                if resumed:
+                    run = experiment.resume(self.out, data, label, watch)
+                else:
+                    run = experiment.train(self.out, settings, data, label, watch)
+            finally:
+                if watch is not None:
+                    watch.close()
             if is_first():
                 step, figures = run.best_validation()
                 lines = [f"best validation at step {step}: {experiment.describe_validation(figures)}"]
@@ -119,66 +125,6 @@ class EvaluateCommand:
         print(f"{self.run} on {data.name}, {self.split}: {result}")
 
 
-@dataclass(frozen=True)
-class CompareCommand(ABC):
-    """Train several variants on the same data, and compare what each reaches and costs."""
-
-    experiment: ClassVar[Experiment[Any, Any, Any]]
-    chosen: ClassVar[Mapping[str, str]] = {}
-    """The settings that the comparison chooses for each variant, by their path, and what to give instead."""
-
-    preset: str = "default"
-    """Named settings."""
-    settings: Any = None
-    seeds: tuple[int, ...] = (0,)
-    """Train each variant once with each seed."""
-    out: Path = Path("runs/compare")
-    """The comparison's folder, which holds a folder for each run."""
-    resume: bool = False
-    """Continue the comparison in --out: keep its finished runs, and resume an interrupted one."""
-    data_dir: Path | None = None
-    """Where to look for data sets first, and where to put those that are fetched."""
-
-    @abstractmethod
-    def variants(self, settings: Any, data: Any) -> Mapping[str, Any]:
-        """The configuration of each variant."""
-
-    def title(self, data: Any) -> str:
-        """The title of the plot."""
-        return data.name
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The command before its flags apply: with the settings of the preset."""
-        return cls(settings=_preset(cls.experiment, scan(arguments), cls.preset))
-
-    def __call__(self) -> None:
-        """Train all variants, then print samples, a table and the places of the plots."""
-        experiment = self.experiment
-        preset = experiment.preset(self.preset)
-        for path, instead in {**self.chosen, "schedule.seed": "give --seeds"}.items():
-            given = attrgetter(path)(self.settings)
-            if given != attrgetter(path)(preset):
-                flag = path.rpartition(".")[2].replace("_", "-")
-                raise UsageError(f"compare chooses --{flag} itself, got {given}: {instead}")
-        data = experiment.load_data(experiment.data_name(self.settings), self.data_dir)
-        configs = self.variants(experiment.settle(self.settings, data), data)
-        print(experiment.describe_data(data))
-        rows = compare(experiment, self.out, configs, self.seeds, data, self.resume)
-        console = Console()
-        for row in rows:
-            if sample := experiment.sample(Path(row.runs[0])):
-                console.rule(row.variant)
-                print(sample)
-        console.print(table(experiment, rows))
-        try:
-            for path in plot(experiment, self.out, rows, self.title(data)):
-                print(f"plot: {path}")
-        except ImportError:
-            print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")
-        print(f"runs and compare.json: {self.out}")
-
-
 def scan(arguments: Sequence[str], more: Sequence[str] = ()) -> argparse.Namespace:
     """Read the flags that choose the defaults of all others, before these are parsed.
 
@@ -203,7 +149,8 @@ def check_split(split: str) -> None:
         raise UsageError(f"split should be train, validation or test, got {split!r}")
 
 
-def _preset(experiment: Experiment[Any, Any, Any], flags: argparse.Namespace, default: str) -> Any:
+def preset_of(experiment: Experiment[Any, Any, Any], flags: argparse.Namespace, default: str) -> Any:
+    """The settings of the preset that the flags name, see `scan`."""
     given = {name: getattr(flags, name, None) for name in experiment.preset_flags}
     return experiment.preset(flags.preset or default, **given)
 
@@ -211,6 +158,16 @@ def _preset(experiment: Experiment[Any, Any, Any], flags: argparse.Namespace, de
 def read_config_file(path: Path) -> dict[str, Any]:
     """The content of a config.json; UsageError if it is not a JSON object."""
     return json_object(read_whole(path, CONFIG_LIMIT), str(path))
+
+
+def _check_no_finished_trial(run: Path) -> None:
+    """UsageError if the run was a trial of a study that has finished or was pruned."""
+    result = run.parent.parent / "results" / f"{run.name}.json"
+    if not run.exists() and result.is_file():
+        raise UsageError(
+            f"{run}: a trial of a study that has finished or was pruned, which is not resumed: its settings and curve are in "
+            f"{result}"
+        )
 
 
 def _check_same_settings(experiment: Experiment[Any, Any, Any], run: Path, given: Any) -> None:

@@ -4,20 +4,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from rich.table import Table
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.curves import Point, csv_of, draw_all, points
 from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.experiments.parts import Config, Data, Model
+from hypernetworks.experiments.statistics import Difference, paired_difference, spread
 from hypernetworks.files import write_whole
-from hypernetworks.runs.curve import Curve, curve_of, draw
+from hypernetworks.runs.curve import Curve, curve_of
 from hypernetworks.runs.lock import only_writer
 from hypernetworks.runs.run import Run
 
-__all__ = ["ComparisonRow", "compare", "figures_of", "plot", "spread", "table"]
+__all__ = ["ComparisonRow", "compare", "differences", "figures_of", "plot", "table"]
 
 _TAKEN = "{}: already holds a run: give --resume to continue it, or another --out"
 
@@ -44,7 +46,7 @@ def compare(
     data: Data,
     resume: bool,
 ) -> list[ComparisonRow]:
-    """Train each configuration with each seed, and write `compare.json`.
+    """Train each configuration with each seed, and write `compare.json` and `curves.csv`.
 
     Args:
         experiment: what is trained.
@@ -64,6 +66,8 @@ def compare(
     rows = [_row(experiment, name, configs[name], runs[name], data) for name in configs]
     content = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
     write_whole(folder / "compare.json", content.encode())
+    curves = csv_of({row.variant: row_curves(experiment, row) for row in rows}, experiment.score.name)
+    write_whole(folder / "curves.csv", curves.encode())
     return rows
 
 
@@ -148,41 +152,59 @@ def table(experiment: Experiment[Any, Any, Any], rows: Sequence[ComparisonRow]) 
     shown = Table(experiment.variant, title=f"{experiment.name}: {len(rows)} variants on the same data")
     for key in (*rows[0].figures, *rows[0].scores):
         shown.add_column(experiment.headings.get(key, key.replace("_", " ")), justify="right")
+    against = differences(rows)
+    if against:
+        shown.add_column(f"to {rows[0].variant}", justify="right")
+        if len(rows[0].runs) > 1:
+            shown.caption = f"difference to {rows[0].variant} over paired seeds, with its 95 % t interval"
     for row in sorted(rows, key=lambda row: mean([*row.scores.values()][-1])):
         figures = (f"{value:,.0f}" for value in row.figures.values())
         scores = (spread(values, experiment.score.digits) for values in row.scores.values())
-        shown.add_row(row.variant, *figures, *scores)
+        difference = against[row.variant].text(experiment.score.digits) if row.variant in against else ""
+        shown.add_row(row.variant, *figures, *scores, *([difference] if against else []))
     return shown
 
 
 def plot(experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[ComparisonRow], title: str) -> list[Path]:
-    """Write `compare.svg`, the validation curves averaged over seeds, and the experiment's own pictures.
+    """Write the validation curves averaged over seeds, and the experiment's own pictures.
 
-    Training curves are drawn behind, where the experiment says how the training loss compares with the score.
+    `compare.svg` is against steps, `compare-flops.svg` against operations, `compare-seconds.svg` against the time of training.
+    Training curves are drawn behind the first, where the experiment says how the training loss compares with the score.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
     score = experiment.score
-    validation: dict[str, Curve] = {}
+    validation: dict[str, list[list[Point]]] = {}
     training: dict[str, Curve] = {}
     for row in rows:
-        metrics = [Run.open(Path(run)).metrics() for run in row.runs]
-        validation[row.variant] = mean_curve([curve_of(lines, score.name) for lines in metrics])
+        validation[row.variant] = [list(run) for run in row_curves(experiment, row).values()]
         if score.loss_scale is not None:
+            metrics = [Run.open(Path(run)).metrics() for run in row.runs]
             losses = mean_curve([curve_of(lines, "loss") for lines in metrics])
             training[row.variant] = [(step, loss * score.loss_scale) for step, loss in losses]
-    pictures = {"compare.svg": draw(validation, score.label, title, faint=training)}
+    drawn = draw_all(validation, score.label, title, training)
+    pictures = {f"compare{end}.svg": picture for end, picture in drawn.items()}
     pictures |= experiment.pictures({row.variant: Path(row.runs[0]) for row in rows})
     for name, picture in pictures.items():
         write_whole(folder / name, picture.encode())
     return [folder / name for name in pictures]
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, followed by the standard deviation if there are several values."""
-    shown = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{shown}"
+def row_curves(experiment: Experiment[Any, Any, Any], row: ComparisonRow) -> dict[int, list[Point]]:
+    """The validation curve of each run of a row, by its seed."""
+    made = {}
+    for folder in map(Path, row.runs):
+        config, record = experiment.recorded(folder)
+        flops = experiment.flops_per_step(config, record)
+        made[config.schedule.seed] = points(Run.open(folder).metrics(), experiment.score.name, flops)
+    return made
+
+
+def differences(rows: Sequence[ComparisonRow]) -> dict[str, Difference]:
+    """The paired difference of every other row to the first, in the score that orders the table, by variant."""
+    first, *others = ([*row.scores.values()][-1] for row in rows)
+    return {row.variant: paired_difference(other, first) for row, other in zip(rows[1:], others, strict=True)}
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

@@ -21,7 +21,7 @@ from hypernetworks.runs.curve import draw_run
 from hypernetworks.runs.open import open_run
 from hypernetworks.runs.run import Run
 from hypernetworks.training.device import find_device
-from hypernetworks.training.loop import Task, Trainer, load_best
+from hypernetworks.training.loop import Task, Trainer, Watch, load_best
 
 __all__ = ["Experiment", "check_same_data", "find_preset"]
 
@@ -112,6 +112,14 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """What a comparison shows of a configuration besides its scores."""
         return {"parameters": self.count_parameters(config, record)}
 
+    def flops_per_step(self, config: Config, record: Mapping[str, Any]) -> float:
+        """Floating-point operations of a training step; 0 if they are not counted."""
+        return 0.0
+
+    def final_scores(self, run: Run, data: Data) -> dict[str, float]:
+        """What a study measures on the best model of a finalist besides its validation, for example on a test split."""
+        return {}
+
     def scores(self, run: Run, data: Data) -> dict[str, float]:
         """What a comparison shows of a trained run. The last one orders the table, lowest first."""
         return {self.score.name: run.best_validation()[1][self.score.name]}
@@ -133,13 +141,13 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     # What follows from it.
 
-    def train(self, folder: Path, config: Config, data: Data, label: str) -> Run:
-        """Train a model in a new run folder; `label` is shown with the progress."""
+    def train(self, folder: Path, config: Config, data: Data, label: str, watch: Watch | None = None) -> Run:
+        """Train a model in a new run folder; `label` is shown with the progress, `watch` reads the metrics as they come."""
         task = self._start(config, data)
         with open_run(folder, self.run_config(config, data)) as (run, state):
-            return self._train(run, config, task, label, state)
+            return self._train(run, config, task, label, state, watch)
 
-    def resume(self, folder: Path, data: Data, label: str) -> Run:
+    def resume(self, folder: Path, data: Data, label: str, watch: Watch | None = None) -> Run:
         """Continue a run from its last commit. The result equals, bit for bit, that of a run never interrupted.
 
         Raises:
@@ -149,7 +157,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         check_same_data(folder, record, data)
         task = self._start(config, data)
         with open_run(folder) as (run, state):
-            return self._train(run, config, task, label, state)
+            return self._train(run, config, task, label, state, watch)
 
     def load(self, folder: Path) -> Loaded[Config, Model]:
         """Load the best model of a run, its settings, and the description of its data.
@@ -223,8 +231,16 @@ class Experiment(ABC, Generic[Config, Data, Model]):
             raise FaultError(f"not enough memory for a model of {count:,} parameters: {reason}") from error
         return self.task_type(model, config, data)
 
-    def _train(self, run: Run, config: Config, task: Task[Model], label: str, state: Mapping[str, Any] | None) -> Run:
-        Trainer(task, config.schedule, run, state).train(label)
+    def _train(
+        self,
+        run: Run,
+        config: Config,
+        task: Task[Model],
+        label: str,
+        state: Mapping[str, Any] | None,
+        watch: Watch | None,
+    ) -> Run:
+        Trainer(task, config.schedule, run, state, watch).train(label)
         if is_first():
             with suppress(ImportError):  # without matplotlib a run has no picture
                 draw_run(run)

@@ -15,11 +15,20 @@ from torch import Tensor, nn
 from .backend import compiled
 from .checks import check_input, check_probability, check_sizes, check_state
 from .hooks import ParameterHolder, run_inner_hooks
-from .native.op import LayerOp
+from .native.op import LayerOp, Tensors
 from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_steps
 
-EQUATIONS = ("weights", "project", "advance", "step", "gates", "scales")
+EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales"})
 """The methods that a native kernel stands for. A class that overrides one without naming a kernel has no kernel."""
+
+
+def named_tensors(module: nn.Module, *names: str) -> Tensors:
+    """The module's weights of these names: parameters from its own table, for speed, and all else by attribute.
+
+    Attributes are None, the results of parametrizations, and the plain tensors in the replicas of DataParallel.
+    """
+    own = module._parameters
+    return {name: getattr(module, name) if own.get(name) is None else own[name] for name in names}
 
 
 def detach(state):
@@ -109,10 +118,12 @@ class RecurrentCell(ParameterHolder, ABC):
 
     def has_own_equations(self) -> bool:
         """Whether a method of this one object was replaced, so that no kernel stands for it."""
-        return any(name in self.__dict__ for name in EQUATIONS)
+        return not EQUATIONS.isdisjoint(self.__dict__)
 
     def compiled_advance(self) -> Callable[..., tuple[Tensor, ...]]:
-        """`advance` through torch.compile."""
+        """`advance` through torch.compile; one that replaces that of this one object is called as it is."""
+        if "advance" in self.__dict__:
+            return self.advance
         return partial(compiled(type(self).advance), self)
 
     def dropout_mask(self, rows: int, like: Tensor) -> Tensor | None:

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell
+from .cell import PlainCell, named_tensors
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
 from .native.gru import gru as native_gru
-from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 from .sequence import NativeParameters
@@ -136,11 +135,11 @@ class GRUCell(PlainCell):
 
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::gru names them, and the ε of the norm, 0 without."""
-        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias", "bias_h")}
+        weights = named_tensors(self, "weight_x", "weight_h", "bias", "bias_h")
         norm = self.norm
         if norm is None:
             return weights, (0.0,)
-        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
+        return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)
 
     def weights(self) -> GRUWeights:
         """The parameters, gathered once per call."""

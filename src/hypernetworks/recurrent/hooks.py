@@ -21,17 +21,19 @@ def run_inner_hooks(module: nn.Module, path: str = "") -> None:
     """
     for name, child in module._modules.items():
         if isinstance(child, ParameterHolder):
-            run_hooks(child, f"{path}{name}")
+            run_hooks(child, path + name)
 
 
 def run_hooks(holder: ParameterHolder, place: str) -> None:
     """The same for a holder and all inside it."""
     if holder._forward_hooks or holder._backward_hooks or holder._backward_pre_hooks:
         _refuse(holder, place)
-    for key, hook in holder._forward_pre_hooks.items():
-        arguments = ((), {}) if key in holder._forward_pre_hooks_with_kwargs else ((),)
-        hook(holder, *arguments)
-    run_inner_hooks(holder, f"{place}.")
+    if holder._forward_pre_hooks:
+        for key, hook in holder._forward_pre_hooks.items():
+            arguments = ((), {}) if key in holder._forward_pre_hooks_with_kwargs else ((),)
+            hook(holder, *arguments)
+    if holder._modules:
+        run_inner_hooks(holder, f"{place}.")
 
 
 def _refuse(holder: nn.Module, place: str) -> None:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, RecurrentCell, gates_first
+from .cell import PlainCell, RecurrentCell, gates_first, named_tensors
 from .checks import check_choice, check_floating, check_sizes
 from .hooks import ParameterHolder
 from .init import embedding_, scale_
@@ -288,7 +288,7 @@ class HyperRecurrentCell(RecurrentCell):
         if eps and hyper_eps and eps != hyper_eps:  # the kernels have one ε; it is 0 without a norm
             return None
         of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper_weights.items()}
-        return weights | of_hyper | {name: getattr(hyper, name) for name in ("P", "p", "D")}, (eps or hyper_eps,)
+        return weights | of_hyper | named_tensors(hyper, "P", "p", "D"), (eps or hyper_eps,)
 
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)

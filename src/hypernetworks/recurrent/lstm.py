@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, detach
+from .cell import PlainCell, detach, named_tensors
 from .checks import check_floating
 from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
 from .layer import TorchStandIn
 from .native.lstm import lstm as native_lstm
-from .native.op import Tensors
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 from .sequence import NativeParameters
@@ -144,16 +143,16 @@ class LSTMCell(PlainCell):
 
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
-        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}
+        weights = named_tensors(self, "weight_x", "weight_h", "bias")
         norm, cell_norm = self.norm, self.cell_norm
         if norm is None or cell_norm is None:
             return weights, (0.0,)
         eps = norm.eps
         if eps != cell_norm.eps:
             return None
-        for name in ("gain", "shift"):
-            weights[name], weights[f"cell_{name}"] = getattr(norm, name), getattr(cell_norm, name)
-        return weights, (eps,)
+        of_cell = named_tensors(cell_norm, "gain", "shift")
+        of_cell = {"cell_gain": of_cell["gain"], "cell_shift": of_cell["shift"]}
+        return weights | named_tensors(norm, "gain", "shift") | of_cell, (eps,)
 
 
 class LSTM(TorchStandIn[LSTMCell]):

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, gates_first
+from .cell import PlainCell, gates_first, named_tensors
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import RecurrentNetwork
@@ -155,7 +155,7 @@ class RHNCell(PlainCell):
 
     def native_parameters(self) -> NativeParameters:
         """The parameters as hypernetworks::rhn names them."""
-        return {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}, (0.0,)
+        return named_tensors(self, "weight_x", "weight_h", "bias"), (0.0,)
 
     def shown_settings(self) -> dict[str, Any]:
         """Those of all cells, the depth, and a transform_bias that is not the default."""

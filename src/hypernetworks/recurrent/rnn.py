@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell
+from .cell import PlainCell, named_tensors
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
-from .native.op import Tensors
 from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
@@ -121,11 +120,11 @@ class RNNCell(PlainCell):
 
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::rnn names them, and the ε of the norm, 0 without."""
-        weights: Tensors = {name: getattr(self, name) for name in ("weight_x", "weight_h", "bias")}
+        weights = named_tensors(self, "weight_x", "weight_h", "bias")
         norm = self.norm
         if norm is None:
             return weights, (0.0,)
-        return weights | {name: getattr(norm, name) for name in ("gain", "shift")}, (norm.eps,)
+        return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)
 
     def weights(self) -> RNNWeights:
         """The parameters, gathered once per call."""

@@ -8,6 +8,7 @@ B batch, T time, N rows of all time steps, I input, H hidden.
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,13 +16,16 @@ from torch import Tensor
 from .accelerator import dispatch as accelerator
 from .backend import backend, native_serves, native_wanted, undisturbed
 from .native.op import Tensors
-from .native.stepper import StepLayer, one_step
+from .native.stepper import OneStep, StepLayer
 
 if TYPE_CHECKING:
     from .cell import RecurrentCell
 
 FEW_ROWS = 32
 """A single step of at most this many rows runs without packing the weights; each row gets the bits that it gets alone."""
+
+_prepared: "WeakKeyDictionary[RecurrentCell, OneStep]" = WeakKeyDictionary()
+"""For each cell that was called alone, the description of its weights: not an attribute, which would be copied and saved."""
 
 NativeParameters = tuple[Tensors, tuple[float, ...]]
 """The tensors of an operator by the operator's names, and its settings."""
@@ -149,6 +153,11 @@ def _steps_alone(cell: "RecurrentCell") -> bool:
 def _one_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
     """One step of the native path, from x (B, I) and the state to the new state; None if it does not serve them."""
     served = None if cell.native is None else cell.native_parameters()
-    if cell.native is None or served is None or not native_serves((x, *state, *served[0].values())):
+    if cell.native is None or served is None or not native_serves((x, *state)):
         return None
-    return one_step(StepLayer(cell.native, *served), x, state)
+    layer, prepared = StepLayer(cell.native, *served), _prepared.get(cell)
+    if prepared is None or not prepared.still_reads(layer):
+        if not native_serves(layer.weights.values()):
+            return None
+        prepared = _prepared[cell] = OneStep(layer, x, state)
+    return prepared(x, state)

@@ -12,13 +12,24 @@ if TYPE_CHECKING:
 Curve = Sequence[tuple[float, float]]
 """Points (step, score)."""
 
+Band = Sequence[tuple[float, float, float]]
+"""Points (step, lowest, highest)."""
+
 
 def curve_of(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
     """The points of one figure of a run's metrics."""
     return [(row["step"], row[name]) for row in rows if name in row]
 
 
-def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None) -> str:
+def draw(
+    curves: Mapping[str, Curve],
+    ylabel: str,
+    title: str,
+    *,
+    faint: Mapping[str, Curve] | None = None,
+    bands: Mapping[str, Band] | None = None,
+    xlabel: str = "step",
+) -> str:
     """Draw curves as SVG, one colour each, with the last value in the legend.
 
     Args:
@@ -27,6 +38,8 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
         title: the title.
         faint: curves drawn faintly behind those of the same name. The y axis then ends at their highest point, so that a
             diverged validation leaves the picture instead of flattening it.
+        bands: shaded areas around the curves of the same name.
+        xlabel: the label of the x axis.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -41,6 +54,9 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
         behind = (faint or {}).get(name, ())
         if behind:
             axes.plot(*zip(*behind, strict=True), color=colour, alpha=0.25, linewidth=1)
+        if band := (bands or {}).get(name, ()):
+            x, low, high = zip(*band, strict=True)
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if curve:
             label = f"{name.translate(literal)}  {curve[-1][1]:.3f}"
             axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
@@ -48,7 +64,7 @@ def draw(curves: Mapping[str, Curve], ylabel: str, title: str, faint: Mapping[st
     highs = [y for curve in (faint or {}).values() for _, y in curve]
     if highs:
         axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
-    axes.set(xlabel="step", ylabel=ylabel, title=title.translate(literal))
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title.translate(literal))
     axes.grid(alpha=0.3)
     axes.legend()
     return svg_of(figure)

@@ -33,7 +33,7 @@ from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest
 from hypernetworks.runs.lock import LOCK
 from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics
-from hypernetworks.runs.state import is_state, names_its_run, with_best_weights
+from hypernetworks.runs.state import is_state, names_its_run, same_weights, with_best_weights
 
 __all__ = ["CONFIG_LIMIT", "Run"]
 
@@ -119,8 +119,8 @@ class Run:
                 "run" is reserved.
                 step: int
                 model: the weights at that step, by name
-                best: None, or {"step": int, "score": float, "model": weights}. If the best step is the last step, the
-                weights are those of `model`, and "model" is ignored and may be left out.
+                best: None, or {"step": int, "score": float, "model": weights}. "model" may be left out if the best step is the
+                last one and the weights are those of `model`. They are others if an average of the weights was validated.
 
         Raises:
             TypeError: a value could not be read back; nothing was written.
@@ -131,7 +131,7 @@ class Run:
         if not is_state(trainer):
             raise ValueError("the state of a trainer requires step, model and best: see Run.commit")
         best = trainer["best"]
-        if best is not None and best["step"] == trainer["step"]:
+        if best is not None and best["step"] == trainer["step"] and same_weights(best, trainer["model"]):
             best = {"step": best["step"], "score": best["score"]}  # not the same weights twice
         state = {**trainer, "best": best, "run": {"config_sha256": self._config_sha256, "metrics": metrics.sync()}}
         save_trainer(self.folder / _TRAINER, state, keep=self.folder / _BEFORE)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-__all__ = ["is_state", "names_its_run", "with_best_weights"]
+__all__ = ["is_state", "names_its_run", "same_weights", "with_best_weights"]
 
 
 def is_state(trainer: Mapping[str, Any]) -> bool:
@@ -14,7 +15,7 @@ def is_state(trainer: Mapping[str, Any]) -> bool:
         case {"step": int(), "model": weights, "best": None}:
             return _are_weights(weights)
         case {"step": int(last), "model": weights, "best": {"step": int(step), "score": int() | float(), **rest}}:
-            return _are_weights(weights) and (step == last or _are_weights(rest.get("model")))
+            return _are_weights(weights) and (_are_weights(rest["model"]) if "model" in rest else step == last)
     return False
 
 
@@ -32,10 +33,18 @@ def _are_weights(value: Any) -> bool:
     )
 
 
+def same_weights(best: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
+    """Whether the weights of the best model are these. Without weights of its own they are."""
+    own = best.get("model")
+    return own is None or (
+        own.keys() == weights.keys() and all(torch.equal(own[name], tensor) for name, tensor in weights.items())
+    )
+
+
 def with_best_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """The state including the weights of the best model: copies of the last weights if the best step is the last."""
+    """The state including the weights of the best model: copies of the last weights if it has none of its own."""
     best = state["best"]
-    if best is None or best["step"] != state["step"]:
+    if best is None or "model" in best:
         return state
     weights = {name: tensor.detach().clone() for name, tensor in state["model"].items()}
     return {**state, "best": {**best, "model": weights}}

@@ -18,7 +18,7 @@ from hypernetworks.serve.stream import Piece, Reason, Stream
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.text.stepper import Weights, stepper
+from hypernetworks.text.stepper import Weights, read_step, stepper
 
 
 @dataclass(eq=False)
@@ -104,8 +104,8 @@ class Batch:
     @torch.inference_mode()
     def step(self) -> None:
         """Draw one more character for every text, and remove those that are complete."""
-        ids = torch.tensor([[text.drawn for text in self.texts]], device=self.model.head.weight.device)
-        h = self._step(self.model.embedding(ids)[0])
+        ids = torch.tensor([text.drawn for text in self.texts], device=self.model.head.weight.device)
+        h = read_step(self.model, self._step, ids)
         before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
         changes = self.changes(before, self._state)
         for text, own_h, change in zip(self.texts, h.split(1), changes, strict=True):

@@ -5,14 +5,9 @@ from .corpus import Corpus, load_corpus
 from .evaluate import TextScore
 from .experiment import TEXT, load_run
 from .generate import Sampling
-from .model import (
-    CharacterModel,
-    CharacterModelConfig,
-    count_parameters,
-    flops_per_character,
-    match_parameters,
-)
+from .model import CharacterModel, CharacterModelConfig
 from .presets import PRESETS, penn_treebank_parameters
+from .sizes import count_parameters, flops_per_character, match_parameters
 
 __all__ = [
     "PRESETS",

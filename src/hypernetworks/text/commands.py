@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -12,19 +12,17 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.commands import (
-    CompareCommand,
-    EvaluateCommand,
-    TrainCommand,
-    check_split,
-    preset_help,
-)
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
+from hypernetworks.experiments.compare_command import CompareCommand
 from hypernetworks.files import read_whole, write_whole
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.alphabet import encode, text_of_bytes
-from hypernetworks.text.compare import match_networks
+from hypernetworks.text.compare import match_networks, with_study
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
-from hypernetworks.text.experiment import TEXT, evaluate_ids, load_run, translate
+from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
+from hypernetworks.text.evaluate import Protocol, evaluate_windows
+from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, translate
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import NetworkName
 from hypernetworks.text.presets import PRESETS
@@ -45,7 +43,11 @@ class Train(TrainCommand):
 
 @dataclass(frozen=True)
 class Evaluate(EvaluateCommand):
-    """Score the best model of a run on a split or another text: one stream, every character except the first predicted once."""
+    """Score the best model of a run on a split or another text.
+
+    The text is one stream, and every character except the first is predicted once. --protocol windows scores random windows
+    instead, and --dynamic a model that learns while it reads; their scores are not comparable.
+    """
 
     experiment = TEXT
     text: str | None = None
@@ -54,9 +56,18 @@ class Evaluate(EvaluateCommand):
     """Score the first N characters only; 0: all."""
     weights: Weights = "float32"
     """How the weights are stored. bfloat16 and int8 read the text step by step, and show what generation loses with them."""
+    protocol: Protocol = "stream"
+    """stream: one stream. windows: random windows, each from the zero state, as nanoGPT scores."""
+    window: int = 256
+    """Characters predicted in each window (windows)."""
+    dynamic: bool = False
+    """Dynamic evaluation: the model learns from each segment after it was scored."""
+    dynamics: Dynamics = field(default_factory=Dynamics)
 
     def __call__(self) -> None:
         """Print nats and bits per character."""
+        if sum((self.protocol == "windows", self.dynamic, self.weights != "float32")) > 1:
+            raise UsageError("a model is scored with one of --protocol windows, --dynamic and --weights, got several")
         check_split(self.split)
         if self.characters < 0:
             raise UsageError(f"characters should be at least 0 (0: all), got {self.characters}")
@@ -68,7 +79,19 @@ class Evaluate(EvaluateCommand):
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
         ids = translate(part, corpus, symbols)[: self.characters or None]
-        result = evaluate_ids(model.to(find_device(self.device)), symbols, ids, self.weights)
+        model = model.to(find_device(self.device))
+        if self.protocol == "windows":
+            score = evaluate_windows(model, ids, self.window)
+            result = (
+                f"{score.windows:,} random windows of {self.window} {symbols.unit}s, each from the zero state\n"
+                f"{score.nats:.4f} nats (standard error {score.error:.4f})"
+            )
+        elif self.dynamic:
+            training = translate(corpus.train, corpus, symbols)
+            found = evaluate_dynamically(model, ids, training, self.dynamics)
+            result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
+        else:
+            result = evaluate_ids(model, symbols, ids, self.weights)
         print(f"{self.run} on {corpus.name}, {name}: {result}")
 
 
@@ -76,10 +99,12 @@ class Evaluate(EvaluateCommand):
 class Compare(CompareCommand):
     """Train several networks of equal size on the same text, and compare what each reaches and costs.
 
-    The comparison chooses --hidden-size, --network and --seed for each model: give --parameters, --networks and --seeds.
+    The comparison chooses --hidden-size, --network and --seed for each model: give --parameters, --networks and --seeds. A flag
+    may give networks settings of their own: --learning-rate lstm=3e-3 hyper-lstm=2e-3.
     """
 
     experiment = TEXT
+    names: ClassVar[Collection[str]] = tuple(FAMILIES)
     chosen: ClassVar[Mapping[str, str]] = {"model.hidden_size": "give --parameters", "model.network": "give --networks"}
     preset: Annotated[str, preset_help(PRESETS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
@@ -87,12 +112,19 @@ class Compare(CompareCommand):
     """Which networks. Each gets the hidden_size that brings it within 1 % of --parameters."""
     parameters: int = 250_000
     """The number of parameters of each model."""
+    study: Path | None = None
+    """The folder of a study: each network gets the searched settings that were best for it there."""
 
     def variants(self, settings: TextConfig, data: Corpus) -> Mapping[str, TextConfig]:
-        """Each network at the same size."""
+        """Each network at the same size, with the settings of the study."""
         if not self.networks:
             raise UsageError("networks should be one or more, got none")
-        return match_networks(settings, self.networks, self.parameters, len(data.alphabet))
+        if unused := [name for name in self.own if name not in self.networks]:
+            raise UsageError(f"settings are given for {', '.join(unused)}, but networks are {' '.join(self.networks)}")
+        given = {name: self.own.get(name, settings) for name in self.networks}
+        if self.study is not None:
+            given = with_study(given, self.study, TEXT.preset(self.preset))
+        return match_networks(given, self.networks, self.parameters, len(data.alphabet))
 
     def title(self, data: Corpus) -> str:
         """The corpus and the size of the models."""

@@ -1,20 +1,27 @@
 """Networks of equal size: the configurations that a comparison trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.results import read_results
+from hypernetworks.experiments.space import changed
+from hypernetworks.experiments.study import best_trial
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import match_parameters
+from hypernetworks.text.sizes import match_parameters
 
-__all__ = ["match_networks"]
+__all__ = ["match_networks", "with_study"]
 
 
-def match_networks(config: TextConfig, networks: Sequence[str], parameters: int, symbols: int) -> dict[str, TextConfig]:
+def match_networks(
+    configs: Mapping[str, TextConfig], networks: Sequence[str], parameters: int, symbols: int
+) -> dict[str, TextConfig]:
     """A configuration for each network, with the hidden_size that gives its model this number of parameters within 1 %.
 
     Args:
-        config: all other settings.
+        configs: all other settings of each network.
         networks: names of the registry of recurrent networks.
         parameters: the number of parameters of each model.
         symbols: the size of the alphabet.
@@ -24,8 +31,27 @@ def match_networks(config: TextConfig, networks: Sequence[str], parameters: int,
     """
     if len(set(networks)) != len(networks):
         raise UsageError(f"networks should all be different, got {' '.join(networks)}")
-    configs: dict[str, TextConfig] = {}
+    made: dict[str, TextConfig] = {}
     for name in networks:
-        model = match_parameters(replace(config.model, network=name), symbols, parameters)
-        configs[name] = replace(config, model=model)
-    return configs
+        config = configs[name]
+        made[name] = replace(config, model=match_parameters(replace(config.model, network=name), symbols, parameters))
+    return made
+
+
+def with_study(configs: Mapping[str, TextConfig], study: Path, preset: TextConfig) -> dict[str, TextConfig]:
+    """The configurations of networks with the settings that were best for each of them in a study.
+
+    Raises:
+        UsageError: the study has no complete trial of a network, or a setting that it searched was given, too.
+    """
+    results = read_results(study / "results")
+    made: dict[str, TextConfig] = {}
+    for name, config in configs.items():
+        values = best_trial(results, name, study).values
+        for path in values:
+            get = attrgetter(path)
+            if get(config) != get(preset):
+                flag = path.rpartition(".")[2].replace("_", "-")
+                raise UsageError(f"--study sets --{flag} of {name}, got {get(config)}, too: leave out one of them")
+        made[name] = changed(config, values)
+    return made

@@ -30,6 +30,9 @@ class TextConfig:
     reset_probability: float = 0.01
     """Probability that a stream starts a step from the zero state instead of the carried one. Evaluation and prompts start
     from the zero state, and a model that never sees it during training may not work from it."""
+    random_offsets: bool = False
+    """Turn the text by a random number of characters before each pass, so that every pass is cut into steps at other places.
+    The streams start each pass from the zero state."""
     validation_characters: int = 0
     """Validate on the first N characters of the split; 0: on all of it."""
     device: str = "auto"

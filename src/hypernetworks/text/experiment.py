@@ -16,14 +16,25 @@ from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.text.evaluate import evaluate
+from hypernetworks.text.evaluate import TextScore, evaluate
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import CharacterModel, count_parameters, flops_per_character
+from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.sizes import count_parameters, flops_per_character
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
+from hypernetworks.training.device import find_device
 
-__all__ = ["TEXT", "TextExperiment", "evaluate_ids", "load_run", "sample", "symbols_of", "translate"]
+__all__ = [
+    "TEXT",
+    "TextExperiment",
+    "describe_score",
+    "evaluate_ids",
+    "load_run",
+    "sample",
+    "symbols_of",
+    "translate",
+]
 
 SAMPLES: Final = "samples.txt"
 
@@ -32,6 +43,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     """Next-character prediction, scored in bits per character."""
 
     name = "text"
+    format = 2
     data_key = "corpus"
     config_type = TextConfig
     task_type = CharacterTask
@@ -56,6 +68,13 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def settle(self, config: TextConfig, data: Corpus) -> TextConfig:
         """Record the absolute path of a user's own text, so that the run can be used from any folder."""
         return config if config.corpus in NAMED_SETS else replace(config, corpus=data.source)
+
+    def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
+        """In format 1, dropout acted on the input, too."""
+        match settings:
+            case {"model": {"dropout": probability, **others}}:
+                return {**settings, "model": {**others, "dropout": probability, "input_dropout": probability}}
+        return settings
 
     def record(self, data: Corpus) -> dict[str, Any]:
         """Source, checksum, sizes, and the symbols of the model."""
@@ -102,6 +121,17 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
             "flops_per_character": flops_per_character(config.model, len(record["alphabet"])),
         }
 
+    def flops_per_step(self, config: TextConfig, record: Mapping[str, Any]) -> float:
+        """Three times the operations of a forward pass."""
+        return 3.0 * flops_per_character(config.model, len(record["alphabet"])) * config.batch_size * config.length
+
+    def final_scores(self, run: Run, data: Corpus) -> dict[str, float]:
+        """The loss on the test split, if the corpus has one."""
+        if len(data.test) < 2:
+            return {}
+        model, config, _ = self.load(run.folder)
+        return {"test_loss": evaluate(model.to(find_device(config.device)), data.test).nats}
+
     def sample(self, folder: Path) -> str:
         """A short text of the best model."""
         model, _, record = self.load(folder)
@@ -145,9 +175,13 @@ def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
 
 def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:
     """Score a text of symbol ids (N,), and describe the score."""
-    score = evaluate(model, ids, weights)
+    return describe_score(evaluate(model, ids, weights), symbols, "one stream")
+
+
+def describe_score(score: TextScore, symbols: Symbols, how: str) -> str:
+    """A score as text; `how` says how the text was read."""
     return (
-        f"{score.characters:,} {symbols.unit}s predicted, one stream\n"
+        f"{score.characters:,} {symbols.unit}s predicted, {how}\n"
         f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}"
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.text.alphabet import Unit, encode
 from hypernetworks.text.model import CharacterModel
-from hypernetworks.text.stepper import Weights, stepper
+from hypernetworks.text.stepper import Weights, read_step, stepper
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def generate_ids(
     yield drawn
     for _ in range(sampling.length - 1):
         with torch.inference_mode():
-            h = step(model.embedding(torch.tensor([[drawn]], device=device))[0])
+            h = read_step(model, step, torch.tensor([drawn], device=device))
             drawn = draw(model.head(h)[0])
         yield drawn
 

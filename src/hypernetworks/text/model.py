@@ -4,29 +4,32 @@
     h_t, s_t = network(x_t, s_{t-1})
     logits   = W h_t + b                                the next character's log-probabilities, up to a constant
 
-T time, B batch, V symbols, E embedding, H hidden.
+With skips, the head reads x_t and the h of every layer: logits = W [x_t; h_t^1; …; h_t^L] + b.
+
+T time, B batch, V symbols, E embedding, H hidden, L layers, R what the head reads: H, or with skips E + L·H.
 """
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.func import functional_call
 
 from hypernetworks.errors import UsageError
+from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.recurrent.layer import RecurrentNetwork
+from hypernetworks.recurrent.layer import RecurrentNetwork, call_cell
+from hypernetworks.recurrent.sequence import TimeSteps
+from hypernetworks.text.regularisation import MaskPer, dropped, masked_weights, zone_out
 
 __all__ = [
     "CharacterModel",
     "CharacterModelConfig",
     "NetworkName",
-    "count_parameters",
-    "flops_per_character",
     "make_network",
-    "match_parameters",
 ]
 
 if TYPE_CHECKING:
@@ -53,10 +56,26 @@ class CharacterModelConfig:
     """E, the width of a character's embedding; 0: one-hot vectors, as in the paper."""
     tie_weights: bool = False
     """Use the embedding matrix for the head as well; embedding_size must equal hidden_size."""
+    skips: bool = False
+    """The head also reads the embedding and the output of every layer (Graves, arXiv 1308.0850)."""
+    input_dropout: float = 0.0
+    """Dropout probability of the network's input, the embedding."""
     dropout: float = 0.0
-    """Dropout probability of the network's input, between its layers, and of its output."""
+    """Dropout probability between the layers, and of what the head reads."""
+    dropout_per: MaskPer = "step"
+    """When the masks of input_dropout and dropout are drawn: at each time step, or once for all time steps of a sequence, which
+    is called variational dropout (Gal and Ghahramani, arXiv 1512.05287)."""
     recurrent_dropout: float = 0.0
-    """Dropout probability of the candidate values inside the network, drawn for each time step."""
+    """Dropout probability of the candidate values inside the network, drawn for each time step (arXiv 1603.05118)."""
+    state_dropout: float = 0.0
+    """Dropout probability of h where the network reads it, drawn once for all time steps of a training step and shared by its
+    streams (arXiv 1512.05287)."""
+    weight_dropout: float = 0.0
+    """Dropout probability of the recurrent weights, drawn once for each training step: DropConnect, as in AWD-LSTM
+    (arXiv 1708.02182)."""
+    zoneout: float = 0.0
+    """Probability that a value of the state keeps its previous value in a time step (arXiv 1606.01305). There is no kernel for
+    it: the network runs step by step, which takes several times as long."""
     hyper_size: int = 64
     """K, the width of the hyper cell (hyper networks)."""
     hyper_embedding_size: int = 16
@@ -72,27 +91,39 @@ class CharacterModelConfig:
                 raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
         if self.embedding_size < 0:
             raise UsageError(f"embedding_size should be at least 0 (0: one-hot), got {self.embedding_size}")
-        for name in ("dropout", "recurrent_dropout"):
+        for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout", "zoneout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
+        if self.dropout_per not in get_args(MaskPer):
+            raise UsageError(f"dropout_per should be {' or '.join(get_args(MaskPer))}, got {self.dropout_per!r}")
+        if self.tie_weights and self.skips:
+            raise UsageError("tie_weights requires a head that reads h alone, got skips")
         if self.tie_weights and self.embedding_size != self.hidden_size:
             raise UsageError(
                 "tie_weights requires embedding_size and hidden_size to be equal, "
                 f"got embedding_size {self.embedding_size} and hidden_size {self.hidden_size}"
             )
 
+    @property
+    def layers_one_by_one(self) -> bool:
+        """Whether the model itself passes values from layer to layer, instead of the network."""
+        return self.num_layers > 1 and (self.skips or self.dropout_per == "sequence")
+
 
 def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetwork:
     """Make the recurrent network of a character model, on PyTorch's default device and dtype."""
     family = FAMILIES[config.network]
-    return family.make(
+    network = family.make(
         input_size,
         config.hidden_size,
         config.num_layers,
-        dropout=config.dropout if config.num_layers > 1 else 0.0,
+        dropout=config.dropout if config.num_layers > 1 and not config.layers_one_by_one else 0.0,
         recurrent_dropout=config.recurrent_dropout,
         **{name: getattr(config, name) for name in family.takes},
     )
+    if config.zoneout:
+        zone_out(network, config.zoneout)
+    return network
 
 
 class OneHot(nn.Module):
@@ -109,6 +140,34 @@ class OneHot(nn.Module):
         return F.embedding(ids, self.vectors)
 
 
+class _Layers(nn.Module):
+    """Runs a network, (x, state) -> (outputs, state). A module, because functional_call calls modules.
+
+    outputs are those of every layer if they are run one by one, with `between` applied to what the next layer reads; else that
+    of the last one.
+    """
+
+    def __init__(self, network: RecurrentNetwork, between: Callable[[Tensor], Tensor], one_by_one: bool) -> None:
+        super().__init__()
+        self.network, self.between = network, between
+        self.one_by_one = one_by_one
+
+    def forward(self, x: Tensor, state: Any) -> tuple[list[Tensor], Any]:
+        if not self.one_by_one:
+            h, state = self.network(x, state)
+            return [h], state
+        outputs: list[Tensor] = []
+
+        def call(cell: RecurrentCell, rows: Tensor, state: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
+            read = self.between(outputs[-1]).flatten(0, 1) if outputs else rows
+            h, state = call_cell(cell, read, state, steps)
+            outputs.append(h.view(steps.time, steps.batch, -1))
+            return h, state
+
+        _, state = self.network.run(self.network.rows(x), state, call)
+        return outputs, state
+
+
 class CharacterModel(nn.Module):
     """Predicts the next character: `logits, state = model(ids, state)`.
 
@@ -122,7 +181,9 @@ class CharacterModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(symbols, config.embedding_size) if config.embedding_size else OneHot(symbols)
         self.network = make_network(config, config.embedding_size or symbols)
-        self.head = nn.Linear(config.hidden_size, symbols)
+        layers = config.num_layers * config.hidden_size
+        read = (config.embedding_size or symbols) + layers if config.skips else config.hidden_size
+        self.head = nn.Linear(read, symbols)
         nn.init.zeros_(self.head.bias)
         if isinstance(self.embedding, nn.Embedding):
             nn.init.normal_(
@@ -142,71 +203,26 @@ class CharacterModel(nn.Module):
             Logits (T, B, V), and the state after the last step.
         """
         h, state = self.read(ids, state)
-        return self.head(F.dropout(h, self.config.dropout, self.training)), state
+        return self.head(self._dropped(h, self.config.dropout)), state
 
     def read(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Run the model without its head: h (T, B, H), and the state."""
-        x = F.dropout(self.embedding(ids), self.config.dropout, self.training)
-        return self.network(x, state)
-
-
-def count_parameters(config: CharacterModelConfig, symbols: int) -> int:
-    """The number of parameters of a model, each counted once. Nothing is allocated.
-
-    Raises:
-        UsageError: a parameter would be larger than any tensor can be.
-    """
-    try:
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in CharacterModel(config, symbols).parameters())
-    except (RuntimeError, TypeError) as error:
-        raise UsageError(
-            f"{config.network} with hidden_size {config.hidden_size:,} is larger than any tensor"
-        ) from error
-
-
-def flops_per_character(config: CharacterModelConfig, symbols: int) -> int:
-    """Floating-point operations of the matrix products in the forward pass of one character. A multiply-add counts as two.
-
-    Counted by PyTorch's FlopCounterMode on the products that are made. A training step costs three times as much. Embedding
-    lookups and elementwise operations are not counted.
-    """
-    with torch.device("meta"):
-        model = CharacterModel(config, symbols)
-        counter = FlopCounterMode(display=False)
-        with counter:
-            model(torch.zeros(1, 1, dtype=torch.int64))
-    return counter.get_total_flops()
-
-
-def match_parameters(
-    config: CharacterModelConfig, symbols: int, parameters: int, tolerance: float = 0.01
-) -> CharacterModelConfig:
-    """Choose the hidden_size that brings a model closest to a number of parameters.
-
-    Raises:
-        UsageError: no hidden_size comes within `tolerance` (relative) of it.
-    """
-
-    def sized(hidden: int) -> CharacterModelConfig:
-        return replace(
-            config, hidden_size=hidden, embedding_size=hidden if config.tie_weights else config.embedding_size
-        )
-
-    low, high = 1, 2
-    while count_parameters(sized(high), symbols) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if count_parameters(sized(middle), symbols) < parameters:
-            low = middle
+        """Run the model without its head: what the head reads, (T, B, R), and the state."""
+        config, x = self.config, self.embedding(ids)
+        given = self._dropped(x, config.input_dropout)
+        layers = _Layers(self.network, self._between, config.layers_one_by_one)
+        if self.training and (config.state_dropout or config.weight_dropout):
+            masked = masked_weights(self.network, config.state_dropout, config.weight_dropout)
+            h, state = functional_call(layers, {f"network.{name}": w for name, w in masked.items()}, (given, state))
         else:
-            high = middle
-    best = min((sized(low), sized(high)), key=lambda made: abs(count_parameters(made, symbols) - parameters))
-    count = count_parameters(best, symbols)
-    if abs(count - parameters) > tolerance * parameters:
-        raise UsageError(
-            f"no {config.network} has within {tolerance:.0%} of {parameters:,} parameters: "
-            f"the nearest, with hidden_size {best.hidden_size}, has {count:,}"
-        )
-    return best
+            h, state = layers(given, state)
+        return self.head_reads(x, h), state
+
+    def head_reads(self, x: Tensor, h: Sequence[Tensor]) -> Tensor:
+        """What the head reads, from the embedding (…, E) and the output of every layer, each (…, H)."""
+        return torch.cat([x, *h], dim=-1) if self.config.skips else h[-1]
+
+    def _between(self, h: Tensor) -> Tensor:
+        return self._dropped(h, self.config.dropout)
+
+    def _dropped(self, values: Tensor, probability: float) -> Tensor:
+        return dropped(values, probability, self.config.dropout_per) if self.training else values

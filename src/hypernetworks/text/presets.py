@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Final
 
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig, count_parameters
+from hypernetworks.text.model import CharacterModelConfig
+from hypernetworks.text.sizes import count_parameters
 from hypernetworks.training.schedule import Schedule
 
 PENN_TREEBANK_SYMBOLS: Final = 50
 
 _ONE_HOT = CharacterModelConfig(
-    embedding_size=0, hidden_size=1000, hyper_size=128, dropout=0.10, recurrent_dropout=0.10
+    embedding_size=0, hidden_size=1000, hyper_size=128, input_dropout=0.10, dropout=0.10, recurrent_dropout=0.10
 )
 _ONE_HOT_LSTM = replace(_ONE_HOT, network="lstm")
 
@@ -25,8 +26,10 @@ PENN_TREEBANK: Final = {
     "layer-norm LSTM 1000": replace(_ONE_HOT, network="layer-norm-lstm"),
     "HyperLSTM 1000": replace(_ONE_HOT, network="hyper-lstm-without-norm", hyper_embedding_size=4),
     "layer-norm HyperLSTM 1000": replace(_ONE_HOT, hyper_embedding_size=4),
-    "layer-norm HyperLSTM 1000, Z = 16": replace(_ONE_HOT, dropout=0.15, recurrent_dropout=0.15),
-    "2-layer layer-norm HyperLSTM": replace(_ONE_HOT, num_layers=2, dropout=0.20, recurrent_dropout=0.20),
+    "layer-norm HyperLSTM 1000, Z = 16": replace(_ONE_HOT, input_dropout=0.15, dropout=0.15, recurrent_dropout=0.15),
+    "2-layer layer-norm HyperLSTM": replace(
+        _ONE_HOT, num_layers=2, input_dropout=0.20, dropout=0.20, recurrent_dropout=0.20
+    ),
 }
 """The models of the paper's Penn Treebank table, with K = 128. The last two have Z = 16."""
 
@@ -54,7 +57,7 @@ PRESETS: Final = {
     ),
     "tiny-shakespeare": TextConfig(
         corpus="tiny-shakespeare",
-        model=CharacterModelConfig(hidden_size=320, depth=3, dropout=0.2, recurrent_dropout=0.1),
+        model=CharacterModelConfig(hidden_size=320, depth=3, input_dropout=0.2, dropout=0.2, recurrent_dropout=0.1),
         schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=400),
     ),
     "shakespeare": TextConfig(

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from torch import Tensor
+
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.stepper import Stepper
 from hypernetworks.text.model import CharacterModel
@@ -21,3 +23,12 @@ def stepper(model: CharacterModel, batch: int, weights: Weights = "float32") -> 
         return model.network.stepper(batch, None if weights == "float32" else weights)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def read_step(model: CharacterModel, step: Stepper, ids: Tensor) -> Tensor:
+    """Take one step with the characters (B,), and return what the head reads, (B, R)."""
+    x = model.embedding(ids.unsqueeze(0))[0]
+    h = step(x)
+    if not model.config.skips:
+        return h
+    return model.head_reads(x, model.network.cell(0).state_tensors(step.state)[0].unbind(0))

@@ -28,7 +28,8 @@ class CharacterTask(Task[CharacterModel]):
         self.model, self.network = model, distributed(model)
         self.parts = parts(config.batch_size, config.schedule.accumulate)
         self.batch_size, self.seed = config.batch_size, config.schedule.seed
-        self.streams = Streams(data.train, config.batch_size, config.length)
+        offset_seed = config.schedule.seed if config.random_offsets else None
+        self.streams = Streams(data.train, config.batch_size, config.length, offset_seed)
         self.validation = validation_part(config, data)
         self.reset_probability = config.reset_probability
         # The state after the last step, each tensor (layers, B, ·); zero before the first. Only the streams of this process
@@ -48,9 +49,10 @@ class CharacterTask(Task[CharacterModel]):
         return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
 
     def _initial_state(self, step: int, part: slice) -> Any:
-        """The carried state of these streams, set to zero for those that are reset at this step."""
+        """The carried state of these streams, zero for those that are reset at this step or whose text does not follow."""
         drawn = torch.rand(self.batch_size, 1, generator=generator(self.seed, "resets", step))
-        kept = (drawn[part] >= self.reset_probability).to(self.hidden[0].device)
+        kept = drawn[part] >= (self.reset_probability if self.streams.follows(step) else 1)
+        kept = kept.to(self.hidden[0].device)
         return self.model.network.cell(0).named_state([tensor[:, part] * kept for tensor in self.hidden])
 
     def validate(self) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ Several processes run the loop in parallel, each with its share of every batch. 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -17,14 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks import processes
-from hypernetworks.errors import FaultError, Terminated, UsageError
+from hypernetworks.errors import DivergedError, FaultError, Terminated, UsageError
 from hypernetworks.runs.run import Run
+from hypernetworks.training.averaging import Averaging
 from hypernetworks.training.interrupt import Interrupt
 from hypernetworks.training.progress import Progress
 from hypernetworks.training.random import seed_of
 from hypernetworks.training.schedule import Schedule, make_optimizer
 
 Model = TypeVar("Model", bound=nn.Module)
+
+Watch = Callable[[Mapping[str, Any]], None]
+"""Reads the rows of the metrics while a run is trained."""
 
 _STOPS: Final = (None, KeyboardInterrupt, Terminated)
 """What a signal makes a process raise after a step. The processes exchange the index."""
@@ -74,16 +78,24 @@ class Trainer:
         schedule: how to train.
         run: where to write.
         restored: what `run.restore()` returned, to resume from there; None: start at step 0.
+        watch: called in the first process with each new row of the metrics. What it raises ends the training.
     """
 
     def __init__(
-        self, task: Task[Any], schedule: Schedule, run: Run, restored: Mapping[str, Any] | None = None
+        self,
+        task: Task[Any],
+        schedule: Schedule,
+        run: Run,
+        restored: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self.task, self.schedule, self.run = task, schedule, run
+        self.task, self.schedule, self.run, self.watch = task, schedule, run, watch
         self.optimizer = make_optimizer(task.model, schedule)
+        self.averaging = Averaging(task.model, schedule)
         self.step = 0
         self.best: dict[str, Any] | None = None
         self._losses: list[float] = []  # since the last line of the metrics
+        self._norms: list[float] = []  # of the gradients, likewise
         self._committed = 0
         if processes.rank():  # all start with the same weights; from here on, dropout differs between processes
             torch.manual_seed(seed_of(schedule.seed, "dropout", processes.rank()))
@@ -97,8 +109,8 @@ class Trainer:
             label: shown with the progress.
 
         Raises:
-            FaultError: a loss, gradient or validation is not finite, memory ran out, or a file could not be written. The last
-                commit holds.
+            FaultError: a loss, gradient or validation is not finite (DivergedError), memory ran out, or a file could not be
+                written. The last commit holds.
             KeyboardInterrupt: Ctrl-C, or SIGTERM (Terminated), raised after the step was finished and committed.
         """
         schedule, units = self.schedule, 0
@@ -138,8 +150,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step + 1)
         self.optimizer.step()
+        self.averaging.update()
         self.step += 1
         self._losses.append(value)
+        self._norms.append(norm)
         return value, read
 
     def _add_gradients(self) -> tuple[float, int]:
@@ -159,33 +173,43 @@ class Trainer:
     def _check_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
             kept = f"the checkpoint of step {self._committed} is kept" if self._committed else "nothing was saved yet"
-            raise FaultError(
+            raise DivergedError(
                 f"{self.run.folder}: the {what} is {value} at step {step}: training stopped, {kept}; "
                 "a lower learning rate or clip may help"
             )
 
     def _log(self, units: int, seconds: float) -> None:
-        """Record the steps since the last line: their mean loss, their time without validation, their speed."""
-        mean = math.fsum(self._losses) / len(self._losses)
+        """Record the steps since the last line: means of loss and gradient norm, time without validation, speed."""
+        row = {
+            "step": self.step,
+            "loss": math.fsum(self._losses) / len(self._losses),
+            "gradient_norm": math.fsum(self._norms) / len(self._norms),
+            "learning_rate": self.schedule.rate(self.step),
+            "seconds": round(seconds, 6),
+            f"{self.task.unit}_per_second": round(units / seconds),
+        }
         self._losses.clear()
-        rate = self.schedule.rate(self.step)
-        row = {"step": self.step, "loss": mean, "learning_rate": rate, "seconds": round(seconds, 6)}
-        self._record(row | {f"{self.task.unit}_per_second": round(units / seconds)})
+        self._norms.clear()
+        self._record(row)
 
     def _record(self, row: Mapping[str, Any]) -> None:
         if processes.is_first():
             self.run.record(row)
+            if self.watch is not None:
+                self.watch(row)
 
     def _validate(self) -> None:
         for buffer in self.task.model.buffers():  # each process has its own BatchNorm statistics
             processes.take_from_first(buffer)
-        figures = self.task.validate()
-        score = figures["validation_loss"]
-        self._check_finite("validation loss", score, self.step)
+        with self.averaging.applied():
+            figures = self.task.validate()
+            score = figures["validation_loss"]
+            self._check_finite("validation loss", score, self.step)
+            if self.best is None or score < self.best["score"]:
+                weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}
+                self.best = {"step": self.step, "score": score, "model": weights}
+        self.averaging.validated(score)
         self._record({"step": self.step, **figures})
-        if self.best is None or score < self.best["score"]:
-            weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}
-            self.best = {"step": self.step, "score": score, "model": weights}
 
     def _commit(self) -> None:
         state = {
@@ -196,6 +220,8 @@ class Trainer:
             "random": _random_states(self._device),
             "task": self.task.state(),
             "losses": self._losses,
+            "norms": self._norms,
+            "average": self.averaging.state(),
         }
         if processes.is_first():
             self.run.commit(state)
@@ -210,6 +236,9 @@ class Trainer:
             self._check_processes(len(states["cpu"]))
             _set_random_state(self._device, states)
             self._losses = list(restored["losses"])
+            self._norms = list(restored.get("norms", ()))  # of an earlier version: none
+            if "average" in restored:
+                self.averaging.load_state(restored["average"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(f"{self.run.folder}: trainer.pt does not fit this model or version: {reason}") from error

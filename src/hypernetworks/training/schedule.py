@@ -2,7 +2,11 @@
 
     rate(n) = learning_rate · n/warmup                                                  for step n = 1 … warmup
     cosine:   learning_rate · (φ + (1 − φ)(1 + cos(π (n − warmup)/(steps − warmup)))/2)         after that; φ is final_fraction
+    trapezoid: learning_rate, and in the last decay_fraction of all steps linearly down to φ · learning_rate
     steps:    learning_rate until step decay_steps[0], then decay_rates[0] until decay_steps[1], …
+
+The trapezoid is also called warmup-stable-decay: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+Training Durations", arXiv 2405.18392.
 
 adam is AdamW, with decoupled weight decay. sgd has Nesterov momentum μ:
 g ← g + weight_decay · w,  v ← μ v + g,  w ← w − rate · (g + μ v).
@@ -19,7 +23,8 @@ from torch import nn
 from hypernetworks.errors import UsageError, check_count
 
 Optimizer = Literal["adam", "sgd"]
-Decay = Literal["cosine", "steps"]
+Decay = Literal["cosine", "trapezoid", "steps"]
+Average = Literal["none", "ema", "triggered"]
 Precision = Literal["float32", "bf16"]
 
 MOMENTUM: Final = 0.9
@@ -39,12 +44,16 @@ class Schedule:
     """adam: AdamW. sgd: SGD with Nesterov momentum 0.9."""
     learning_rate: float = 3e-3
     """The highest learning rate of the schedule."""
+    beta2: float = 0.999
+    """Adam's decay of the mean of squared gradients (adam)."""
     warmup: int = 100
     """Steps in which the learning rate rises linearly from 0. If there are fewer steps in all, it only rises."""
     decay: Decay = "cosine"
-    """How the learning rate decays: along a cosine, or in steps."""
+    """How the learning rate decays: along a cosine, linearly at the end (trapezoid), or in steps."""
     final_fraction: float = 0.1
-    """The fraction of learning_rate at the last step of the cosine; 1: no decay. Must be 1 for decay in steps."""
+    """The fraction of learning_rate at the last step of the cosine or trapezoid; 1: no decay. Must be 1 for decay in steps."""
+    decay_fraction: float = 0.2
+    """The fraction of all steps in which the trapezoid decays."""
     decay_steps: tuple[int, ...] = ()
     """The steps after which the next of decay_rates applies (decay in steps)."""
     decay_rates: tuple[float, ...] = ()
@@ -53,6 +62,14 @@ class Schedule:
     """Weight decay, of weight matrices and kernels only: not of biases, norms, embeddings z or scales."""
     clip: float = 1.0
     """Clip the norm of the gradient of all parameters to this value; 0: no clipping."""
+    average: Average = "none"
+    """Which weights are validated and kept: none: the last ones. ema: their exponential moving average. triggered: their mean
+    since the validation loss stopped falling. See `training.averaging`."""
+    average_decay: float = 0.999
+    """The decay of the moving average at each step (ema)."""
+    average_patience: int = 5
+    """The mean begins at the first validation loss that is no lower than the lowest of those more than N validations before
+    (triggered)."""
     accumulate: int = 1
     """Compute a batch, or the share of each process, in N equal parts and add up their gradients: the same step with N times
     less memory. BatchNorm normalises over each part."""
@@ -67,9 +84,9 @@ class Schedule:
     """Seeds all random numbers: initial weights, dropout, the order of examples and their augmentation."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "evaluate_every", "log_every"):
+        for name in ("steps", "accumulate", "evaluate_every", "log_every", "average_patience"):
             check_count(name, getattr(self, name))
-        for name, kind in (("optimizer", Optimizer), ("decay", Decay), ("precision", Precision)):
+        for name, kind in (("optimizer", Optimizer), ("decay", Decay), ("average", Average), ("precision", Precision)):
             choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} should be {' or '.join(choices)}, got {getattr(self, name)!r}")
@@ -78,8 +95,12 @@ class Schedule:
         for name in ("weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} should be a finite number of at least 0, got {getattr(self, name)}")
-        if not 0 <= self.final_fraction <= 1:
-            raise UsageError(f"final_fraction should be in [0, 1], got {self.final_fraction}")
+        for name in ("final_fraction", "decay_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} should be in [0, 1], got {getattr(self, name)}")
+        for name in ("beta2", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
         check_count("warmup", self.warmup, least=0)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed should be in [0, 2^63), got {self.seed}")
@@ -87,15 +108,15 @@ class Schedule:
 
     def _check_decay(self) -> None:
         at, rates = self.decay_steps, self.decay_rates
-        if self.decay == "cosine":
+        if self.decay != "steps":
             if at or rates:
                 raise UsageError(
-                    f"decay cosine takes no decay_steps and decay_rates, got {_listed(at)}, {_listed(rates)}"
+                    f"decay {self.decay} takes no decay_steps and decay_rates, got {_listed(at)}, {_listed(rates)}"
                 )
             return
         if self.final_fraction != 1:
             raise UsageError(
-                f"decay steps requires final_fraction 1 (it applies to the cosine), got {self.final_fraction}"
+                f"decay steps requires final_fraction 1 (it applies to the other decays), got {self.final_fraction}"
             )
         if not at or len(at) != len(rates):
             raise UsageError(
@@ -113,8 +134,12 @@ class Schedule:
             return self.learning_rate * step / self.warmup
         if self.decay == "steps":
             return (self.learning_rate, *self.decay_rates)[sum(step > at for at in self.decay_steps)]
-        done = (step - self.warmup) / (self.steps - self.warmup)
         φ = self.final_fraction
+        if self.decay == "trapezoid":
+            # decay_fraction · steps before the end it is 1, at the end 0
+            left = min(1.0, (self.steps - step) / max(1.0, self.decay_fraction * self.steps))
+            return self.learning_rate * (φ + (1 - φ) * left)
+        done = (step - self.warmup) / (self.steps - self.warmup)
         return self.learning_rate * (φ + (1 - φ) * (1 + math.cos(math.pi * done)) / 2)
 
 
@@ -123,7 +148,7 @@ def make_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimize
     groups = _parameter_groups(model, schedule.weight_decay)
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, betas=(0.9, schedule.beta2))
 
 
 def _listed(values: Iterable[float]) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import OmitArgPrefixes
 
-from hypernetworks.experiments.commands import CompareCommand, EvaluateCommand, TrainCommand, preset_help
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
+from hypernetworks.experiments.compare_command import CompareCommand
 from hypernetworks.experiments.config import apply_changes
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData

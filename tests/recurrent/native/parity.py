@@ -1,4 +1,4 @@
-"""Two paths beside each other: everything that a network gives, and every gradient."""
+"""Comparison of two paths: everything that a network returns, and every gradient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import hypernetworks as hn
-from hypernetworks.recurrent import sequence
 from hypernetworks.recurrent.native.op import LayerOp
+from hypernetworks.recurrent.native.stepper import OneStep
 
 from ..families import FAMILIES, Family, tensors
 
@@ -91,18 +91,18 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layers = self.steps = 0
-        layer, step = LayerOp.__call__, sequence.one_step
+        layer, step = LayerOp.__call__, OneStep.__call__
 
         def counted_layer(op, *arguments):
             self.layers += 1
             return layer(op, *arguments)
 
-        def counted_step(*arguments):
+        def counted_step(one_step, *arguments):
             self.steps += 1
-            return step(*arguments)
+            return step(one_step, *arguments)
 
         monkeypatch.setattr(LayerOp, "__call__", counted_layer)
-        monkeypatch.setattr(sequence, "one_step", counted_step)
+        monkeypatch.setattr(OneStep, "__call__", counted_step)
 
 
 @pytest.fixture

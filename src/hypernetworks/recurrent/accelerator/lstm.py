@@ -88,12 +88,12 @@ class LSTMLoop:
         return room
 
     def forward(self, t: Mapping[str, Tensor]) -> None:
-        """All steps; h, c, ĥ and ĉ come in as the initial state and go out as the final one."""
+        """All steps; h, c, ĥ and ĉ hold the initial state before, and the final state after."""
         for index, step in enumerate(self.shape.steps):
             self._forward_step(t, step, index)
 
     def backward(self, t: Mapping[str, Tensor]) -> None:
-        """All steps in reverse order; grad_h, grad_c … come in as the gradients of the final state."""
+        """All steps in reverse order; grad_h, grad_c … hold the gradients of the final state before."""
         for step in reversed(self.shape.steps):
             self._backward_step(t, step)
 

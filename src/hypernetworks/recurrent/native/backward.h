@@ -170,7 +170,7 @@ template <class T, class Cell> struct Backward : Layer<T, Cell> {
       lanes<T>(G * H, [&](long j, auto part) {
         const Vec<T> v = load(dpre + j, part);
         store(dd + G * H + j, v, part);                              // of d_b:    dpre
-        if (j < (G - A) * H) {
+        if (A == 0 || j < (G - A) * H) {
           store(of_h + j, v * load(d + j, part), part);              // of W_h h:  dpre ⊙ d_h
           store(dd + j, v * load(wh + j, part), part);               // of d_h:    dpre ⊙ W_h h
         }
@@ -185,16 +185,17 @@ template <class T, class Cell> struct Backward : Layer<T, Cell> {
           store(dd + k + i, v * load(wh + k + i, part), part);
         });
     }
-    // dz_a = D_aᵀ dd_a, and z beside it, until both are summed into dD
-    for (long of = 0; of < scales(level); of++)
-      for (long gate = 0; gate < G; gate++) {
-        const long a = block(level, of, gate), here = of * G + gate;
-        product_turned(count, pending.dd + (pending.rows * blocks + here) * H, blocks * H, D + a * packed<T>(Z, H), Z, H,
-                       grads + from_z() + a * Z, width());
-        for (long r = 0; r < count; r++)
-          std::copy_n(in(call.saved_z) + (step.first + first + r) * z_width() + a * Z, Z,
-                      pending.z + ((pending.rows + r) * blocks + here) * Z);
-      }
+    for (long of = 0; of < scales(level); of++) {
+      const long a = block(level, of, 0), here = of * G;  // the first of the gates, whose blocks follow one another
+      // dz_a = D_aᵀ dd_a
+      for (long gate = 0; gate < G; gate++)
+        product_transposed(count, pending.dd + (pending.rows * blocks + here + gate) * H, blocks * H,
+                           D + (a + gate) * packed<T>(Z, H), Z, H, grads + from_z() + (a + gate) * Z, width());
+      // z is kept with dd until both are summed into dD
+      for (long r = 0; r < count; r++)
+        std::copy_n(in(call.saved_z) + (step.first + first + r) * z_width() + a * Z, G * Z,
+                    pending.z + ((pending.rows + r) * blocks + here) * Z);
+    }
     pending.rows += count;
   }
 

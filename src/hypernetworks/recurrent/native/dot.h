@@ -57,11 +57,11 @@ template <class S>
 
 constexpr long TURN = 64;  // rows of a matrix that are read in their order, whichever end is the first
 
-// f(rows) for all of `own`, some at a time, from the first or, where `turned`, from the last.
-template <class F> void some_at_a_time(Range own, bool turned, F f) {
+// f(rows) for all of `own`, some at a time, from the first or, where `reversed`, from the last.
+template <class F> void some_at_a_time(Range own, bool reversed, F f) {
   const long count = (own.end - own.begin + TURN - 1) / TURN;
   for (long i = 0; i < count; i++) {
-    const long begin = own.begin + (turned ? count - 1 - i : i) * TURN;
+    const long begin = own.begin + (reversed ? count - 1 - i : i) * TURN;
     f(Range{begin, std::min(own.end, begin + TURN)});
   }
 }

@@ -118,9 +118,9 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
 
   // R^l s_{l-1}, of level 0 W_h h_{t-1}, and Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} on top of the hyper cell's products on x.
   void products(const Thread& thread, const Step& step, long level, From from, const StepRows& to) const {
-    auto on_h = [&](const T* W, long blocks, T* to, long stride, bool anew) {
+    auto on_h = [&](const T* W, long blocks, T* to, long stride, bool overwrite) {
       if (blocks > 0)
-        product_to(step.rows, state, state_width(), W, H, blocks * H, thread.share(panels<T>(blocks * H)), to, stride, anew, from);
+        product_to(step.rows, state, state_width(), W, H, blocks * H, thread.share(panels<T>(blocks * H)), to, stride, overwrite, from);
     };
     on_h(W_h, summed(), to.pre, pre_width(), false);
     on_h(kept_W_h + level * packed<T>(H, kept() * H), kept(), to.wh + level * G * H, wh_width(), true);

@@ -23,7 +23,7 @@ def on_huge_pages(tensor: Tensor) -> None:
     advise = _madvise()
     if advise is None or tensor.nbytes < LARGE:
         return
-    # whole pages that lie within the tensor
+    # whole pages within the tensor
     begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     advise(begin, end - begin, mmap.MADV_HUGEPAGE)

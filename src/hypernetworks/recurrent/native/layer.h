@@ -141,15 +141,18 @@ template <class T, class Cell, class Keep> struct ScaledSum {
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) {
           const long row = first + r;
-          const Vec<T> d_h = d[0][r][v], d_b = d[1][r][v], of_h = load(wh + row * layer.wh_width() + level * G * H + at, part);
+          const T *of_wh = wh + row * layer.wh_width() + level * G * H + at, *of_wx = wx + row * layer.pre_width() + at;
+          __builtin_prefetch(of_wh + NR<T>);  // of the next panel, which the backward pass reads from memory
+          if constexpr (N == 3) __builtin_prefetch(of_wx + NR<T>);
+          const Vec<T> d_h = d[0][r][v], d_b = d[1][r][v], of_h = load(of_wh, part);
           Vec<T> sum = d_h * of_h;
-          if (gate >= G - A) {
+          if (A > 0 && gate >= G - A) {
             store(apart + (row * A - (G - A)) * H + at, sum, part);
             sum = Vec<T>{};
           }
           if constexpr (N == 3) {
             const Vec<T> d_x = d[2][r][v];
-            sum = sum + d_x * load(wx + row * layer.pre_width() + at, part);
+            sum = sum + d_x * load(of_wx, part);
             keep(G + gate, row, column, d_x, part);
           }
           store(pre + row * G * H + at, sum + d_b + b, part);

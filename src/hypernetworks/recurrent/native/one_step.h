@@ -20,18 +20,18 @@
 
 namespace hn {
 
-// The layer's fields with their types. `turned` swaps the state and the room for the next.
+// The layer's fields with their types. `swapped` swaps the state and the room for the next.
 template <class S> struct StepLayer {
   using T = typename S::T;
   using Big = Matrix<S>;
 
-  StepLayer(const StepperLayer& given, bool turned)
+  StepLayer(const StepperLayer& given, bool swapped)
       : I(given.input), H(given.hidden), K(given.hyper), Z(given.embedding), depth(given.depth),
-        h(in(turned ? given.next_h : given.h)), c(in(turned ? given.next_c : given.c)),
-        hyper_h(in(turned ? given.next_hyper_h : given.hyper_h)), hyper_c(in(turned ? given.next_hyper_c : given.hyper_c)),
-        next_h(out(turned ? given.h : given.next_h)), next_c(out(turned ? given.c : given.next_c)),
-        next_hyper_h(out(turned ? given.hyper_h : given.next_hyper_h)),
-        next_hyper_c(out(turned ? given.hyper_c : given.next_hyper_c)), bias(in(given.bias)), hyper_bias(in(given.hyper_bias)),
+        h(in(swapped ? given.next_h : given.h)), c(in(swapped ? given.next_c : given.c)),
+        hyper_h(in(swapped ? given.next_hyper_h : given.hyper_h)), hyper_c(in(swapped ? given.next_hyper_c : given.hyper_c)),
+        next_h(out(swapped ? given.h : given.next_h)), next_c(out(swapped ? given.c : given.next_c)),
+        next_hyper_h(out(swapped ? given.hyper_h : given.next_hyper_h)),
+        next_hyper_c(out(swapped ? given.hyper_c : given.next_hyper_c)), bias(in(given.bias)), hyper_bias(in(given.hyper_bias)),
         p(in(given.p)), hyper_W_h{in(given.hyper_weight_h), K, nullptr}, P{in(given.P), K, nullptr},
         W_x(big(given.weight_x, given.weight_x_stride, given.weight_x_scale)),
         W_h(big(given.weight_h, given.weight_h_stride, given.weight_h_scale)),
@@ -63,9 +63,9 @@ template <template <class> class CellOf, class S> struct OneStep {
   using Layer = StepLayer<S>;
   static constexpr long G = Cell::blocks, A = Cell::apart;
 
-  OneStep(const StepperCall& call, int threads) : B(call.batch), turned(call.turned), workspace(static_cast<T*>(call.workspace)) {
+  OneStep(const StepperCall& call, int threads) : B(call.batch), swapped(call.swapped), workspace(static_cast<T*>(call.workspace)) {
     const auto* given = static_cast<const StepperLayer*>(call.layer);
-    for (long l = 0; l < call.layers; l++) layers.emplace_back(given[l], turned);
+    for (long l = 0; l < call.layers; l++) layers.emplace_back(given[l], swapped);
     long I = 0;
     for (const Layer& layer : layers) I = std::max(I, layer.I);
     const Layer& any = layers[0];
@@ -106,7 +106,7 @@ template <template <class> class CellOf, class S> struct OneStep {
   };
 
   const long B;
-  const bool turned;
+  const bool swapped;
   Workspace<T> workspace;
   std::vector<Layer> layers;
   std::vector<Room> rooms;
@@ -158,14 +158,14 @@ template <template <class> class CellOf, class S> struct OneStep {
     }
   }
 
-  // W_x x, W_h h and the hyper cell's pre, in this order or, where `turned`, in the other; no bit depends on which.
+  // W_x x, W_h h and the hyper cell's pre, in this order or, where `swapped`, in the other; no bit depends on which.
   void products(const Thread& thread, const Layer& layer, const Room& own, const Columns& columns, long l, const T* x,
                 const Vectors<S>& h) const {
     const long n = columns.n;
     auto blocks = [&](const Matrix<S>& W, long k, const Vectors<S>& given, T* to) {
       for (long i = 0; i < G; i++) {
-        const long block = turned ? G - 1 - i : i;
-        some_at_a_time({0, n}, turned, [&](Range rows) {
+        const long block = swapped ? G - 1 - i : i;
+        some_at_a_time({0, n}, swapped, [&](Range rows) {
           dots(B, rows, W.from(block * layer.H + columns.begin), k, given, to + block * n, G * n, true);
         });
       }
@@ -175,7 +175,7 @@ template <template <class> class CellOf, class S> struct OneStep {
     const Vectors<S> given_x = vectors<S>(B, layer.I, x, layer.I, own.x_numbers.numbers, own.x_numbers.scales);
     auto on_x = [&] { blocks(layer.W_x, layer.I, given_x, columns.of_x); };
     auto hyper = [&] { if (layer.K) hyper_products(thread, layer, given_x, h); };
-    if (turned) {
+    if (swapped) {
       hyper();
       on_h();
       on_x();
@@ -189,7 +189,7 @@ template <template <class> class CellOf, class S> struct OneStep {
   void hyper_products(const Thread& thread, const Layer& layer, const Vectors<S>& x, const Vectors<S>& h) const {
     const long K = layer.K;
     const Range own = thread.share(4 * K);
-    some_at_a_time(own, turned, [&](Range rows) {
+    some_at_a_time(own, swapped, [&](Range rows) {
       dots(B, rows, layer.hyper_on_x, layer.I, x, hyper_pre, 4 * K, true);
       dots(B, rows, layer.hyper_on_h, layer.H, h, hyper_pre, 4 * K, false);
       dots(B, rows, layer.hyper_W_h, K, Vectors<Own<T>>{layer.hyper_h, K, nullptr}, hyper_pre, 4 * K, false);

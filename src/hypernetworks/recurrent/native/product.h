@@ -172,8 +172,8 @@ void product(long m, const T* a, long stride, const T* b, long k, Range own, Don
   product(m, a, stride, b, k, {0, k}, own, done);
 }
 
-// The same, into a matrix c of n columns, its rows `c_stride` apart: put(place in c, column, vector, part) for each vector that lies
-// within.
+// The same, into a matrix c of n columns, its rows `c_stride` apart: put(place in c, column, vector, part) for each vector within
+// its columns.
 template <class T, class Put>
 void product_into(long m, const T* a, long stride, const T* b, long k, long n, Range depth, Range own, T* c, long c_stride, Put put,
                   From from = From::start) {
@@ -194,37 +194,39 @@ void product_into(long m, const T* a, long stride, const T* b, long k, long n, R
 // The columns `own` of c (m, n; rows `c_stride` apart) = or += a b.
 template <class T>
 [[gnu::noinline]] void product_to(long m, const T* a, long stride, const T* b, long k, long n, Range own, T* c, long c_stride,
-                                  bool anew, From from = From::start) {
+                                  bool overwrite, From from = From::start) {
   const long passes = m <= FEW ? 1 : std::max(1l, (k + PASS - 1) / PASS);  // few rows stay in the cache however long they are
-  for (long i = 0; i < passes; i++, anew = false) {
-    auto put = [&](T* to, long, Vec<T> v, auto part) { store(to, anew ? v : load(to, part) + v, part); };
+  for (long i = 0; i < passes; i++, overwrite = false) {
+    auto put = [&](T* to, long, Vec<T> v, auto part) { store(to, overwrite ? v : load(to, part) + v, part); };
     product_into(m, a, stride, b, k, n, {k * i / passes, k * (i + 1) / passes}, own, c, c_stride, put, from);
   }
 }
 
 // y = a Bᵀ in M columns (M ≤ LANES), for a row a that is n wide and panels b of a matrix B (k, n).
-template <class T, int M> [[gnu::noinline]] void turned_tile(const T* a, const T* b, long k, long n, T* y) {
+template <class T, int M> [[gnu::noinline]] void transposed_tile(const T* a, const T* b, long k, long n, T* y) {
   Vec<T> sums[LANES<T>]{};
+  // No lambda that captures the sums: with one, GCC keeps them in memory.
   for (long column = 0; column < n; column += NR<T>, b += k * NR<T>)
-    for (long v = 0; v < 2; v++)
-      within<T>(column + v * LANES<T>, n, [&](auto part) {
-        const Vec<T> numbers = load(a + column + v * LANES<T>, part);
+    for (long v = 0; v < 2 && column + v * LANES<T> < n; v++) {
+      const T* from = a + column + v * LANES<T>;
+      const long left = n - column - v * LANES<T>;
+      const Vec<T> numbers = left >= LANES<T> ? load(from) : load(from, Part{left});
 #pragma GCC unroll 16
-        for (int i = 0; i < M; i++) sums[i] += numbers * load(b + i * NR<T> + v * LANES<T>);
-      });
+      for (int i = 0; i < M; i++) sums[i] += numbers * load(b + i * NR<T> + v * LANES<T>);
+    }
   if constexpr (M == LANES<T>) store(y, sum_each<T>(sums));
   else store(y, sum_each<T>(sums), Part{M});
 }
 
 // The same for m rows, `stride` and `y_stride` apart, and all k columns.
 template <class T>
-void product_turned(long m, const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
+void product_transposed(long m, const T* a, long stride, const T* b, long k, long n, T* y, long y_stride) {
   constexpr int most = LANES<T>, some = std::min(4, most);
   for (long r = 0; r < m; r++, a += stride, y += y_stride) {
     long i = 0;
-    for (; i + most <= k; i += most) turned_tile<T, most>(a, b + i * NR<T>, k, n, y + i);
-    for (; i + some <= k; i += some) turned_tile<T, some>(a, b + i * NR<T>, k, n, y + i);
-    for (; i < k; i++) turned_tile<T, 1>(a, b + i * NR<T>, k, n, y + i);
+    for (; i + most <= k; i += most) transposed_tile<T, most>(a, b + i * NR<T>, k, n, y + i);
+    for (; i + some <= k; i += some) transposed_tile<T, some>(a, b + i * NR<T>, k, n, y + i);
+    for (; i < k; i++) transposed_tile<T, 1>(a, b + i * NR<T>, k, n, y + i);
   }
 }
 
@@ -234,7 +236,7 @@ void product_turned(long m, const T* a, long stride, const T* b, long k, long n,
 #define HN_EXTERN extern
 #endif
 HN_EXTERN template void product_to(long, const HN_TYPE*, long, const HN_TYPE*, long, long, Range, HN_TYPE*, long, bool, From);
-HN_EXTERN template void product_turned(long, const HN_TYPE*, long, const HN_TYPE*, long, long, HN_TYPE*, long);
+HN_EXTERN template void product_transposed(long, const HN_TYPE*, long, const HN_TYPE*, long, long, HN_TYPE*, long);
 #endif
 
 }  // namespace hn

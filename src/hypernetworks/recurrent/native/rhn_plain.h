@@ -155,8 +155,8 @@ template <class T> struct HighwayBackward : Highway<T> {
     const Range columns = own_columns(thread);
     for (long r = 0; r < B; r++)
       for (long j = columns.begin; j < columns.end; j++) ds[r * H + j] = call.grad_h ? in(call.grad_h)[r * H + j] : T(0);
-    bool anew = true;
-    for (auto piece = pieces.rbegin(); piece != pieces.rend(); piece++, anew = false) {
+    bool overwrite = true;
+    for (auto piece = pieces.rbegin(); piece != pieces.rend(); piece++, overwrite = false) {
       thread.wait();
       for (long k = piece->end - 1; k >= piece->begin; k--)
         for (long l = L - 1; l >= 0; l--) {
@@ -169,7 +169,7 @@ template <class T> struct HighwayBackward : Highway<T> {
         }
       thread.wait();
       if (W) inputs(thread, *piece);
-      if (call.need_weights) weights(thread, *piece, anew);
+      if (call.need_weights) weights(thread, *piece, overwrite);
     }
     for (long r = 0; r < B; r++)
       std::copy(ds + r * H + columns.begin, ds + r * H + columns.end, out(call.grad_h0) + r * H + columns.begin);
@@ -206,7 +206,7 @@ template <class T> struct HighwayBackward : Highway<T> {
     product_to(piece.rows, grads, width(), W, 2 * H, I, thread.share(panels<T>(I)), out(call.grad_x) + piece.first * I, I, true);
   }
 
-  void weights(const Thread& thread, const Piece& piece, bool anew) const {
+  void weights(const Thread& thread, const Piece& piece, bool overwrite) const {
     const OuterSpace<T>& own = outer[thread.index];
     std::vector<const T*> x(piece.rows), s(piece.rows);
     std::vector<T*> of_x(2 * H), of_s(2 * H);
@@ -220,13 +220,13 @@ template <class T> struct HighwayBackward : Highway<T> {
       for (long c = 0; c < 2 * H; c++) of_s[c] = out(call.grad_weight_h) + (l * 2 * H + c) * H;
       const Factor<T> factor_x{I, x.data(), of_x.data()}, factor_s{H, s.data(), of_s.data()};
       const T* of_level = grads + l * 2 * H;
-      if (l == 0) add_outer(thread, 2 * H, piece.rows, of_level, width(), anew, own, {factor_x, factor_s});
-      else add_outer(thread, 2 * H, piece.rows, of_level, width(), anew, own, {factor_s});
+      if (l == 0) add_outer(thread, 2 * H, piece.rows, of_level, width(), overwrite, own, {factor_x, factor_s});
+      else add_outer(thread, 2 * H, piece.rows, of_level, width(), overwrite, own, {factor_s});
     }
     // db: the sum of all rows
     const Range columns = thread.share(width());
     T* bias = out(call.grad_bias);
-    for (long c = columns.begin; c < columns.end && anew; c++) bias[c] = T(0);
+    for (long c = columns.begin; c < columns.end && overwrite; c++) bias[c] = T(0);
     for (long r = 0; r < piece.rows; r++)
       lanes<T>(columns.end - columns.begin, [&](long i, auto part) {
         add(bias + columns.begin + i, load(grads + r * width() + columns.begin + i, part), part);

@@ -18,7 +18,7 @@ struct Step {
   }
 };
 
-// Steps that are run one after another, [begin, end), and their rows, which lie together: what can be done for many rows at
+// Steps that are run one after another, [begin, end), and their rows, which are contiguous: what can be done for many rows at
 // once is done for these.
 struct Piece { long begin, end, first, rows; };
 

@@ -23,10 +23,10 @@ struct StepperLayer {
   const void *weight_x_scale, *weight_h_scale, *hyper_on_x_scale, *hyper_on_h_scale, *D_scale;
 };
 
-// `cell`: 0 LSTM, 1 GRU, 2 RNN, 3 RHN. `storage`: 0 the numbers' own type, 1 bfloat16, 2 int8. `turned`: the weights are read from
+// `cell`: 0 LSTM, 1 GRU, 2 RNN, 3 RHN. `storage`: 0 the numbers' own type, 1 bfloat16, 2 int8. `swapped`: the weights are read from
 // their end on, and the state is in `next_…`.
 struct StepperCall {
-  int64_t threads, batch, layers, cell, storage, turned;
+  int64_t threads, batch, layers, cell, storage, swapped;
   void* workspace;    // null: return how much is needed
   const void* layer;  // the layers, from the first
   const void* x;      // (B, I of the first layer)

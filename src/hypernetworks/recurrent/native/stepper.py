@@ -46,17 +46,59 @@ class Stored(NamedTuple):
     scale: Tensor | None = None
 
 
-def one_step(layer: StepLayer, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
-    """From x (B, I) and the state, each (B, size), to the new state: one layer, its weights read where they are."""
-    given = dict(zip(("x", *layer.op.states), (x, *state), strict=False))
-    tensors, sizes = layer.op.checked(given | layer.weights)
-    now = [tensors[name] for name in layer.op.states[: len(state)]]
-    new = [torch.empty_like(tensor) for tensor in now]
-    layers = (_layer_structure() * 1)()
-    _fill_weights(layers[0], layer, tensors, sizes)
-    _fill_state(layers[0], layer.op, now, new)
-    _Call(layers, [layer], x.dtype, x.shape[0], "own").run(tensors["x"], None)
-    return new
+class OneStep:
+    """Single steps of one layer, whose weights are read where they are.
+
+    Checking the weights and describing them to the kernel takes longer than the step of a small network, so both are done once
+    and hold as long as `still_reads` says so. Several threads may use it at once: each call has its own structures.
+    """
+
+    def __init__(self, layer: StepLayer, x: Tensor, state: Sequence[Tensor]) -> None:
+        given = dict(zip(("x", *layer.op.states), (x, *state), strict=False))
+        tensors, sizes = layer.op.checked(given | layer.weights)
+        self._settings, self._places = layer.settings, _places(layer.weights)
+        # a weight that is not in one piece was copied, and the copy is as old as this object
+        self._copied = [tensors[name] for name, tensor in layer.weights.items() if tensors[name] is not tensor]
+        self._state_fields = [(name.removesuffix("0"), f"next_{name.removesuffix('0')}") for name in layer.op.states]
+        self._layer = _layer_structure()()
+        _fill_weights(self._layer, layer, tensors, sizes)
+        self._call = _call_structure()()
+        self._call.layers, self._call.cell = 1, CELLS.index(layer.op.name)
+        self._threads = max(1, _numbers(layer) // FEW_WEIGHTS)
+        self._dtype, self._run = x.dtype, _kernel.bind("stepper_step", x.dtype)
+
+    def still_reads(self, layer: StepLayer) -> bool:
+        """Whether these are the weights that it reads: every tensor is where it was and as it was."""
+        return not self._copied and layer.settings == self._settings and _places(layer.weights) == self._places
+
+    def __call__(self, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        """From x (B, I) and the state, each (B, size), to the new state."""
+        x, now = x.contiguous(), [tensor.contiguous() for tensor in state]
+        new = [torch.empty_like(tensor) for tensor in now]
+        layer = type(self._layer).from_buffer_copy(self._layer)
+        for (field, next_field), before, after in zip(self._state_fields, now, new, strict=False):
+            setattr(layer, field, before.data_ptr())
+            setattr(layer, next_field, after.data_ptr())
+        call = type(self._call).from_buffer_copy(self._call)
+        call.batch, call.threads = x.shape[0], min(torch.get_num_threads(), self._threads)
+        call.layer, call.x = ctypes.addressof(layer), x.data_ptr()
+        workspace = torch.empty(self._run(ctypes.byref(call)), dtype=self._dtype, device="cpu")
+        call.workspace = workspace.data_ptr()
+        self._run(ctypes.byref(call))
+        return new
+
+
+def _numbers(layer: StepLayer) -> int:
+    """How many numbers its weights have."""
+    return sum(tensor.numel() for tensor in layer.weights.values() if tensor is not None)
+
+
+def _places(tensors: Tensors) -> list[Any]:
+    """Where the numbers of each tensor are, and how they are stored."""
+    return [
+        None if t is None else (t.data_ptr(), t.shape, t.stride(), t.dtype, t.is_neg(), type(t))
+        for t in tensors.values()
+    ]
 
 
 class PackedSteps:
@@ -103,7 +145,7 @@ class PackedSteps:
     @property
     def states(self) -> list[Tensor]:
         """The states, each (layers, B, size), in place."""
-        return [pair[self._call.turned] for pair in self._states]
+        return [pair[self._call.swapped] for pair in self._states]
 
     def step(self, x: Tensor) -> Tensor:
         """From x (B, I), in one piece, to h (B, H) of the last layer, a fresh tensor."""
@@ -119,20 +161,19 @@ class _Call:
         self, layers: Any, described: Sequence[StepLayer], dtype: torch.dtype, batch: int, storage: str
     ) -> None:
         self._layers = layers
-        self._call = structure("StepperCall", "stepper.h")()
+        self._call = _call_structure()()
         self._call.batch, self._call.layers = batch, len(layers)
         self._call.cell, self._call.storage = CELLS.index(described[0].op.name), STORAGES.index(storage)
-        weights = sum(tensor.numel() for layer in described for tensor in layer.weights.values() if tensor is not None)
-        self._call.threads = max(1, min(torch.get_num_threads(), weights // FEW_WEIGHTS))
+        self._call.threads = max(1, min(torch.get_num_threads(), sum(map(_numbers, described)) // FEW_WEIGHTS))
         self._call.layer = ctypes.addressof(layers)
         self._run, self._at = _kernel.bind("stepper_step", dtype), ctypes.addressof(self._call)
         self._workspace = torch.empty(self._run(self._at), dtype=dtype, device="cpu")
         self._call.workspace = self._workspace.data_ptr()
 
     @property
-    def turned(self) -> int:
+    def swapped(self) -> int:
         """1 where the next call finds the state in the second place and reads the weights from their end on, else 0."""
-        return self._call.turned
+        return self._call.swapped
 
     def run(self, x: Tensor, output: Tensor | None) -> None:
         """One step from x (B, I), in one piece; h of the last layer goes into the output."""
@@ -140,7 +181,7 @@ class _Call:
         call.x = x.data_ptr()
         call.output = None if output is None else output.data_ptr()
         self._run(self._at)
-        call.turned ^= 1
+        call.swapped ^= 1
 
 
 def pack(matrices: Sequence[Tensor], storage: str) -> list[Stored]:
@@ -171,6 +212,11 @@ def _big_matrices(tensors: Mapping[str, Any], sizes: Sizes) -> dict[str, Tensor]
     if tensors.get("hyper_weight_x") is not None:
         big["hyper_on_x"], big["hyper_on_h"] = tensors["hyper_weight_x"].tensor_split((sizes.I,), dim=1)
     return {name: matrix.flatten(0, -2) for name, matrix in big.items()}
+
+
+@functools.cache
+def _call_structure() -> Any:
+    return structure("StepperCall", "stepper.h")
 
 
 @functools.cache

@@ -54,13 +54,37 @@ inline Vec<double> multiply_add(Vec<double> a, Vec<double> b, Vec<double> c) { r
 template <class V> inline V multiply_add(V a, V b, V c) { return a * b + c; }
 #endif
 
-template <class T> inline Vec<T> widen(const T* w, auto part) { return load(w, part); }
-inline Vec<float> widen(const uint16_t* w, auto) {
-  typedef uint16_t Halves __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
-  typedef uint32_t Words __attribute__((vector_size(HN_VECTOR_BYTES)));
+typedef int8_t Bytes __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
+typedef uint16_t Halves __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
+typedef int16_t Shorts __attribute__((vector_size(HN_VECTOR_BYTES)));
+typedef int32_t Words __attribute__((vector_size(HN_VECTOR_BYTES)));
+
+// A vector of twice as wide numbers. GCC makes four instructions of such a __builtin_convertvector, where the processor has one.
+inline Shorts widen(Bytes bytes) {
+#if defined(__AVX512BW__) && HN_VECTOR_BYTES == 64
+  return (Shorts)_mm512_cvtepi8_epi16((__m256i)bytes);
+#elif defined(__AVX2__) && HN_VECTOR_BYTES == 32
+  return (Shorts)_mm256_cvtepi8_epi16((__m128i)bytes);
+#else
+  return __builtin_convertvector(bytes, Shorts);
+#endif
+}
+inline Words widen(Halves halves) {
+#if HN_VECTOR_BYTES == 64
+  return (Words)_mm512_cvtepu16_epi32((__m256i)halves);
+#elif defined(__AVX2__) && HN_VECTOR_BYTES == 32
+  return (Words)_mm256_cvtepu16_epi32((__m128i)halves);
+#else
+  return __builtin_convertvector(halves, Words);
+#endif
+}
+
+// A vector of weights as numbers of T.
+template <class T> inline Vec<T> weights_at(const T* w, auto part) { return load(w, part); }
+inline Vec<float> weights_at(const uint16_t* w, auto) {
   Halves halves;
   std::memcpy(&halves, w, sizeof halves);
-  const Words words = __builtin_convertvector(halves, Words) << 16;
+  const Words words = widen(halves) << 16;
   Vec<float> v;
   std::memcpy(&v, &words, sizeof v);
   return v;
@@ -74,16 +98,12 @@ template <class S, int M, int R> struct RowSums {
       Vec<T> numbers[R];
       for (int r = 0; r < R; r++) numbers[r] = load(x.data + r * x.stride + j, part);
       for (int i = 0; i < M; i++) {
-        const Vec<T> w = widen(W.data + i * W.stride + j, part);
+        const Vec<T> w = weights_at(W.data + i * W.stride + j, part);
         for (int r = 0; r < R; r++) sums[i][r] = multiply_add(w, numbers[r], sums[i][r]);
       }
     });
   }
 };
-
-typedef int8_t Bytes __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
-typedef int16_t Shorts __attribute__((vector_size(HN_VECTOR_BYTES)));
-typedef int32_t Words __attribute__((vector_size(HN_VECTOR_BYTES)));
 
 // sum + a[2i] b[2i] + a[2i + 1] b[2i + 1] in lane i
 inline Words add_pairs(Words sum, Shorts a, Shorts b) {
@@ -116,7 +136,7 @@ template <int M, int R> struct RowSums<Int8, M, R> {
         for (int i = 0; i < M; i++) {
           Bytes bytes;
           std::memcpy(&bytes, W.data + i * W.stride + j, sizeof bytes);
-          const Shorts w = __builtin_convertvector(bytes, Shorts);
+          const Shorts w = widen(bytes);
           for (int r = 0; r < R; r++) of[i][r] = add_pairs(of[i][r], w, numbers[r]);
         }
       }
@@ -134,7 +154,7 @@ inline Vectors<S> vectors(long, long, const typename S::T* x, long stride, typen
 }
 template <>
 inline Vectors<Int8> vectors<Int8>(long rows, long n, const float* x, long stride, int16_t* numbers, float* scales) {
-  typedef int16_t Halves __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
+  typedef int16_t Rounded __attribute__((vector_size(HN_VECTOR_BYTES / 2)));
   for (long r = 0; r < rows; r++) {
     const float* from = x + r * stride;
     int16_t* to = numbers + r * n;
@@ -154,7 +174,7 @@ inline Vectors<Int8> vectors<Int8>(long rows, long n, const float* x, long strid
     lanes<float>(n, [&](long j, auto part) {
       const Vec<float> shifted = load(from + j, part) * inverse + round;
       std::memcpy(&words, &shifted, sizeof words);
-      const Halves q = __builtin_convertvector(words - zero, Halves);
+      const Rounded q = __builtin_convertvector(words - zero, Rounded);
       if constexpr (std::is_same_v<decltype(part), Whole>) std::memcpy(to + j, &q, sizeof q);
       else std::memcpy(to + j, &q, part.n * sizeof(int16_t));
     });

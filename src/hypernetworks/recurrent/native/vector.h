@@ -62,7 +62,7 @@ template <class T, class F> inline void lanes(long n, F f) {
   if (j < n) f(j, Part{n - j});
 }
 
-// How much of a vector from `begin` on lies before `end`, as a call f(part); nothing where none does.
+// Calls f(part) with the part of the vector at `begin` that is before `end`; does nothing if there is none.
 template <class T, class F> inline void within(long begin, long end, F f) {
   if (begin + LANES<T> <= end) f(Whole{});
   else if (begin < end) f(Part{end - begin});

@@ -26,7 +26,7 @@ template <class T> struct Factor {
 // out (m, n) = or += aᵀ b for each factor: the gradients of weights from k rows of a (m wide, `stride` apart), which are read once for
 // all of them. All threads call it together, each writes its own rows of each out.
 template <class T>
-void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bool begin_anew, OuterSpace<T> workspace,
+void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bool overwrite_first, OuterSpace<T> workspace,
                std::initializer_list<Factor<T>> factors) {
   const Range own = thread.share((m + MR - 1) / MR);
   alignas(64) T sums[MR * NR<T>];
@@ -45,7 +45,7 @@ void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bo
       pack_rows(thread, of_factor, depth, factor.n, [&](long i) { return factor.rows[first + i]; });
     });
     thread.wait();
-    const bool anew = begin_anew && first == 0;
+    const bool overwrite = overwrite_first && first == 0;
     for (long t0 = own.begin; t0 < own.end; t0 += BLOCK / MR) {
       const long t1 = std::min(own.end, t0 + BLOCK / MR);
       for (long t = t0; t < t1; t++) {
@@ -70,7 +70,7 @@ void add_outer(const Thread& thread, long m, long k, const T* a, long stride, bo
                 within<T>(column + c * LANES<T>, factor.n, [&](auto part) {
                   T* to = factor.out[t * MR + r] + column + c * LANES<T>;
                   const Vec<T> v = load(sums + r * NR<T> + c * LANES<T>);
-                  store(to, anew ? v : load(to, part) + v, part);
+                  store(to, overwrite ? v : load(to, part) + v, part);
                 });
           }
       });

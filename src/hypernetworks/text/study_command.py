@@ -1,0 +1,72 @@
+"""The command `hypernetworks text study`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Self
+
+from tyro.conf import OmitArgPrefixes
+
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.commands import preset_help, scan
+from hypernetworks.experiments.experiment import find_preset
+from hypernetworks.experiments.space import space_from_json
+from hypernetworks.experiments.study import Study as Work
+from hypernetworks.experiments.study_report import write_report
+from hypernetworks.files import json_object, read_whole
+from hypernetworks.runs.run import CONFIG_LIMIT
+from hypernetworks.text.config import TextConfig
+from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.study import STUDIES, StudySettings, plan_of
+
+_DEFAULT = "tiny-shakespeare-350k"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Search the best settings of several networks of equal size, train each with several seeds, and compare them.
+
+    Several processes may work on one study: start the same command with --resume once for each.
+    """
+
+    preset: Annotated[str, preset_help(STUDIES)] = _DEFAULT
+    study: Annotated[StudySettings, OmitArgPrefixes] = field(default_factory=StudySettings)
+    settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
+    space: Path | None = None
+    """A JSON file with the search space, in place of the preset's: {"schedule.learning_rate": {"low": 0.001, "high": 0.01,
+    "log": true}, "model.hyper_size": {"choices": [16, 32]}}."""
+    out: Path = Path("runs/study")
+    """The study's folder."""
+    resume: bool = False
+    """Continue the study in --out, or work on it together with other processes."""
+    data_dir: Path | None = None
+    """Where to look for data sets first, and where to put those that are fetched."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The command before its flags apply: with the settings of the preset."""
+        preset = scan(arguments).preset or _DEFAULT
+        study, settings, _ = find_preset(STUDIES, preset)
+        return cls(preset=preset, study=study, settings=settings)
+
+    def __call__(self) -> None:
+        """Work on the study until it is finished, then write the report."""
+        preset_settings, space = STUDIES[self.preset][1:]
+        for name, given, own, instead in (
+            ("network", self.settings.model.network, preset_settings.model.network, "--networks"),
+            ("hidden-size", self.settings.model.hidden_size, preset_settings.model.hidden_size, "--parameters"),
+            ("seed", self.settings.schedule.seed, preset_settings.schedule.seed, "--seeds"),
+        ):
+            if given != own:
+                raise UsageError(f"a study chooses --{name} itself, got {given}: give {instead}")
+        if self.space is not None:
+            space = space_from_json(json_object(read_whole(self.space, CONFIG_LIMIT), str(self.space)), str(self.space))
+        data = TEXT.load_data(self.settings.corpus, self.data_dir)
+        plan = plan_of(self.study, TEXT.settle(self.settings, data), space, len(data.alphabet))
+        print(TEXT.describe_data(data))
+        work = Work(TEXT, self.out, plan, data, self.resume)
+        work.work()
+        title = f"{data.name}, {self.study.parameters:,} parameters each"
+        paths = write_report(TEXT, self.out, list(work.results().values()), title)
+        print(paths[0].read_text(encoding="utf-8"))
+        print(f"study: {', '.join(map(str, paths))}")

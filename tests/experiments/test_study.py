@@ -1,0 +1,334 @@
+"""A study: equal trials for all, killed anywhere and continued to the same results, several processes, and bad input."""
+
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+optuna = pytest.importorskip("optuna")
+
+from hypernetworks import cli  # noqa: E402
+from hypernetworks.errors import UsageError  # noqa: E402
+from hypernetworks.experiments.plan import Plan  # noqa: E402
+from hypernetworks.experiments.results import read_results  # noqa: E402
+from hypernetworks.experiments.search import Pruning, Search, TrialResult  # noqa: E402
+from hypernetworks.experiments.space import Choices, Range, changed, space_from_json, space_to_json  # noqa: E402
+from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
+from hypernetworks.experiments.study_report import write_report  # noqa: E402
+
+from . import toy  # noqa: E402
+from .toy import LINE, LineConfig, LineTask  # noqa: E402
+
+SPACE = {"schedule.learning_rate": Range(1e-3, 1.0, log=True), "slope": Choices((2.0,))}
+DATA = LINE.load_data("slope 2", None)
+
+
+@pytest.fixture(autouse=True)
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pictures would cost the most. A storage that is not closed is closed by the collector, which warns."""
+    monkeypatch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
+    return
+
+
+def configure(variant: str, values: dict) -> LineConfig:
+    return changed(
+        LineConfig(bias=variant == "with-bias"), {"schedule.steps": 6, "schedule.evaluate_every": 2, **values}
+    )
+
+
+def plan(**changes: object) -> Plan[LineConfig]:
+    variants = ("with-bias", "without")
+    given = {
+        "trials": 5,
+        "trial_steps": 4,
+        "seeds": (1, 2),
+        "pruning": Pruning(1),
+        "written": {"space": space_to_json(SPACE)},
+    }
+    return Plan(variants=variants, spaces=dict.fromkeys(variants, SPACE), configure=configure, **(given | changes))  # type: ignore[arg-type]
+
+
+def study(folder: Path, resume: bool = False, **changes: object) -> Study:
+    return Study(LINE, folder, plan(**changes), DATA, resume)
+
+
+def timeless(folder: Path) -> dict[str, object]:
+    """All results without what a clock measured."""
+    return {
+        name: (
+            result.state,
+            result.values,
+            [(point["step"], point["value"]) for point in result.curve],
+            result.settings,
+        )
+        for name, result in read_results(folder / "results").items()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study."""
+    folder = tmp_path_factory.mktemp("studies") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
+        study(folder).work()
+    return folder
+
+
+def test_every_variant_has_as_many_trials_and_its_best_settings_in_the_finals(whole: Path) -> None:
+    results = read_results(whole / "results")
+    for variant in ("with-bias", "without"):
+        trials = [result for result in results.values() if result.is_trial_of(variant)]
+        assert sorted(result.trial for result in trials) == [0, 1, 2, 3, 4]
+        assert {result.state for result in trials} == {"complete", "pruned"}
+        for result in trials:
+            assert result.seed == 0
+            assert 1e-3 <= result.values["schedule.learning_rate"] <= 1
+            assert result.settings["schedule"]["steps"] == 4
+            assert [point["step"] for point in result.curve] == ([2, 4] if result.state == "complete" else [2])
+        best = min((result for result in trials if result.state == "complete"), key=lambda result: result.score)
+        assert best_trial(results, variant, whole) == best
+        finals = [result for result in results.values() if result.variant == variant and result.trial is None]
+        assert [result.seed for result in finals] == [1, 2]
+        for result in finals:
+            assert result.values == best.values
+            assert result.settings["schedule"] | {"seed": 0} == best.settings["schedule"] | {"steps": 6, "seed": 0}
+            assert [point["step"] for point in result.curve] == [2, 4, 6]
+    assert not any((whole / "trials").iterdir())
+    assert sorted(path.name for path in (whole / "finals").iterdir()) == sorted(
+        name for name in results if "seed" in name
+    )
+    lines = (whole / "study.log").read_text().splitlines()
+    assert len(lines) == len(results) == 14
+    assert all(sum(f"  {name}  " in line for line in lines) == 1 for name in results)
+    assert all(path.stat().st_size < 5000 for path in (whole / "results").iterdir())
+
+
+def test_trials_are_pruned_above_the_median(whole: Path) -> None:
+    for variant in ("with-bias", "without"):
+        trials = [result for result in read_results(whole / "results").values() if result.is_trial_of(variant)]
+        for result in trials[2:]:
+            before = [other.curve[0]["value"] for other in trials[: result.trial]]
+            assert (result.state == "pruned") == (result.curve[0]["value"] > float(torch.tensor(before).quantile(0.5)))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 9, 30, 41])
+def test_a_study_killed_anywhere_and_resumed_equals_one_never_killed(steps: int, whole: Path, tmp_path: Path) -> None:
+    loss, taken = LineTask.loss, []
+
+    def failing(self: LineTask, step: int, part: slice) -> tuple[torch.Tensor, int]:
+        taken.append(step)
+        if len(taken) == steps:
+            raise KeyboardInterrupt
+        return loss(self, step, part)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LineTask, "loss", failing)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "study").work()
+    torch.manual_seed(3)
+    study(tmp_path / "study", resume=True).work()
+    assert timeless(tmp_path / "study") == timeless(whole)
+
+
+def test_a_lost_storage_is_made_again_from_the_results(whole: Path, tmp_path: Path) -> None:
+    """Killed between the third result and its entry into a storage that is then lost: nothing finished is trained again."""
+    shutil.copytree(whole, tmp_path / "study")
+    (tmp_path / "study" / "search.db").unlink()
+    for name in ("with-bias-trial003", "without-trial002", "without-seed2"):
+        (tmp_path / "study" / "results" / f"{name}.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "results").iterdir()}
+    study(tmp_path / "study", resume=True).work()
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "results").iterdir()}
+    assert before.items() < after.items()
+    found = read_results(tmp_path / "study" / "results")
+    for variant in ("with-bias", "without"):
+        assert sum(result.is_trial_of(variant) for result in found.values()) == 5
+    assert "without-seed2" in found
+
+
+def test_two_processes_share_the_trials(whole: Path, tmp_path: Path) -> None:
+    """What one process is training is left to it; each trial and run is trained once."""
+    first = study(tmp_path / "study")
+    second = study(tmp_path / "study", resume=True)
+    held = first._next()
+    other = second._next()
+    assert held is not None
+    assert other is not None
+    assert (held.variant, other.variant) == ("with-bias", "without")
+    second._do(other)
+    for _ in range(8):
+        job = second._next()
+        assert job is not None
+        assert job.name != held.name
+        second._do(job)
+    for seed in (1, 2):  # one variant is ready, the other waits for the first process
+        job = second._next()
+        assert job is not None
+        assert job.name == f"without-seed{seed}"
+        second._do(job)
+    assert second._next() is None
+    first._do(held)
+    second.work()
+    assert len(read_results(tmp_path / "study" / "results")) == 14
+    assert timeless(tmp_path / "study").keys() == timeless(whole).keys()
+
+
+def test_a_diverged_trial_counts_and_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, built = LineTask.loss, []
+    make = LineTask.__init__
+
+    def noting(self: LineTask, *given: object) -> None:
+        built.append(self)
+        make(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LineTask, "__init__", noting)
+    monkeypatch.setattr(
+        LineTask,
+        "loss",
+        lambda self, step, part: (loss(self, step, part)[0] * (torch.inf if self is built[0] else 1), 4),
+    )
+    study(tmp_path / "study").work()
+    result = read_results(tmp_path / "study" / "results")["with-bias-trial000"]
+    assert (result.state, result.curve) == ("diverged", [])
+    assert "with-bias-trial000  diverged before its first validation" in (tmp_path / "study" / "study.log").read_text()
+    assert len(read_results(tmp_path / "study" / "results")) == 14
+
+
+def test_other_folders_and_files_are_refused_and_left_as_they_are(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    with pytest.raises(UsageError, match=r"already holds a study: give --resume"):
+        study(folder)
+    with pytest.raises(UsageError, match=r"holds another study: plan\.trials is 5 there, got 6: give the same flags"):
+        study(folder, resume=True, trials=6)
+    database = (folder / "search.db").read_bytes()
+    (folder / "search.db").write_bytes(database[:100] + bytes(2000) + database[2100:])
+    with pytest.raises(UsageError, match=r"search\.db: damaged \(.*\): remove it and give --resume"):
+        study(folder, resume=True)
+    (folder / "search.db").write_bytes(b"no database")
+    with pytest.raises(UsageError, match=r"search\.db: damaged \(file is not a database\)"):
+        study(folder, resume=True)
+    (folder / "search.db").unlink()
+    other = Search(folder / "search.db", "without", SPACE, Pruning(), 0, "another plan")
+    other.close()
+    with pytest.raises(UsageError, match=r"search\.db: is the storage of another study"):
+        study(folder, resume=True)
+    (folder / "results" / "without-seed1.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"without-seed1\.json: not a result of a study"):
+        study(folder, resume=True)
+    (folder / "study.json").unlink()
+    with pytest.raises(UsageError, match=r"study\.json: missing, although the folder holds a study"):
+        study(folder, resume=True)
+    assert timeless(whole).keys() - {"without-seed1"} <= {path.stem for path in (folder / "results").iterdir()}
+
+
+def test_a_storage_that_is_not_optunas_is_refused(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "study")
+    (tmp_path / "study" / "search.db").unlink()
+    with sqlite3.connect(tmp_path / "study" / "search.db") as connection:
+        connection.execute("create table studies (something integer)")
+    connection.close()
+    with pytest.raises(Exception, match=r"search\.db: ") as caught:
+        study(tmp_path / "study", resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_report_has_means_and_paired_differences(whole: Path, tmp_path: Path) -> None:
+    results = list(read_results(whole / "results").values())
+    write_report(LINE, tmp_path, results, "a title")
+    text = (tmp_path / "report.md").read_text()
+    scores = {
+        variant: [result.score for result in results if result.variant == variant and result.trial is None]
+        for variant in ("with-bias", "without")
+    }
+    for variant, found in scores.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {variant} |") and "pruned" in line]
+        assert f" {sum(found) / 2:.4f} ± " in row
+    difference = sum(a - b for a, b in zip(*scores.values(), strict=True)) / 2
+    assert f"{difference:+.4f} (".replace("-", "−") in text
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert lines[0] == "variant,seed,step,seconds,flops,validation_loss"
+    assert len(lines) == 1 + 2 * 2 * 3
+
+
+def test_the_settings_in_study_json_are_the_plan(whole: Path) -> None:
+    content = json.loads((whole / "study.json").read_text())
+    assert content["plan"] == plan().to_json()
+    assert space_from_json(content["plan"]["space"], "study.json") == SPACE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": (0, 1)}, "seeds should differ from 0, the seed of the trials, got 0"),
+        ({"seeds": (1, 1)}, "seeds should be one or more different ones, got 1 1"),
+        ({"variants": ()}, "variants should be one or more different ones, got none"),
+        ({"trials": 0}, "trials should be at least 1 and trial_steps at least 0, got 0 and 4"),
+    ],
+)
+def test_plans_that_cannot_be(changes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Plan(
+            **(
+                {"variants": ("a",), "spaces": {}, "configure": configure, "trials": 5, "trial_steps": 4, "seeds": (1,)}
+                | changes
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": {"low": 1, "high": 1}}, "low below high, got 1 and 1"),
+        ({"a": {"low": 0, "high": 1, "log": True}}, "low above 0, got 0"),
+        ({"a": {"choices": []}}, "choices should be one or more values"),
+        ({"a": {"low": 1}}, r"x\.json: a should have low and high, or choices, got \{'low': 1\}"),
+        ({"a": 3}, r"x\.json: a should have low and high, or choices, got 3"),
+    ],
+)
+def test_spaces_that_cannot_be(values: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        space_from_json(values, "x.json")
+
+
+def test_settings_are_changed_by_their_paths() -> None:
+    made = changed(LineConfig(), {"schedule.learning_rate": 0.5, "slope": 3.0})
+    assert (made.schedule.learning_rate, made.slope) == (0.5, 3.0)
+    with pytest.raises(UsageError, match=r"no setting 'schedule\.width' in LineConfig"):
+        changed(LineConfig(), {"schedule.width": 1})
+    with pytest.raises(UsageError, match="learning_rate should be a finite number above 0"):
+        changed(LineConfig(), {"schedule.learning_rate": -1.0})
+
+
+def test_the_search_prefers_what_was_good(tmp_path: Path) -> None:
+    """After 40 trials with their best at 0.1, the sampler proposes near there more often than the prior does."""
+    search = Search(tmp_path / "search.db", "a", {"rate": Range(1e-3, 1.0, log=True)}, Pruning(1000), 0, "plan")
+    proposed = []
+    for _ in range(40):
+        number, values = search.ask()
+        proposed.append(values["rate"])
+        losses = [(1, abs(torch.tensor(values["rate"]).log10().item() + 1))]
+        search.report(number, losses)
+        search.finish(TrialResult(number, "complete", values, losses))
+    search.close()
+    near = [0.05 < rate < 0.2 for rate in proposed]
+    assert sum(near[20:]) > 8  # the prior puts a fifth of its proposals there
+
+
+def test_a_finished_trial_is_not_resumed(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "toy_experiment", toy)
+    monkeypatch.setitem(cli.COMMANDS, "line train", ("toy_experiment", "Train"))
+    pruned = next(name for name, result in read_results(whole / "results").items() if result.state == "pruned")
+    assert cli.main(["line", "train", "--resume", "--out", str(whole / "trials" / pruned)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{pruned}: a trial of a study that has finished or was pruned, which is not resumed" in error
+    assert str(whole / "results" / f"{pruned}.json") in error

@@ -1,0 +1,114 @@
+"""The study of character models: equal sizes, searched settings that a network has, and the command from start to report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from hypernetworks import cli
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.results import read_results
+from hypernetworks.experiments.space import Choices, Range
+from hypernetworks.text.sizes import count_parameters
+from hypernetworks.text.study import STUDIES, plan_of
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("name", ["tiny-shakespeare-350k", "tiny-shakespeare-1m"])
+def test_every_network_of_a_preset_has_the_size_with_whatever_is_searched(name: str) -> None:
+    settings, config, space = STUDIES[name]
+    few = {path: Choices(given.choices[-1:]) if isinstance(given, Choices) else given for path, given in space.items()}
+    plan = plan_of(settings, config, few, 65)
+    for network in settings.networks:
+        own = plan.spaces[network]
+        assert ("model.hyper_size" in own) == network.startswith("hyper")
+        assert ("model.depth" in own) == network.endswith("rhn")
+        values = {path: given.choices[0] if isinstance(given, Choices) else given.high for path, given in own.items()}
+        made = plan.configure(network, values)
+        assert abs(count_parameters(made.model, 65) - settings.parameters) <= settings.parameters / 100
+        assert (made.model.network, made.schedule.learning_rate) == (network, values["schedule.learning_rate"])
+        assert made.model.dropout == 0.5
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"schedule.seed": Choices((1, 2))}, r"the study chooses schedule\.seed itself"),
+        ({"model.width": Range(0, 1)}, r"no setting 'width'|no setting 'model\.width'"),
+        ({"model.dropout": Range(0, 1.5)}, r"dropout should be in \[0, 1\), got 1.5"),
+        ({"model.hyper_size": Choices((4, 400))}, r"no hyper-lstm has within 1% of 50,000 parameters"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused_before_any_trial(space: dict, message: str) -> None:
+    settings, config, _ = STUDIES["seconds"]
+    with pytest.raises(UsageError, match=message):
+        plan_of(settings, config, space, 65)
+
+
+def test_a_network_without_a_size_is_named() -> None:
+    settings, config, space = STUDIES["seconds"]
+    with pytest.raises(UsageError, match=r"no lstm has within 1% of 100 parameters"):
+        plan_of(replace(settings, parameters=100), config, space, 65)
+
+
+def test_the_command_searches_trains_and_reports(toy: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "study"
+    given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--out", str(out)]
+    assert cli.main(given) == 0
+    printed = capsys.readouterr().out
+    assert "lstm-trial000  complete  " in printed
+    assert (
+        "| network | hidden | parameters | FLOPs/char | chars/s | trials | settings | validation loss | test loss |"
+        in printed
+    )
+    assert {path.name for path in out.iterdir()} >= {
+        "study.json",
+        "study.log",
+        "search.db",
+        "report.md",
+        "curves.csv",
+        "study.svg",
+        "study-flops.svg",
+        "study-seconds.svg",
+    }
+    results = read_results(out / "results")
+    assert set(results) == {
+        f"{name}-{end}" for name in ("lstm", "hyper-lstm") for end in ("trial000", "seed1", "seed2")
+    }
+    assert results["lstm-seed1"].scores["test_loss"] > 0
+    assert (out / "finals" / "hyper-lstm-seed2" / "samples.txt").is_file()
+    before = (out / "report.md").read_bytes()
+    assert cli.main([*given, "--resume"]) == 0
+    assert (out / "report.md").read_bytes() == before
+    capsys.readouterr()
+    for change, message in (
+        ([], "already holds a study: give --resume to continue it, or another --out"),
+        (["--resume", "--steps", "7"], "holds another study: plan.settings.schedule.steps is 6 there, got 7"),
+        (["--network", "gru"], "a study chooses --network itself, got gru: give --networks"),
+        (["--space", str(toy)], "not valid JSON"),
+    ):
+        assert cli.main([*given, *change]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+    (out / "search.db").write_bytes(b"damaged")
+    assert cli.main([*given, "--resume"]) == 2
+    assert "search.db: damaged (file is not a database): remove it and give --resume" in capsys.readouterr().err
+    (out / "search.db").unlink()
+    assert cli.main([*given, "--resume"]) == 0
+    assert read_results(out / "results") == results
+
+
+def test_the_space_may_be_given_as_a_file(toy: Path, tmp_path: Path) -> None:
+    space = {"schedule.learning_rate": {"choices": [0.25]}}
+    (tmp_path / "space.json").write_text(json.dumps(space))
+    given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--networks", "lstm"]
+    assert cli.main([*given, "--space", str(tmp_path / "space.json"), "--out", str(tmp_path / "study")]) == 0
+    results = read_results(tmp_path / "study" / "results")
+    assert {tuple(result.values.items()) for result in results.values()} == {(("schedule.learning_rate", 0.25),)}
+    assert json.loads((tmp_path / "study" / "study.json").read_text())["plan"]["space"] == space
