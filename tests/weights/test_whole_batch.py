@@ -411,3 +411,35 @@ def test_random_numbers_are_as_without_measuring():
     torch.set_rng_state(state)
     net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
     assert torch.equal(after, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "generator", [hn.LowRankGenerator(C, rank=2), hn.RowScaleGenerator(C), hn.FullGenerator(C, ())]
+)
+def test_a_target_in_bfloat16_with_a_generator_in_float32(generator):
+    target = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)).bfloat16()
+    net = hn.HyperNetwork(target, generator)
+    x, c = torch.randn(B, 3, 4, 4).bfloat16(), torch.randn(B, C)
+    y, loop = net(x, condition=c), in_a_loop(net, [x], c)
+    assert served(net), why(net)
+    assert y.dtype == loop.dtype == torch.bfloat16
+    assert (y - loop).abs().max() < 0.02 * loop.abs().max()
+    y.float().sum().backward()
+    assert {parameter.grad.dtype for parameter in net.generator.parameters() if parameter.grad is not None} == {
+        torch.float32
+    }
+
+
+def test_a_generator_with_a_wrong_name_says_so():
+    class Wrong(hn.Generator):
+        condition_size = C
+
+        def build(self, weights):
+            pass
+
+        def forward(self, condition, base):
+            return {"other": condition}
+
+    net = hn.HyperNetwork(Run(lambda net, x: net.a(x)), Wrong())
+    with pytest.raises(ValueError, match=r"missing .*a.weight.*unknown \['other'\]"):
+        net(torch.randn(B, B, **double), condition=torch.randn(B, C, **double))

@@ -154,12 +154,16 @@ class Generator(nn.Module, ABC):
         """
         prepared, own = self.prepare(condition, base)
         assert prepared is not None
-        return {name: made.to(base[name].dtype) for name, made in self.make_forms(prepared, own).items()}
+        forms = self.make_forms(prepared, own)
+        return {name: form.to(base[name].dtype) if name in base else form for name, form in forms.items()}
 
     def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:
         """The forms of what `forward` returns. A generator whose tensors have a form that saves work overrides this method."""
         made = super().__call__(condition, base)
-        return {name: Full(tensor) if tensor.dim() > base[name].dim() else tensor for name, tensor in made.items()}
+        return {
+            name: Full(tensor) if name in base and tensor.dim() > base[name].dim() else tensor
+            for name, tensor in made.items()
+        }
 
     @abstractmethod
     def build(self, weights: Sequence[TargetWeight]) -> None:

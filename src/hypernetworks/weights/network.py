@@ -35,7 +35,8 @@ from hypernetworks.weights.selection import Modules, select, with_partners
 class HyperNetwork(nn.Module):
     """Any module with generated parameters: y = f(x; W, θ), W = g(c, W_target).
 
-    With a condition (B, C), every tensor given to the target and every tensor that it returns has the samples in dimension 0.
+    With a condition (B, C), every tensor given to the target and every tensor that it returns has the samples in dimension 0,
+    unless `in_dims` and `out_dims` say otherwise. The weights are not made where their form can be applied to the activations.
     For a bare torch.nn.LSTM, GRU or RNN, or a recurrent network of this library, it is their own batch dimension. BatchNorm
     normalises over all samples together and updates its running statistics once; dropout draws a mask per sample.
 

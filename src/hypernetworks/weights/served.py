@@ -111,7 +111,7 @@ def convolution(convolve: Callable[..., Tensor], dims: int, back: bool) -> Calla
         if input.dim() != dims + 2:
             raise NotServedError("a convolution of an input without a batch dimension")
         rows = rows_of(convolve.__name__, input, [0], weight, bias)
-        groups = _groups(args, kwargs, back)
+        groups = _groups(args, kwargs)
         if not isinstance(weight, Slot):
             y = convolve(input, weight, None, *args, **kwargs)
         elif weight.transposed:
@@ -121,23 +121,26 @@ def convolution(convolve: Callable[..., Tensor], dims: int, back: bool) -> Calla
         elif isinstance(weight.form, LowRank) and groups == 1 and not back:
             y = _low_rank(convolve, input, weight.form, rows, args, kwargs)
         else:
-            y = _grouped(convolve, input, weight.form, rows, groups, args, kwargs, back)
+            y = _grouped(convolve, input, weight.form, rows, groups, args, kwargs)
         return with_vector(torch.add, y, bias, rows, channel=1)
 
     return serve
 
 
-def _groups(args: Sequence[Any], kwargs: dict[str, Any], back: bool) -> int:
-    """G, the sixth or seventh argument of a convolution after the bias: stride, padding, (output_padding,) dilation, groups."""
-    place = 3
-    return args[place] if len(args) > place else kwargs.get("groups", 1)
+_GROUPS = 3
+"""The place of `groups` behind the bias: stride, padding, dilation, or output_padding if transposed, groups."""
 
 
-def _with_groups(args: Sequence[Any], kwargs: dict[str, Any], groups: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _groups(args: Sequence[Any], kwargs: dict[str, Any]) -> int:
+    """G."""
+    return args[_GROUPS] if len(args) > _GROUPS else kwargs.get("groups", 1)
+
+
+def _with_groups(args: Sequence[Any], kwargs: dict[str, Any], groups: int) -> tuple[Sequence[Any], dict[str, Any]]:
     """The arguments with other groups."""
-    return (*args[:3], groups, *args[4:]) if len(args) > 3 else tuple(args), (
-        kwargs if len(args) > 3 else {**kwargs, "groups": groups}
-    )
+    if len(args) > _GROUPS:
+        return (*args[:_GROUPS], groups, *args[_GROUPS + 1 :]), kwargs
+    return args, kwargs | {"groups": groups}
 
 
 def _scaled(
@@ -170,7 +173,7 @@ def _low_rank(
     y = convolve(x, form.base, None, *args, **kwargs)
     rank, kernel = form.B.shape[-1], form.shape[1:]
     A = Full(form.A.unflatten(-1, kernel))
-    low = _grouped(convolve, x, A, rows, 1, args, kwargs, back=False)
+    low = _grouped(convolve, x, A, rows, 1, args, kwargs)
     # (B, k, r, places) -> (B, r, k·places)
     low = rows.blocks(low).flatten(3).movedim(2, 1).reshape(rows.samples, rank, -1)
     up = torch.bmm(form.scale * form.B, low).unflatten(-1, (rows.each, *y.shape[2:])).movedim(2, 1)
@@ -190,7 +193,6 @@ def _grouped(
     groups: int,
     args: Sequence[Any],
     kwargs: dict[str, Any],
-    back: bool,
 ) -> Tensor:
     """One convolution with B·G groups: x (B·k, C, ...) as (k, B·C, ...)."""
     W = form.materialize().flatten(0, 1)
