@@ -58,7 +58,7 @@ SCALES = {
     "one more, in float32": lambda w, x: (1.0 + w.float()).type_as(x),
     "another dtype": lambda w, x: w.to(torch.float32).to(dtype=torch.float64),
     "like the input": lambda w, x: w.to(x),
-    "numbers on both sides": lambda w, x: 2 - 3 * (w / 2) + (1 - w) + 1 / (4 + w),
+    "numbers on both sides": lambda w, x: x * (2 - 3 * (w / 2)) + (1 - w) + 1 / (4 + w),
 }
 
 

@@ -371,7 +371,7 @@ serves(torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, operator.mul)(ele
 serves(torch.sub, Tensor.sub, Tensor.__sub__, operator.sub)(elementwise(torch.sub))
 serves(torch.div, Tensor.div, Tensor.__truediv__, operator.truediv)(elementwise(torch.div))
 serves(Tensor.__rsub__)(lambda slot, x: FUNCTIONS[torch.sub](x, slot))
-serves(Tensor.__rtruediv__)(lambda slot, x: FUNCTIONS[torch.div](x, slot))
+serves(Tensor.__rdiv__, Tensor.__rtruediv__)(lambda slot, x: FUNCTIONS[torch.div](x, slot))
 serves(F.multi_head_attention_forward)(without_overrides(F.multi_head_attention_forward))
 
 
