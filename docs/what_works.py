@@ -35,7 +35,7 @@ def rows() -> list[list[str]]:
                 f"{most:,}",
                 *paths,
                 f"{checkpointed(architecture, False)} / {checkpointed(architecture, True)}",
-                ", ".join(dtypes) or "no kernel",
+                ", ".join(dtypes) or "an error",
             ]
         )
         print(*found[-1], sep=" | ", flush=True)

@@ -29,7 +29,7 @@ class Architecture:
     """Globs over parameters that cannot be generated for each sample: tables that are looked up at places which do not depend
     on the inputs, in a target that cannot run under torch.func.vmap."""
     autocasts: bool = True
-    """Whether it runs under autocast in bfloat16 on the CPU."""
+    """Whether it runs per sample under autocast in bfloat16 on the CPU."""
     vocabulary: int = 0
     mask: str = ""
     """The argument that takes a mask of padding, of the shape of the first argument; "" for none."""
