@@ -260,6 +260,11 @@ def test_attributes_of_modules():
         (hook,) = getattr(module, name).values()
         hook()
     assert calls == ["forward pre", "forward", "backward pre", "backward"]
+    module.register_forward_pre_hook(lambda *_: None, with_kwargs=True)
+    number = module.register_forward_hook(lambda *_: None, with_kwargs=True, always_call=True).id
+    before, *after = (getattr(module, name) for name in torch_compat.HOOK_OPTIONS)
+    assert after == [{number: True}] * 2
+    assert [*before.values()] == [True]
 
 
 def test_tensors_of_a_module_are_replaced_for_a_time():

@@ -160,6 +160,9 @@ MODULE_ATTRIBUTES = frozenset(nn.Module().__dict__)
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 """The attributes of a module that hold the functions run with it."""
 
+HOOK_OPTIONS = ("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
+"""The attributes of a module that hold how these functions are called, by their number, which torch uses once."""
+
 COMPILED_CALL = "_compiled_call_impl"
 """The attribute of a module that holds what its method compile() made."""
 

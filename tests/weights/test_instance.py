@@ -347,6 +347,37 @@ def test_a_buffer_in_two_modules_is_one():
     assert target.a.running_mean is target.b.running_mean
 
 
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_hooks_that_the_target_registers_while_it_runs_stay_in_the_copy(per_sample):
+    """As the models of transformers do for output_hidden_states=True."""
+
+    class Recording(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = mlp()
+
+        def forward(self, x):
+            outputs = []
+            layer = self.layers[0]
+            layer.register_forward_pre_hook(lambda module, args, kwargs: None, with_kwargs=True)
+            layer.register_forward_hook(
+                lambda module, args, kwargs, y: outputs.append(y), with_kwargs=True, always_call=True
+            )
+            layer.register_full_backward_pre_hook(lambda module, gradient: None)
+            layer.register_full_backward_hook(lambda module, gradient, other: None)
+            y = self.layers(x)
+            assert len(outputs) == 1
+            return y, outputs[0]
+
+    target = Recording()
+    net = hn.HyperNetwork(target, hn.LowRankGenerator(C, rank=2))
+    before = state_of(target)
+    c = torch.randn(*((B, C) if per_sample else (C,)), dtype=torch.float64)
+    for _ in range(2):
+        net(torch.randn(B, 5, dtype=torch.float64, requires_grad=True), condition=c)[0].sum().backward()
+    assert_unchanged(target, before)
+
+
 def test_hooks_of_the_target_run_and_get_the_copy():
     target = mlp()
     seen = []

@@ -54,6 +54,22 @@ SERVED = {
 }
 
 
+SCALES = {
+    "one more, in float32": lambda w, x: (1.0 + w.float()).type_as(x),
+    "another dtype": lambda w, x: w.to(torch.float32).to(dtype=torch.float64),
+    "like the input": lambda w, x: w.to(x),
+    "numbers on both sides": lambda w, x: x * (2 - 3 * (w / 2)) + (1 - w) + 1 / (4 + w),
+}
+
+
+@pytest.mark.parametrize("case", SCALES)
+def test_numbers_and_dtypes_of_a_vector(case):
+    """As in the norms of language models."""
+    net = wrapped(lambda net, x: net.a(x) * SCALES[case](net.b.bias, x), hn.FullGenerator(C, hidden=()))
+    same_as_in_a_loop(net, (torch.randn(B, 3, B, **double),), torch.randn(B, C, **double), tol=1e-6)
+    assert served(net), why(net)
+
+
 @pytest.mark.parametrize("case", SERVED)
 def test_the_samples_are_found_wherever_they_are(case):
     """All sizes are equal, so only what depends on a sample tells where it is."""

@@ -15,13 +15,14 @@ import copy
 import functools
 import types
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.torch_compat import COMPILED_CALL, HOOKS, MODULE_ATTRIBUTES, is_compiled, was_written
+from hypernetworks.torch_compat import COMPILED_CALL, HOOK_OPTIONS, HOOKS, MODULE_ATTRIBUTES, is_compiled, was_written
 
 _CONSTANTS = frozenset(
     {
@@ -161,6 +162,8 @@ class Instance:
         """The ids of the parameters that were replaced."""
         self.parameters = 0
         """The number of places that hold parameters."""
+        # the number of a hook is used once only, so all modules without hooks can share one dictionary of each option
+        options = {name: OrderedDict() for name in HOOK_OPTIONS}
         # a call copies all modules of the target, so this loop has few lines
         for module, twin, (count, names, children, links) in zip(plan.modules, twins, plan.entries, strict=True):
             own = module.__dict__.copy()
@@ -199,14 +202,11 @@ class Instance:
                 if type(value) not in _CONSTANTS and not _is_constant(value):
                     # what compile() made for the module itself would read its tensors
                     own[name] = None if name == COMPILED_CALL else self._value(value)
-            if (
-                own["_forward_hooks"]
-                or own["_forward_pre_hooks"]
-                or own["_backward_hooks"]
-                or own["_backward_pre_hooks"]
-            ):
-                for name in HOOKS:
-                    own[name] = self._value(own[name])
+            for name in HOOKS:
+                # a target may register hooks while it runs
+                own[name] = self._value(own[name]) if own[name] else OrderedDict()
+            for name in HOOK_OPTIONS:
+                own[name] = own[name].copy() if own[name] else options[name]
         self.module = memo[id(plan.target)]
 
     def write_back(self) -> None:

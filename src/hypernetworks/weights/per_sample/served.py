@@ -5,7 +5,7 @@
     embedding                     rows of W_n
     norms                         the norm without its affine part, then ⊙ γ_n + β_n
     +, -, *, /                    with a vector for each sample
-    chunk, split, slices, .t()    of a parameter: forms again
+    chunk, split, slices, .t()    of a parameter: forms again; its dtype, and numbers added or multiplied, too
 
 B samples, k rows of each sample in a batch dimension, G groups of a convolution.
 """
@@ -343,6 +343,9 @@ def elementwise(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
 
     def serve(input: Any, other: Any) -> Tensor:
         x, slot, swapped = (other, input, True) if isinstance(input, Slot) else (input, other, False)
+        ordered = (lambda a, b: operation(b, a)) if swapped else operation
+        if isinstance(x, int | float) and isinstance(slot.form, Full):
+            return Slot.of(Full(ordered(x, slot.form.tensor)), slot.parameter, slot.calls, slot.transposed)
         if not isinstance(x, Tensor) or isinstance(x, Slot) or slot.transposed:
             raise NotServedError("arithmetic on a generated parameter itself")
         # the samples cannot be in a dimension in which the vector differs from entry to entry
@@ -353,7 +356,6 @@ def elementwise(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
         if any(x.shape[dim] < size for dim, size in _aligned(x, slot)):
             raise NotServedError("arithmetic that gives an activation more entries")
         rows = rows_of(operation.__name__, x, free, slot)
-        ordered = (lambda a, b: operation(b, a)) if swapped else operation
         return rows.combine(ordered, x, vectors(slot))
 
     return serve
@@ -368,15 +370,38 @@ serves(torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, operator.add)(ele
 serves(torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, operator.mul)(elementwise(torch.mul))
 serves(torch.sub, Tensor.sub, Tensor.__sub__, operator.sub)(elementwise(torch.sub))
 serves(torch.div, Tensor.div, Tensor.__truediv__, operator.truediv)(elementwise(torch.div))
+serves(Tensor.__rsub__)(lambda slot, x: FUNCTIONS[torch.sub](x, slot))
+serves(Tensor.__rdiv__, Tensor.__rtruediv__)(lambda slot, x: FUNCTIONS[torch.div](x, slot))
 serves(F.multi_head_attention_forward)(without_overrides(F.multi_head_attention_forward))
 
 
-# ---- parts of a parameter
+# ---- parts of a parameter, and other dtypes
 
 
 def part(slot: Slot, start: int, stop: int) -> Slot:
     """Rows start to stop."""
     return Slot.of(slot.form.narrow(start, stop), f"{slot.parameter}[{start}:{stop}]", slot.calls)
+
+
+def in_dtype(slot: Slot, dtype: torch.dtype) -> Slot:
+    """The parameter in another dtype."""
+    return Slot.of(slot.form.to(dtype), slot.parameter, slot.calls, slot.transposed)
+
+
+serves(Tensor.float)(lambda slot: in_dtype(slot, torch.float32))
+serves(Tensor.double)(lambda slot: in_dtype(slot, torch.float64))
+serves(Tensor.type_as)(lambda slot, other: in_dtype(slot, other.dtype))
+
+
+@serves(Tensor.to)
+def to(input: Slot, *args: Any, **kwargs: Any) -> Slot:
+    """The parameter in another dtype, or in that of another tensor."""
+    (other,) = given if len(given := [*args, *kwargs.values()]) == 1 else (None,)
+    if isinstance(other, Tensor) and other.device == input.device:
+        other = other.dtype
+    if not isinstance(other, torch.dtype):
+        raise NotServedError("a generated parameter is moved")
+    return in_dtype(input, other)
 
 
 @serves(torch.chunk, Tensor.chunk)
