@@ -181,4 +181,4 @@ def experiment(seed: int, base_steps: int, own_steps: int, steps: int, peft: str
 
 
 if __name__ == "__main__":
-    over_seeds(experiment, base_steps=1000, own_steps=200, steps=1000, peft="")
+    over_seeds(experiment, base_steps=500, own_steps=100, steps=500, peft="")

@@ -1,8 +1,11 @@
 """The examples: run small, and held to what they say."""
 
 import importlib.util
+import inspect
 import json
+import math
 import os
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +15,14 @@ import torch
 
 import hypernetworks as hn
 
+from .docs.pages import PAGES, commands
+from .optional import optional
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWN = [
+    page for page in PAGES if page.parent.name == "examples" or page.name == "results.md"
+]  # the log has older commands
+COMMANDS = sorted({line for page in SHOWN for line in commands(page) if line.startswith("python examples/")})
 
 
 def needs(*path: str) -> pytest.MarkDecorator:
@@ -61,6 +71,30 @@ def test_seeds_give_mean_and_deviation(example, tmp_path, capsys):
     assert "score" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "examples/lora" not in line])
+def test_the_commands_of_the_pages_are_understood(line, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "seeds", raising=False)
+    seeds = importlib.import_module("seeds")
+    over_seeds, calls = seeds.over_seeds, []
+
+    def parsed(experiment, **settings):
+        def called(**given):
+            inspect.signature(experiment).bind(**given)
+            calls.append(given)
+            return {"figure": 1.0}
+
+        return over_seeds(called, **settings)
+
+    monkeypatch.setattr(seeds, "over_seeds", parsed)
+    _, script, *arguments = line.split()
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / Path(script).name), run_name="__main__")
+    wanted = int(arguments[arguments.index("--seeds") + 1]) if "--seeds" in arguments else 1
+    assert [call["seed"] for call in calls] == list(range(wanted))
+
+
 @needs_mnist
 def test_every_task_gets_its_lora(example):
     results = example("lora").main()
@@ -107,12 +141,11 @@ def test_the_hypervolume_is_an_area(example):
     assert module.hypervolume(torch.tensor([[0.0, 0.0]])) == 1
     points = torch.tensor([[0.25, 0.5], [0.5, 0.25], [0.6, 0.6], [2.0, 0.0]])  # the last two are dominated or outside
     assert module.hypervolume(points) == 0.75 * 0.5 + 0.5 * 0.25
-    # between the curve and (1, 1): the integral of (1 − L_1) d(−L_2) along t, by the trapezoidal rule
+    # ∫ (1 − L_1) dL_2 along the curve, and the rectangle above its end, L_1 = 0 and L_2 = 1 − exp(−4)
     t = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
-    slope = -2 * (t + 1) * torch.exp(-((t + 1) ** 2))
-    area = torch.trapezoid(torch.exp(-((t - 1) ** 2)) * -slope, t).item()
-    corner = float(torch.exp(torch.tensor(-4.0, dtype=torch.float64)))  # what (L_1, 1) to L_2 at t = 1 leaves
-    assert module.hypervolume(module.front(20_001)) == pytest.approx(area + corner, abs=1e-3)
+    growth = 2 * (t + 1) * torch.exp(-((t + 1) ** 2))
+    area = torch.trapezoid(torch.exp(-((t - 1) ** 2)) * growth, t).item() + math.exp(-4)
+    assert module.hypervolume(module.front(20_001)) == pytest.approx(area, abs=1e-3)
 
 
 def test_preferences_become_compromises(example):
@@ -131,8 +164,9 @@ def test_descriptions_become_loras(example, tmp_path):
     assert len(list(tmp_path.iterdir())) == len(module.TASKS)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft reads it
 def test_a_mixed_batch_equals_one_task_at_a_time(example, tmp_path):
-    peft = pytest.importorskip("peft")
+    peft = optional("peft")
     module = example("text_to_lora")
     model = module.LanguageModel(20).requires_grad_(False)
     net = module.make_net(model)
