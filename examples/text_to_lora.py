@@ -173,7 +173,7 @@ def experiment(seed: int, base_steps: int, own_steps: int, steps: int, peft: str
         share = 100 * (frozen - made) / (frozen - gained)
         kind = "only described" if task in NEVER_SHOWN else "shown"
         shares[kind].append(share)
-        print(f"  {described(task):75}{kind:16}{frozen:6.2f}{gained:6.2f}{made:6.2f}{share:8.1f} %", flush=True)
+        print(f"  {described(task):80}{kind:16}{frozen:6.2f}{gained:6.2f}{made:6.2f}{share:8.1f} %", flush=True)
     if peft:
         for task in TASKS:
             hn.interop.save_peft(net, n[described(task)], Path(peft) / described(task).replace(" ", "-"))
