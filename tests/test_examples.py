@@ -1,31 +1,102 @@
-"""The examples: run as a reader would run them, and held to what they say."""
+"""The examples: run small, and held to what they say."""
 
 import importlib.util
+import inspect
+import json
+import math
 import os
+import runpy
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+
+import hypernetworks as hn
+
+from .docs.pages import PAGES, commands
+from .optional import optional
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWN = [
+    page for page in PAGES if page.parent.name == "examples" or page.name == "results.md"
+]  # the log has older commands
+COMMANDS = sorted({line for page in SHOWN for line in commands(page) if line.startswith("python examples/")})
 
-needs_mnist = pytest.mark.skipif(
-    not (Path(os.environ.get("HYPERNETWORKS_DATA", "")) / "mnist").is_dir(),
-    reason="needs MNIST in the folder mnist of $HYPERNETWORKS_DATA",
-)
+
+def needs(*path: str) -> pytest.MarkDecorator:
+    place = Path(os.environ.get("HYPERNETWORKS_DATA", "")).joinpath(*path)
+    return pytest.mark.skipif(not place.exists(), reason=f"needs {'/'.join(path)} in the folder $HYPERNETWORKS_DATA")
 
 
-def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+needs_mnist = needs("mnist")
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Imports an example by its name, with its folder on the path as when it is run."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def imported(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+        torch.manual_seed(0)
+        spec.loader.exec_module(module)
+        return module
+
+    return imported
+
+
+def test_seeds_give_mean_and_deviation(example, tmp_path, capsys):
+    called = []
+
+    def experiment(seed: int, steps: int, rate: float) -> dict[str, float]:
+        called.append((seed, steps, rate))
+        return {"score": float(seed), "draw": torch.rand(()).item()}
+
+    over_seeds = example("seeds").over_seeds
+    out = tmp_path / "result.json"
+    arguments = ["--seeds", "3", "--first-seed", "2", "--steps", "7", "--out", str(out)]
+    result = over_seeds(experiment, arguments, steps=5, rate=0.5)
+    assert called == [(2, 7, 0.5), (3, 7, 0.5), (4, 7, 0.5)]
+    assert result["mean"]["score"] == 3
+    assert result["deviation"]["score"] == 1
+    assert json.loads(out.read_text()) == result
+    torch.manual_seed(4)
+    assert result["runs"][2]["draw"] == torch.rand(()).item()
+    assert "score" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "examples/lora" not in line])
+def test_the_commands_of_the_pages_are_understood(line, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "seeds", raising=False)
+    seeds = importlib.import_module("seeds")
+    over_seeds, calls = seeds.over_seeds, []
+
+    def parsed(experiment, **settings):
+        def called(**given):
+            inspect.signature(experiment).bind(**given)
+            calls.append(given)
+            return {"figure": 1.0}
+
+        return over_seeds(called, **settings)
+
+    monkeypatch.setattr(seeds, "over_seeds", parsed)
+    _, script, *arguments = line.split()
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / Path(script).name), run_name="__main__")
+    wanted = int(arguments[arguments.index("--seeds") + 1]) if "--seeds" in arguments else 1
+    assert [call["seed"] for call in calls] == list(range(wanted))
 
 
 @needs_mnist
-def test_every_task_gets_its_lora():
+def test_every_task_gets_its_lora(example):
     results = example("lora").main()
     alone, with_update = zip(*results.values(), strict=True)
     assert alone[0] > 90  # upright digits are what the frozen net knows
@@ -34,15 +105,100 @@ def test_every_task_gets_its_lora():
 
 
 @needs_mnist
-def test_the_regulariser_keeps_what_was_learned():
-    forgetting = example("continual").main()
-    assert forgetting["without"] > 10
-    assert forgetting["with"] < 2
+def test_the_regulariser_keeps_what_was_learned(example):
+    result = example("continual").experiment(0, tasks="split", steps=100, strength=0.1, width=50, rate=2e-3)
+    assert result["with"] > 94
+    assert result["with"] > result["without"] + 5
+    assert result["without, just after"] > 96
 
 
 @needs_mnist
-def test_codes_become_images(tmp_path):
+def test_permuted_digits_are_other_tasks(example):
+    module = example("continual")
+    tasks = module.permuted()
+    images = tasks[0].test[0][:5]
+    views = [task.view(images) for task in tasks]
+    assert torch.equal(views[0], images.flatten(1))
+    for view in views[1:]:
+        assert not torch.equal(view, views[0])
+        assert torch.equal(view.sort(1).values, views[0].sort(1).values)
+    _, accuracies = module.learn(tasks[:2], strength=0.1, steps=60, width=50, rate=2e-3)
+    assert min(accuracies) > 60
+
+
+@needs_mnist
+def test_codes_become_images(example, tmp_path):
     pytest.importorskip("matplotlib")
-    psnr = example("implicit_image").main(str(tmp_path / "picture.png"))
-    assert psnr > 20
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    picture = tmp_path / "picture.png"
+    psnr = example("implicit_image").experiment(0, steps=80, images=8, rate=1e-3, picture=str(picture))
+    assert psnr["worst image"] <= psnr["all"] <= psnr["best image"]
+    assert psnr["all"] > 15
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_hypervolume_is_an_area(example):
+    module = example("pareto")
+    assert module.hypervolume(torch.tensor([[0.0, 0.0]])) == 1
+    points = torch.tensor([[0.25, 0.5], [0.5, 0.25], [0.6, 0.6], [2.0, 0.0]])  # the last two are dominated or outside
+    assert module.hypervolume(points) == 0.75 * 0.5 + 0.5 * 0.25
+    # ∫ (1 − L_1) dL_2 along the curve, and the rectangle above its end, L_1 = 0 and L_2 = 1 − exp(−4)
+    t = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
+    growth = 2 * (t + 1) * torch.exp(-((t + 1) ** 2))
+    area = torch.trapezoid(torch.exp(-((t - 1) ** 2)) * growth, t).item() + math.exp(-4)
+    assert module.hypervolume(module.front(20_001)) == pytest.approx(area, abs=1e-3)
+
+
+def test_preferences_become_compromises(example):
+    result = example("pareto").experiment(0, steps=300, points=101, rate=2e-3)
+    assert result["Chebyshev"] > 0.9 * result["whole front"]
+    assert result["Chebyshev"] <= result["whole front"]
+    assert result["Chebyshev, imbalance"] < 0.2
+    assert result["weighted sum"] < result["Chebyshev"]
+
+
+@needs("tinyshakespeare.txt")
+def test_descriptions_become_loras(example, tmp_path):
+    module = example("text_to_lora")
+    shares = module.experiment(0, base_steps=40, own_steps=3, steps=20, peft=str(tmp_path))
+    assert set(shares) == {"shown", "only described"}
+    assert len(list(tmp_path.iterdir())) == len(module.TASKS)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft reads it
+def test_a_mixed_batch_equals_one_task_at_a_time(example, tmp_path):
+    peft = optional("peft")
+    module = example("text_to_lora")
+    model = module.LanguageModel(20).requires_grad_(False)
+    net = module.make_net(model)
+    for parameter in net.generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    n = torch.stack([module.counted(module.described(task)) for task in module.TASKS])
+    ids = torch.randint(20, (len(n), 12))
+    with torch.no_grad():
+        mixed = net(ids, condition=n)
+        for k in range(len(n)):
+            torch.testing.assert_close(mixed[k : k + 1], net(ids[k : k + 1], condition=n[k]))
+        hn.interop.save_peft(net, n[3], tmp_path)
+        adapted = peft.PeftModel.from_pretrained(model, tmp_path)
+        torch.testing.assert_close(adapted(ids[3:4]), mixed[3:4])
+
+
+def test_a_transformer_does_not_look_ahead(example):
+    model = example("text_to_lora").LanguageModel(20)
+    ids = torch.randint(20, (2, 12))
+    changed = ids.clone()
+    changed[:, 6] = (ids[:, 6] + 1) % 20
+    before, after = model(ids), model(changed)
+    torch.testing.assert_close(before[:, :6], after[:, :6], rtol=0, atol=0)
+    assert not torch.allclose(before[:, 6], after[:, 6])
+
+
+@needs("cifar-10-batches-bin")
+def test_clients_get_networks_of_their_own(example):
+    module = example("federated")
+    clients = module.make_clients(10)
+    assert {len(client.train[1].unique()) for client in clients} == {2}
+    assert all(set(c.train[1].tolist()) == set(c.test[1].tolist()) for c in clients)
+    assert sum(len(client.train[1]) for client in clients) == 7000
+    result = module.experiment(0, clients=10, rounds=60, steps=10, rate=1e-2, server_rate=2e-3)
+    assert result["pFedHN"] > result["FedAvg"]
