@@ -1,7 +1,7 @@
 """One set of weights per sample: y_n = f(x_n; W_n), for all samples in one call, in one of two ways.
 
     whole batch     the target runs once, as it is, on all samples. A function of torch that is given a generated parameter
-                    applies its form to each sample's rows (`served.py`). Where these rows are was measured (`probe.py`).
+                    applies its form to each sample's rows (`served/`). Where these rows are was measured (`probe.py`).
     vmap            the weights are made, and the target runs under torch.func.vmap (`vmapped.py`).
 
 The first is taken wherever it gives what the second gives: where the target does nothing with a generated parameter that forms

@@ -1,6 +1,6 @@
 """What a module holds in place of a parameter while forms are applied: a tensor that has a form, but no values.
 
-torch calls `Slot.__torch_function__` for every function that is given one. `served.py` has the functions that know forms; any
+torch calls `Slot.__torch_function__` for every function that is given one. `served/` has the functions that know forms; any
 other raises NotServedError, after which the weights are made.
 """
 
