@@ -84,7 +84,7 @@ class Alone(nn.Module):
 
     def forward(self, x):
         y = self.own(x)
-        return y * (self.scale + 0.0).view(1, -1, *(1,) * (y.dim() - 2))
+        return y * self.scale.neg().neg().view(1, -1, *(1,) * (y.dim() - 2))
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])

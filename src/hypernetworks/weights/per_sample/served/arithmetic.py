@@ -14,7 +14,7 @@ from hypernetworks.weights.per_sample.served.register import rows_of, serves, ve
 from hypernetworks.weights.per_sample.slots import FUNCTIONS, NotServedError, Slot
 
 
-def elementwise(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+def elementwise(operation: Callable[[Any, Any], Tensor]) -> Callable[..., Tensor]:
     """What is called instead of an operation on an activation and a vector, in either order."""
 
     def serve(input: Any, other: Any) -> Tensor:
