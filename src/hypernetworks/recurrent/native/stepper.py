@@ -59,7 +59,7 @@ class OneStep:
         self._settings, self._places = layer.settings, _places(layer.weights)
         # a weight that is not in one piece was copied, and the copy is as old as this object
         self._copied = [tensors[name] for name, tensor in layer.weights.items() if tensors[name] is not tensor]
-        self._state_fields = [(name.removesuffix("0"), f"next_{name.removesuffix('0')}") for name in layer.op.states]
+        self._op = layer.op
         self._layer = _layer_structure()()
         _fill_weights(self._layer, layer, tensors, sizes)
         self._call = _call_structure()()
@@ -76,9 +76,7 @@ class OneStep:
         x, now = x.contiguous(), [tensor.contiguous() for tensor in state]
         new = [torch.empty_like(tensor) for tensor in now]
         layer = type(self._layer).from_buffer_copy(self._layer)
-        for (field, next_field), before, after in zip(self._state_fields, now, new, strict=False):
-            setattr(layer, field, before.data_ptr())
-            setattr(layer, next_field, after.data_ptr())
+        _fill_state(layer, self._op, now, new)
         call = type(self._call).from_buffer_copy(self._call)
         call.batch, call.threads = x.shape[0], min(torch.get_num_threads(), self._threads)
         call.layer, call.x = ctypes.addressof(layer), x.data_ptr()
@@ -175,11 +173,11 @@ class _Call:
         """1 where the next call finds the state in the second place and reads the weights from their end on, else 0."""
         return self._call.swapped
 
-    def run(self, x: Tensor, output: Tensor | None) -> None:
+    def run(self, x: Tensor, output: Tensor) -> None:
         """One step from x (B, I), in one piece; h of the last layer goes into the output."""
         call = self._call
         call.x = x.data_ptr()
-        call.output = None if output is None else output.data_ptr()
+        call.output = output.data_ptr()
         self._run(self._at)
         call.swapped ^= 1
 
