@@ -13,7 +13,7 @@ B samples, R rows of x for each sample, p columns of x, q columns of the result,
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +25,18 @@ from hypernetworks.weights.layout import Layout
 class Form(ABC):
     """One tensor for each sample, of the shape `shape`, which need not be made."""
 
+    per_sample: ClassVar[tuple[str, ...]]
+    """The attributes that have the samples in dimension 0."""
+
     @property
     @abstractmethod
     def shape(self) -> torch.Size:
         """The shape for one sample."""
 
     @property
-    @abstractmethod
     def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the form."""
+        """A tensor of the dtype and on the device of the form: its first."""
+        return next(iter(self.tensors().values()))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,9 +53,9 @@ class Form(ABC):
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     @property
-    @abstractmethod
     def samples(self) -> int:
         """B."""
+        return len(getattr(self, self.per_sample[0]))
 
     @abstractmethod
     def materialize(self) -> Tensor:
@@ -62,9 +65,10 @@ class Form(ABC):
     def narrow(self, start: int, stop: int) -> "Form":
         """The rows start to stop of each sample's tensor."""
 
-    @abstractmethod
-    def sample(self, n: int) -> "Form":
+    def sample(self, n: int) -> Self:
         """The form of sample n alone: B is 1."""
+        own = {name: getattr(self, name)[n : n + 1] for name in self.per_sample}
+        return replace(self, **own)  # pyright: ignore[reportArgumentType]
 
     def product(self, x: Tensor, rows: Layout, transposed: bool) -> Tensor:
         """x_n W_nᵀ, or x_n W_n if transposed, for x (..., p) with the samples as `rows` says. W_n is a matrix."""
@@ -77,22 +81,14 @@ class Form(ABC):
 class Full(Form):
     """W_n itself."""
 
+    per_sample = ("tensor",)
+
     tensor: Tensor
 
     @property
     def shape(self) -> torch.Size:
         """The shape for one sample."""
         return self.tensor.shape[1:]
-
-    @property
-    def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the form."""
-        return self.tensor
-
-    @property
-    def samples(self) -> int:
-        """B."""
-        return len(self.tensor)
 
     def materialize(self) -> Tensor:
         """The tensors, (B, *shape)."""
@@ -101,10 +97,6 @@ class Full(Form):
     def narrow(self, start: int, stop: int) -> Self:
         """The rows start to stop of each sample's tensor."""
         return replace(self, tensor=self.tensor[:, start:stop])
-
-    def sample(self, n: int) -> Self:
-        """The form of sample n alone: B is 1."""
-        return replace(self, tensor=self.tensor[n : n + 1])
 
 
 @dataclass(frozen=True)
@@ -116,6 +108,8 @@ class LowRank(Form):
     `product` does what takes fewer.
     """
 
+    per_sample = ("B", "A")
+
     base: Tensor
     B: Tensor
     A: Tensor
@@ -126,16 +120,6 @@ class LowRank(Form):
         """The shape for one sample."""
         return self.base.shape
 
-    @property
-    def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the form."""
-        return self.base
-
-    @property
-    def samples(self) -> int:
-        """B."""
-        return len(self.B)
-
     def materialize(self) -> Tensor:
         """W + s B_n A_n, (B, *shape)."""
         # W_n = W + s B_n A_n
@@ -144,10 +128,6 @@ class LowRank(Form):
     def narrow(self, start: int, stop: int) -> Self:
         """The rows start to stop of each sample's tensor."""
         return replace(self, base=self.base[start:stop], B=self.B[:, start:stop])
-
-    def sample(self, n: int) -> Self:
-        """The form of sample n alone: B is 1."""
-        return replace(self, B=self.B[n : n + 1], A=self.A[n : n + 1])
 
     def product(self, x: Tensor, rows: Layout, transposed: bool) -> Tensor:
         """As in `Form`: x_n W_nᵀ, or x_n W_n if transposed."""
@@ -167,6 +147,8 @@ class RowScale(Form):
     For a layer that stores its outputs in dimension 1, `dim` is 1 and d has the size of that dimension.
     """
 
+    per_sample = ("d",)
+
     base: Tensor
     d: Tensor
     dim: int = 0
@@ -175,16 +157,6 @@ class RowScale(Form):
     def shape(self) -> torch.Size:
         """The shape for one sample."""
         return self.base.shape
-
-    @property
-    def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the form."""
-        return self.base
-
-    @property
-    def samples(self) -> int:
-        """B."""
-        return len(self.d)
 
     def materialize(self) -> Tensor:
         """d_n ⊙ W, (B, *shape)."""
@@ -196,10 +168,6 @@ class RowScale(Form):
     def narrow(self, start: int, stop: int) -> Self:
         """The rows start to stop of each sample's tensor."""
         return replace(self, base=self.base[start:stop], d=self.d if self.dim else self.d[:, start:stop])
-
-    def sample(self, n: int) -> Self:
-        """The form of sample n alone: B is 1."""
-        return replace(self, d=self.d[n : n + 1])
 
     def product(self, x: Tensor, rows: Layout, transposed: bool) -> Tensor:
         """As in `Form`: x_n W_nᵀ, or x_n W_n if transposed."""
@@ -220,6 +188,8 @@ class LinearHead(Form):
     for each sample is never worth a W_n.
     """
 
+    per_sample = ("h",)
+
     H: Tensor
     b: Tensor
     h: Tensor
@@ -229,16 +199,6 @@ class LinearHead(Form):
     def shape(self) -> torch.Size:
         """The shape for one sample."""
         return self.shape_
-
-    @property
-    def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the form."""
-        return self.H
-
-    @property
-    def samples(self) -> int:
-        """B."""
-        return len(self.h)
 
     def materialize(self) -> Tensor:
         """reshape(H h_n + b_H), (B, *shape)."""
@@ -250,10 +210,6 @@ class LinearHead(Form):
         rest = math.prod(self.shape[1:])
         rows, shape = slice(start * rest, stop * rest), torch.Size((stop - start, *self.shape[1:]))
         return replace(self, H=self.H[rows], b=self.b[rows], shape_=shape)
-
-    def sample(self, n: int) -> Self:
-        """The form of sample n alone: B is 1."""
-        return replace(self, h=self.h[n : n + 1])
 
     def product(self, x: Tensor, rows: Layout, transposed: bool) -> Tensor:
         """As in `Form`: x_n W_nᵀ, or x_n W_n if transposed."""

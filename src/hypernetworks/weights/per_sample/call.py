@@ -33,6 +33,7 @@ from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.per_sample.dimensions import Dims, input_places, output_places
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.per_sample.probe import Observer, Places, probe
+from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
 
@@ -115,13 +116,13 @@ def run_per_sample(
             shared[name] = weight
     reason = None
     if not _traced():
-        random = _random_state(leaves)
+        random = RandomNumbers(leaves)
         whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
         try:
             return whole.run(known)
         except NotServedError as why:
             reason = why
-        _set_random_state(random)
+        random.restore()
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
     try:
         return run_vmapped(call, made, shared, leaves, form, places, returned), call
@@ -260,15 +261,3 @@ def _copied(leaf: Any) -> Any:
 def _traced() -> bool:
     """Whether a compiler, an exporter or a transform of torch.func traces the call."""
     return torch.compiler.is_compiling() or in_function_transform() or in_dispatch_mode() or is_jit_tracing()
-
-
-def _random_state(leaves: Sequence[Any]) -> list[tuple[torch.device | None, Tensor]]:
-    """The state of the random numbers of the CPU and of every device among the arguments."""
-    devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
-    return [(None, torch.get_rng_state()), *((device, torch.cuda.get_rng_state(device)) for device in devices)]
-
-
-def _set_random_state(states: Sequence[tuple[torch.device | None, Tensor]]) -> None:
-    """Set what `_random_state` returned."""
-    for device, state in states:
-        torch.set_rng_state(state) if device is None else torch.cuda.set_rng_state(state, device)

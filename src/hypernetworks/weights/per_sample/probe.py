@@ -31,6 +31,7 @@ from torch.overrides import TorchFunctionMode
 from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
 from hypernetworks.weights.per_sample.orders import Orders
+from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -143,7 +144,7 @@ class Observer:
 
 
 class Watching(TorchFunctionMode):
-    """Within it, an observer is told of orders, and F.batch_norm, which mixes samples in training, has fixed statistics."""
+    """Within it, an observer takes note of orders, and F.batch_norm, which mixes samples in training, has fixed statistics."""
 
     def __init__(self, observer: Observer) -> None:
         super().__init__()
@@ -165,8 +166,8 @@ def fixed_batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    *args: Any,
+    **kwargs: Any,
 ) -> Tensor:
     """F.batch_norm with mean 0 and variance 1 where it would take those of the batch."""
     if isinstance(input, Slot):
@@ -175,7 +176,7 @@ def fixed_batch_norm(
         kind = torch.float64 if input.dtype == torch.float64 else torch.float32
         running_mean = torch.zeros(input.shape[1], dtype=kind, device=input.device)
         running_var = torch.ones_like(running_mean)
-    return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return F.batch_norm(input, running_mean, running_var, weight, bias, False, *args, **kwargs)
 
 
 @torch.no_grad()
@@ -199,12 +200,11 @@ def probe(
         NotServedError: a layout cannot be known, or samples mix.
     """
     observer = Observer(samples)
-    devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
     numbers = torch.arange(1, samples + 1)
 
     def measure(changed: Tensor | None) -> list[Tensor]:
         given = leaves if changed is None else replaced(leaves, places, changed)
-        with same_random_numbers(devices), Watching(observer):
+        with same_random_numbers(leaves), Watching(observer):
             observer.start(changed)
             results = [part for part in run(observer, given) if isinstance(part, Tensor)]
             observer.finish()
@@ -227,18 +227,15 @@ def probe(
 
 
 @contextmanager
-def same_random_numbers(devices: set[torch.device]) -> Iterator[None]:
+def same_random_numbers(leaves: Sequence[Any]) -> Iterator[None]:
     """Every run draws the same random numbers, and the generators of torch are as before afterwards."""
-    generators = [torch.default_generator]
-    generators += [torch.cuda.default_generators[device.index] for device in devices]
-    states = [generator.get_state() for generator in generators]
+    random = RandomNumbers(leaves)
     try:
-        for generator in generators:
+        for generator in random.generators:
             generator.manual_seed(0)
         yield
     finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+        random.restore()
 
 
 def replaced(leaves: Sequence[Any], places: Sequence[Layout | None], changed: Tensor) -> list[Any]:

@@ -84,39 +84,28 @@ all_samples.register_autograd(_no_gradient)
 each_sample.register_autograd(_no_gradient)
 
 
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """F.batch_norm for a sample under vmap: y = γ ⊙ (x − E[x]) / sqrt(Var[x] + ε) + β, E and Var over all samples.
+def over_all_samples(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """F.batch_norm or F.instance_norm for a sample under vmap, called once for all samples.
 
-    γ and β may differ between samples.
+    Statistics over samples are those of all samples, and running statistics are updated once. γ and β may differ between
+    samples.
     """
-    x = all_samples(input, input)
-    y = each_sample(F.batch_norm(x, running_mean, running_var, None, None, training, momentum, eps), input)
-    return _affine(y, weight, bias)
 
+    def run(
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        x = all_samples(input, input)
+        # γ ⊙ norm(x) + β
+        y = each_sample(norm(x, running_mean, running_var, None, None, *args, **kwargs), input)
+        return _affine(y, weight, bias)
 
-def instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """F.instance_norm for a sample under vmap. Running statistics are updated with the means over all samples."""
-    x = all_samples(input, input)
-    y = each_sample(F.instance_norm(x, running_mean, running_var, None, None, use_input_stats, momentum, eps), input)
-    return _affine(y, weight, bias)
+    return run
 
 
 def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -206,8 +195,8 @@ def writes(func: Any) -> bool:
 
 
 REPLACED: dict[Any, Callable[..., Any]] = {
-    F.batch_norm: batch_norm,
-    F.instance_norm: instance_norm,
+    F.batch_norm: over_all_samples(F.batch_norm),
+    F.instance_norm: over_all_samples(F.instance_norm),
     F.rrelu: rrelu,
     F.scaled_dot_product_attention: attention,
     **RECURRENCES,

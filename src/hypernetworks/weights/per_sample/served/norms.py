@@ -1,6 +1,7 @@
 """Norms with generated gain and shift: the norm without its affine part, then ⊙ γ_n + β_n."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,35 +48,26 @@ def group_norm(
     return affine(F.group_norm(input, num_groups, eps=eps), weight, bias, rows, channel=1)
 
 
-@serves(F.batch_norm)
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """γ_n ⊙ norm(x)_n + β_n. The statistics are those of all samples."""
-    rows = rows_of("batch_norm", input, [0], weight, bias)
-    y = F.batch_norm(input, running_mean, running_var, None, None, training, momentum, eps)
-    return affine(y, weight, bias, rows, channel=1)
+def channel_norm(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """What is called instead of F.batch_norm or F.instance_norm. Statistics over samples are those of all samples."""
+
+    def serve(
+        input: Tensor,
+        running_mean: Tensor | None = None,
+        running_var: Tensor | None = None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        rows = rows_of(norm.__name__, input, [0], weight, bias)
+        # γ_n ⊙ norm(x)_n + β_n
+        return affine(
+            norm(input, running_mean, running_var, None, None, *args, **kwargs), weight, bias, rows, channel=1
+        )
+
+    return serve
 
 
-@serves(F.instance_norm)
-def instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """γ_n ⊙ norm(x_n) + β_n. Running statistics are the means over all samples, as in F.instance_norm."""
-    rows = rows_of("instance_norm", input, [0], weight, bias)
-    y = F.instance_norm(input, running_mean, running_var, None, None, use_input_stats, momentum, eps)
-    return affine(y, weight, bias, rows, channel=1)
+for _norm in (F.batch_norm, F.instance_norm):
+    serves(_norm)(channel_norm(_norm))
