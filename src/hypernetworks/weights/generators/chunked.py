@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.recurrent.checks import check_sizes
 from hypernetworks.weights.generators.generator import Generator
-from hypernetworks.weights.generators.init import SCHEMES, wanted_variance
-from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, shaped, trunk
+from hypernetworks.weights.generators.init import check_init, wanted_variance
+from hypernetworks.weights.generators.trunk import check_trunk, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -60,15 +60,12 @@ class ChunkedGenerator(Generator):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size, chunk_size=chunk_size, embedding_size=embedding_size)
-        check_choice("init", init, SCHEMES)
-        check_positive("gain", gain)
-        check_positive("condition_moment", condition_moment)
+        check_init(init, gain, condition_moment)
         self.condition_size = condition_size
         self.chunk_size = chunk_size
         self.embedding_size = embedding_size
-        self.hidden = check_hidden(hidden)
+        self.hidden = check_trunk(hidden, activation)
         self.activation = activation
         self.init = init
         self.gain = gain

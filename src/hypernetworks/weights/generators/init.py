@@ -17,10 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_positive
+from hypernetworks.recurrent.checks import check_choice, check_positive
 from hypernetworks.weights.selection import TargetWeight
 
 SCHEMES = ("target", "hyperfan-in", "hyperfan-out", "hyperfan-harmonic")
+
+
+def check_init(init: str, gain: float, condition_moment: float) -> None:
+    """Check what a generator's initialisation depends on."""
+    check_choice("init", init, SCHEMES)
+    check_positive("gain", gain)
+    check_positive("condition_moment", condition_moment)
 
 
 class Moments(NamedTuple):

@@ -8,12 +8,12 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_choice, check_positive, check_sizes
+from hypernetworks.recurrent.checks import check_positive, check_sizes
 from hypernetworks.weights.forms import Form, Full, LowRank
 from hypernetworks.weights.generators.factors import Factors
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.generators.init import normal_
-from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, shaped, trunk
+from hypernetworks.weights.generators.trunk import check_trunk, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -55,14 +55,13 @@ class LowRankGenerator(Generator):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size, rank=rank)
         if alpha is not None:
             check_positive("alpha", alpha)
         self.condition_size = condition_size
         self.rank = rank
         self.alpha = float(rank) if alpha is None else alpha
-        self.hidden = check_hidden(hidden)
+        self.hidden = check_trunk(hidden, activation)
         self.activation = activation
 
     def trains_base(self, name: str) -> bool:

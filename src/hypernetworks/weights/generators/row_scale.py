@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_choice, check_sizes
+from hypernetworks.recurrent.checks import check_sizes
 from hypernetworks.weights.forms import Form, Full, RowScale
 from hypernetworks.weights.generators.generator import Generator
-from hypernetworks.weights.generators.trunk import ACTIVATIONS, check_hidden, trunk
+from hypernetworks.weights.generators.trunk import check_trunk, trunk
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -42,10 +42,9 @@ class RowScaleGenerator(Generator):
 
     def __init__(self, condition_size: int, hidden: Sequence[int] = (64,), *, activation: str = "relu") -> None:
         super().__init__()
-        check_choice("activation", activation, tuple(ACTIVATIONS))
         check_sizes(condition_size=condition_size)
         self.condition_size = condition_size
-        self.hidden = check_hidden(hidden)
+        self.hidden = check_trunk(hidden, activation)
         self.activation = activation
 
     def trains_base(self, name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.recurrent.checks import check_choice, check_sizes
 from hypernetworks.weights.generators.init import trunk_
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -40,8 +40,9 @@ def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
     return flat.reshape(*flat.shape[:-1], *shape)
 
 
-def check_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
-    """Check the widths of the hidden layers: each is at least 1."""
+def check_trunk(hidden: Sequence[int], activation: str) -> tuple[int, ...]:
+    """Check the activation, and the widths of the hidden layers: each is at least 1. Returns the widths."""
+    check_choice("activation", activation, tuple(ACTIVATIONS))
     if not isinstance(hidden, list | tuple):
         raise TypeError(f"hidden should be a tuple of sizes, got {hidden!r}")
     for size in hidden:
