@@ -75,7 +75,7 @@ RUNTIME := LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g
 KERNEL_TESTS := $(addprefix tests/recurrent/native/test_,parity.py one_step.py op.py determinism.py unusual.py)
 
 sanitize: $(READY)
-	@$(SANITIZED) $(BIN)/python -c 'from hypernetworks.recurrent.native.build import ensure; ensure()'
+	@$(SANITIZED) $(BIN)/python -c 'from hypernetworks.recurrent.native.kernels import ensure; ensure()'
 	@$(SANITIZED) $(RUNTIME) $(BIN)/python -m pytest -p no:randomly -k "not compile and not export" $(KERNEL_TESTS)
 
 lint: $(READY)

@@ -4,6 +4,7 @@ Importing the package takes seconds, most of them in torch. Ctrl-C and SIGTERM d
 line, as they do later. Only a module outside the package can do this.
 """
 
+import os
 import signal
 import sys
 
@@ -14,6 +15,7 @@ class _Terminated(KeyboardInterrupt):
 
 def main() -> int:
     """Import the command line, run it, and return the exit code."""
+    _open_streams()
     try:
         before = signal.signal(signal.SIGTERM, _terminate)
         from hypernetworks.cli import main as run
@@ -24,6 +26,16 @@ def main() -> int:
     except KeyboardInterrupt:
         return _end("interrupted", 130)
     return run()
+
+
+def _open_streams() -> None:
+    """Connect standard streams that the shell closed (`>&-`) to nothing. Else a run's file would get the number of one."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  open as long as the process
 
 
 def _terminate(number: int, frame: object) -> None:

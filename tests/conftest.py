@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 
 # Tiny products gain nothing from more threads, and where the machine is shared each would wait for the others. The
 # processes that tests start heed the variable.

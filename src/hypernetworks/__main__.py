@@ -2,6 +2,6 @@
 
 import sys
 
-from hypernetworks.cli import main
+from hypernetworks_command import main
 
 sys.exit(main())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ COMMANDS = {
 }
 """The module and class of each command. The module is imported when the command is used."""
 
+_FOLDERS = ("--out", "--data-dir")
+"""Flags whose empty value would be taken for the current folder: a variable of a script that was not set."""
+
 INTERRUPTED, TERMINATED = 130, 143
 """The exit codes after Ctrl-C and SIGTERM, as in shells: 128 plus the number of the signal."""
 
@@ -50,10 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
+    resume = ""
     try:
         with contextlib.suppress(SystemExit):  # after --help
             command, rest = _find_command(given)
             _check_environment()
+            if "resume" in getattr(_command_type(command), "__dataclass_fields__", ()):
+                resume = "; continue with --resume"
             _parse(command, rest)()
         sys.stdout.flush()
     except UsageError as error:
@@ -61,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FaultError as error:
         return _complain(str(error), 1)
     except Terminated:
-        return _complain("terminated; continue with --resume", TERMINATED)
+        return _complain(f"terminated{resume}", TERMINATED)
     except KeyboardInterrupt:
-        return _complain("interrupted; continue with --resume", INTERRUPTED)
+        return _complain(f"interrupted{resume}", INTERRUPTED)
     except BrokenPipeError:  # the reader of the output, for example `head`, has exited
         _drop_output()
         return 1
@@ -135,6 +142,9 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
     A command class with `defaults` provides the values that the flags change: those of a preset, or of a run.
     """
+    for name in _FOLDERS:
+        if f"{name}=" in rest or (name, "") in pairwise(rest):
+            raise UsageError(f"{name} should name a folder, got an empty text")
     kind = _command_type(command)
     errors = io.StringIO()
     try:

@@ -12,7 +12,7 @@ from hypernetworks.data.named_sets import list_data
 from hypernetworks.data_sets import NAMED_SETS
 from hypernetworks.recurrent.accelerator.dispatch import unavailable
 from hypernetworks.recurrent.backend import backend
-from hypernetworks.recurrent.native.build import BuildError, ensure, find_compiler
+from hypernetworks.recurrent.native.kernels import BuildError, ensure
 from hypernetworks.runs.machine import processor
 
 
@@ -57,11 +57,13 @@ def _path() -> str:
 
 
 def _kernels() -> str:
-    """Build the kernels if needed: their path, or why they could not be built."""
+    """Compile the kernels if needed: their path, compiler and threads, or why there are none."""
     try:
-        return f"built by {find_compiler()[0]}: {ensure()}"
+        stored = ensure()
     except BuildError as error:
-        return f"not built, using plain torch: {error}"
+        return f"none, using plain torch: {error}"
+    threads = "threads by OpenMP" if stored.made.openmp else "on one thread only, the compiler had no OpenMP"
+    return f"{stored.path}, compiled by {stored.compiler}, {threads}"
 
 
 def _triton() -> str:

@@ -8,7 +8,7 @@ import torch
 from hypernetworks.bench import sizes
 from hypernetworks.bench.sizes import Size
 from hypernetworks.cli import main
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.recurrent.native.op import LayerOp
 
 

@@ -13,7 +13,7 @@ import torch
 
 from hypernetworks import cli
 from hypernetworks.bench import benchmark, command
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 
 Capture = pytest.CaptureFixture[str]
 OTHERS = {"labml_nn", "jax"}

@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from hypernetworks import cli
+from hypernetworks.doctor import Doctor
 from hypernetworks.runs.run import Run
 
-from .toy import SHORT, SIZES, Capture, corpus
+from .toy import SHORT, SIZES, Capture, corpus, error_line
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 143, "terminated")],
 )
 def test_a_signal_is_one_line_and_the_shells_exit_code(
     number: int, code: int, word: str, place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
@@ -35,6 +39,40 @@ def test_a_signal_is_one_line_and_the_shells_exit_code(
     monkeypatch.setattr(Trainer, "_take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]
+
+
+def test_only_a_command_that_can_resume_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Doctor) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Doctor, "__call__", interrupted)
+    assert error_line(capsys, ["doctor"], 130) == "interrupted"
+
+
+@pytest.mark.parametrize("flag", [["--out", ""], ["--out="]])
+def test_a_folder_without_a_name_is_refused(place: Path, capsys: Capture, flag: list[str]) -> None:
+    given = ["text", "train", *corpus(place), *SIZES, *SHORT, *flag]
+    assert error_line(capsys, given, 2) == "--out should name a folder, got an empty text"
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(place: Path, closed: str) -> None:
+    given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
+    script = f'"$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "hypernetworks", *given],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for name in ("model.safetensors", "trainer.pt"):
+        assert (place / "new" / name).stat().st_size == (place / "run" / name).stat().st_size
+    one, other = (load_file(place / name / "model.safetensors") for name in ("run", "new"))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def command(*given: str, **streams: object) -> subprocess.CompletedProcess[str]:

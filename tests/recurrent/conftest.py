@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import hypernetworks as hn
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 
 
 @pytest.fixture(autouse=True, params=["reference", "native"])

@@ -10,7 +10,7 @@ import torch
 from hypernetworks.analysis import scales_of, weight_change
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError

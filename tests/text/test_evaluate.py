@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent import use_backend
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.text.evaluate import TextScore, evaluate
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 from hypernetworks.text.stepper import Weights

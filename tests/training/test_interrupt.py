@@ -1,5 +1,7 @@
 """Ctrl-C and SIGTERM: the first waits for the step's end and a commit, the second does not wait."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -89,6 +91,7 @@ def test_a_signal_ends_the_step_and_commits_so_that_resumed_equals_uninterrupted
         (signal.SIGINT, signal.SIGINT, KeyboardInterrupt, KeyboardInterrupt),
         (signal.SIGTERM, signal.SIGTERM, Terminated, Terminated),
         (signal.SIGTERM, signal.SIGINT, Terminated, KeyboardInterrupt),
+        (signal.SIGHUP, signal.SIGHUP, Terminated, Terminated),
     ],
 )
 def test_the_first_signal_asks_and_the_second_interrupts(
@@ -105,6 +108,30 @@ def test_the_first_signal_asks_and_the_second_interrupts(
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     with Interrupt() as again:
         assert not again.asked
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+            assert interrupt.asked is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_when_the_terminal_is_closed_nothing_more_is_written_to_it(tmp_path: Path) -> None:
+    program = (
+        "import signal, sys; from hypernetworks.training.interrupt import Interrupt\n"
+        "with Interrupt() as interrupt:\n"
+        "    print('before', flush=True); signal.raise_signal(signal.SIGHUP); print('after', flush=True)\n"
+    )
+    ours, theirs = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", program], stdout=theirs, stderr=theirs, timeout=120, check=False)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert os.read(ours, 1000) == b"before\r\n"
 
 
 def test_the_handler_is_put_back_after_an_error() -> None:

@@ -25,7 +25,7 @@ from hypernetworks.bench.table import heading, rows
 from hypernetworks.errors import FaultError, UsageError, check_count
 from hypernetworks.files import write_whole
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.runs.machine import processor
 from hypernetworks.text.model import NetworkName
 

@@ -17,7 +17,7 @@ from hypernetworks.bench.implementation import (
 )
 from hypernetworks.bench.products import Products
 from hypernetworks.bench.sizes import Quantity
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 
 PATHS = ("native", "compiled", "reference")
 TORCH_KINDS = ("LSTM", "GRU", "RNN")

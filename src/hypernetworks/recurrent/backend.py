@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .. import torch_compat
 from .checks import check_choice
-from .native.build import library
+from .native.kernels import library
 
 BACKENDS = ("auto", "reference", "compiled", "native", "triton")
 VARIABLE = "HYPERNETWORKS_BACKEND"

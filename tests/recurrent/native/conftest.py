@@ -2,7 +2,7 @@
 
 import pytest
 
-from hypernetworks.recurrent.native.build import library
+from hypernetworks.recurrent.native.kernels import library
 
 from .parity import spy
 

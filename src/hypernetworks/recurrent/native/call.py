@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .build import SOURCES, BuildError, library
+from .kernels import SOURCES, BuildError, library
 
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 _C_TYPES = {

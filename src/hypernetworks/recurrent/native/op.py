@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..backend import undisturbed
 from .call import SUFFIX, Kernel
 from .huge_pages import on_huge_pages
+from .threads import thread_count
 
 Tensors = dict[str, Tensor | None]
 Shapes = dict[str, tuple[int, ...]]
@@ -264,7 +265,7 @@ class LayerOp:
         return inputs, sizes, fields
 
     def _run(self, which: str, x: Tensor, fields: dict[str, Any]) -> None:
-        self.kernel(f"{self.name}_{which}", x.dtype, fields | {"threads": torch.get_num_threads()})
+        self.kernel(f"{self.name}_{which}", x.dtype, fields | {"threads": thread_count()})
 
     def _keep(self, ctx: Any, inputs: Sequence[Any], output: Sequence[Tensor]) -> None:
         tensors, ctx.settings, _ = _split(inputs, len(self.inputs) + 1, 2 + len(self.settings), 1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from .call import Kernel, structure
 from .huge_pages import on_huge_pages
 from .op import LayerOp, Sizes, Tensors
+from .threads import thread_count
 
 CELLS: Final = ("lstm", "gru", "rnn", "rhn")
 """The operators, in the order in which the kernel numbers their cells."""
@@ -78,7 +79,7 @@ class OneStep:
         layer = type(self._layer).from_buffer_copy(self._layer)
         _fill_state(layer, self._op, now, new)
         call = type(self._call).from_buffer_copy(self._call)
-        call.batch, call.threads = x.shape[0], min(torch.get_num_threads(), self._threads)
+        call.batch, call.threads = x.shape[0], min(thread_count(), self._threads)
         call.layer, call.x = ctypes.addressof(layer), x.data_ptr()
         workspace = torch.empty(self._run(ctypes.byref(call)), dtype=self._dtype, device="cpu")
         call.workspace = workspace.data_ptr()
@@ -162,7 +163,7 @@ class _Call:
         self._call = _call_structure()()
         self._call.batch, self._call.layers = batch, len(layers)
         self._call.cell, self._call.storage = CELLS.index(described[0].op.name), STORAGES.index(storage)
-        self._call.threads = max(1, min(torch.get_num_threads(), sum(map(_numbers, described)) // FEW_WEIGHTS))
+        self._call.threads = max(1, min(thread_count(), sum(map(_numbers, described)) // FEW_WEIGHTS))
         self._call.layer = ctypes.addressof(layers)
         self._run, self._at = _kernel.bind("stepper_step", dtype), ctypes.addressof(self._call)
         self._workspace = torch.empty(self._run(self._at), dtype=dtype, device="cpu")
