@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 else:
     NetworkName = Literal[tuple(FAMILIES)]  # the command line lists these choices
 
+Init = Literal["default", "paper"]
+
 
 @dataclass(frozen=True)
 class CharacterModelConfig:
@@ -80,6 +82,9 @@ class CharacterModelConfig:
     """K, the width of the hyper cell (hyper networks)."""
     hyper_embedding_size: int = 16
     """Z, the width of each embedding z (hyper networks)."""
+    init: Init = "default"
+    """How the hyper cell is initialised: default, or paper for P = 0 as printed there, which leaves D at rank 1 (hyper
+    networks)."""
     depth: int = 5
     """Highway layers within a time step (rhn, hyper-rhn)."""
 
@@ -94,8 +99,9 @@ class CharacterModelConfig:
         for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout", "zoneout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
-        if self.dropout_per not in get_args(MaskPer):
-            raise UsageError(f"dropout_per should be {' or '.join(get_args(MaskPer))}, got {self.dropout_per!r}")
+        for name, kind in (("dropout_per", MaskPer), ("init", Init)):
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"{name} should be {' or '.join(get_args(kind))}, got {getattr(self, name)!r}")
         if self.tie_weights and self.skips:
             raise UsageError("tie_weights requires a head that reads h alone, got skips")
         if self.tie_weights and self.embedding_size != self.hidden_size:
