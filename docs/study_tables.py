@@ -66,6 +66,8 @@ def section(name: str, folders: list[Path]) -> str:
         raise SystemExit(f"{folders[0]}: not finished: {', '.join(missing)}")
     plan = plans[0]
     lines = [
+        f"### {plan['parameters']:,} parameters, each network with its best settings",
+        "",
         f"Networks of {plan['parameters']:,} parameters on {plan['settings']['corpus']}, {plan['trials']} trials each of "
         f"{plan['trial_steps'] or plan['settings']['schedule']['steps']:,} steps, then "
         f"{plan['settings']['schedule']['steps']:,} steps with seeds {' '.join(map(str, plan['seeds']))}. Validation loss in "

@@ -54,7 +54,10 @@ def _written(
         return content
     if not resume:
         raise UsageError(f"{folder}: already holds a study: give --resume to continue it, or another --out")
-    found = json_object(read_whole(path, CONFIG_LIMIT), str(path))
+    try:
+        found = json_object(read_whole(path, CONFIG_LIMIT), str(path))
+    except UsageError as error:
+        raise UsageError(f"{error}: put back the file, or give another --out") from error
     if changed := plan_differences(_in_this_version(found, experiment, path), content):
         raise UsageError(f"{folder}: holds another study: {changed}: give the same flags, or another --out")
     return found

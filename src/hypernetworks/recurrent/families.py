@@ -32,7 +32,7 @@ class Family:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The arguments that the name fixes, such as layer_norm=True."""
     takes: tuple[str, ...] = ()
-    """Which of hyper_size, hyper_embedding_size, init and depth the network accepts."""
+    """Which of hyper_size, hyper_embedding_size and depth the network accepts."""
 
     @property
     def is_hyper(self) -> bool:
@@ -48,7 +48,7 @@ class Family:
         return self.network(input_size, hidden_size, num_layers, **self.settings, **settings)
 
 
-_HYPER = ("hyper_size", "hyper_embedding_size", "init")
+_HYPER = ("hyper_size", "hyper_embedding_size")
 
 
 def _by_name(families: Sequence[Family]) -> Mapping[str, Family]:

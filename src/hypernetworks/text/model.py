@@ -30,6 +30,7 @@ __all__ = [
     "CharacterModelConfig",
     "NetworkName",
     "make_network",
+    "settings_of",
 ]
 
 if TYPE_CHECKING:
@@ -116,6 +117,12 @@ class CharacterModelConfig:
         return self.num_layers > 1 and (self.skips or self.dropout_per == "sequence")
 
 
+def settings_of(network: str) -> tuple[str, ...]:
+    """The settings that a network has and others do not."""
+    family = FAMILIES[network]
+    return (*family.takes, "init") if family.is_hyper else family.takes
+
+
 def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetwork:
     """Make the recurrent network of a character model, on PyTorch's default device and dtype."""
     family = FAMILIES[config.network]
@@ -125,7 +132,7 @@ def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetw
         config.num_layers,
         dropout=config.dropout if config.num_layers > 1 and not config.layers_one_by_one else 0.0,
         recurrent_dropout=config.recurrent_dropout,
-        **{name: getattr(config, name) for name in family.takes},
+        **{name: getattr(config, name) for name in settings_of(config.network)},
     )
     if config.zoneout:
         zone_out(network, config.zoneout)

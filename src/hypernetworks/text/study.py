@@ -11,14 +11,14 @@ from hypernetworks.experiments.search import Pruning
 from hypernetworks.experiments.space import Choices, Range, Space, changed, space_to_json
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig
+from hypernetworks.text.model import CharacterModelConfig, settings_of
 from hypernetworks.text.sizes import match_parameters
 from hypernetworks.text.variants import CHOSEN, own_settings, with_variant
 from hypernetworks.training.schedule import Schedule
 
 __all__ = ["STUDIES", "StudySettings", "plan_of", "sized"]
 
-_TAKEN: Final = frozenset(name for family in FAMILIES.values() for name in family.takes)
+_TAKEN: Final = frozenset(name for network in FAMILIES for name in settings_of(network))
 """The settings of the model that only some networks have."""
 
 SPACE: Final[Space] = {
@@ -114,8 +114,8 @@ def plan_of(study: StudySettings, config: TextConfig, space: Space, symbols: int
 
 def _space_of(config: TextConfig, variant: str, space: Space) -> Space:
     """The part of a space that a variant's network has and that the variant does not fix."""
-    takes = FAMILIES[with_variant(config, variant).model.network].takes
-    fixed = {f"model.{name}" for name in _TAKEN.difference(takes)} | set(own_settings(config, variant))
+    has = settings_of(with_variant(config, variant).model.network)
+    fixed = {f"model.{name}" for name in _TAKEN.difference(has)} | set(own_settings(config, variant))
     return {path: values for path, values in space.items() if path not in fixed}
 
 
