@@ -4,7 +4,8 @@ python docs/study_tables.py            writes the page
 python docs/study_tables.py --check    exits with 1 if the page is not what the records say
 
 A record is a folder of benchmarks/results/studies with study.json, results/ and, if they were measured, step-times.json and
-equal-time.json, as `hypernetworks text study` makes them. The page has a place for each, between two comments:
+equal-time.json, as `hypernetworks text study` makes them, and fixed-scales.json of benchmarks/fixed_scales.py. The page has a
+place for each, between two comments:
 
     <!-- study NAME -->
     <!-- end of NAME -->
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernetworks.experiments.record import Record, read_record
+from hypernetworks.experiments.statistics import paired_difference, spread
 from hypernetworks.experiments.study_tables import (
     by_variant,
     cost_table,
@@ -32,6 +34,12 @@ from hypernetworks.text.experiment import TEXT
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs/results.md", ROOT / "benchmarks/results/studies"
 PLACE = re.compile(r"<!-- study (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end of (?P=name) -->\n", re.DOTALL)
+NEIGHBOURS = (
+    "Published on Penn Treebank characters, at unequal sizes, in bits per character of the test split "
+    "([arXiv 1609.09106](https://arxiv.org/abs/1609.09106)): LSTM 1.312 (4.25 M parameters), layer-norm LSTM 1.267 (4.26 M), "
+    "HyperLSTM 1.265 (4.91 M), layer-norm HyperLSTM 1.250 (4.92 M). The last is 0.017 bits, or 0.012 nats, below the "
+    "layer-norm LSTM."
+)
 SAME = ("trials", "trial_steps", "seeds", "pruning", "parameters", "space", "settings")
 """What studies that are reported as one must share."""
 
@@ -90,9 +98,29 @@ def section(name: str, folders: list[Path]) -> str:
             *difference_table(equal),
             "",
         ]
+    if (moving := folders[0] / "fixed-scales.json").exists():
+        lines += [*fixed_scales_table(json.loads(moving.read_text())), ""]
+    lines += [NEIGHBOURS, ""]
     lines += ["```sh", *(command(name, plan) for plan in plans), "```", ""]
     lines += [f"Machine: {machine(record)}.", ""]
     return "\n".join(lines)
+
+
+def fixed_scales_table(found: dict[str, dict[str, float]]) -> list[str]:
+    """How much moving weights give, from fixed-scales.json: the losses by seed."""
+    moving = [losses["moving"] for losses in found.values()]
+    lines = [
+        "How much moving weights give: HyperLSTM as it is, with every scale frozen at its mean after training, and trained "
+        "with fixed scales:",
+        "",
+        "| scales | validation loss | difference to moving |",
+        "|---|---|---|",
+    ]
+    for name in ("moving", "frozen", "fixed"):
+        values = [losses[name] for losses in found.values()]
+        difference = "" if name == "moving" else paired_difference(values, moving).text(4)
+        lines.append(f"| {name} | {spread(values, 4)} | {difference} |")
+    return [*lines, "", "```sh", "python benchmarks/fixed_scales.py runs/STUDY --out runs/fixed-scales", "```"]
 
 
 def merged(records: list[Record]) -> Record:

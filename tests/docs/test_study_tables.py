@@ -70,6 +70,16 @@ def test_measured_times_of_one_record_are_shown(records: Path, tmp_path: Path) -
     assert "| 3.0 |" in next(line for line in page.splitlines() if line.startswith("| hyper-lstm | "))
 
 
+def test_moving_weights_have_a_table(records: Path, tmp_path: Path) -> None:
+    shutil.copytree(records / "seconds", tmp_path / "seconds")
+    losses = {"1": {"moving": 1.5, "frozen": 2.0, "fixed": 1.75}, "2": {"moving": 1.0, "frozen": 2.0, "fixed": 1.25}}
+    (tmp_path / "seconds" / "fixed-scales.json").write_text(json.dumps(losses))
+    page = tables.written(PLACES, tmp_path)
+    assert "| moving | 1.2500 ± 0.3536 |  |\n" in page
+    assert "| frozen | 2.0000 ± 0.0000 | +0.7500 (−2.4266 to +3.9266) |\n" in page  # t = 12.7062 of one degree
+    assert "| fixed | 1.5000 ± 0.3536 | +0.2500 (+0.2500 to +0.2500) |\n" in page
+
+
 def test_other_plans_and_unfinished_studies_are_refused(records: Path, tmp_path: Path) -> None:
     shutil.copytree(records, tmp_path / "records")
     plan = json.loads((records / "seconds+init" / "study.json").read_text())
