@@ -325,6 +325,37 @@ def test_spaces_that_cannot_be(values: dict, message: str) -> None:
         space_from_json(values, "x.json")
 
 
+def test_best_values_at_the_end_of_a_range_are_named(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    results = read_results(folder / "results")
+    for variant, value in (("with-bias", 0.95), ("without", 0.05)):
+        best = best_trial(results, variant, folder)
+        path = folder / "results" / f"{best.name}.json"
+        values = json.loads(path.read_text())
+        values["values"]["schedule.learning_rate"] = value
+        path.write_text(json.dumps(values))
+    (line,) = study(folder, resume=True).narrow_ranges()
+    assert line.startswith("with-bias: the best schedule.learning_rate, 0.95, is at an end of its range of 0.001 to 1:")
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "near"),
+    [
+        (Range(0.0, 0.5), 0.001, False),
+        (Range(0.0, 0.5), 0.48, True),
+        (Range(0.1, 0.5), 0.11, True),
+        (Range(0.1, 0.5), 0.3, False),
+        (Range(1e-3, 1e-1, log=True), 1.2e-3, True),
+        (Range(1e-3, 1e-1, log=True), 9e-2, True),
+        (Range(1e-3, 1e-1, log=True), 1e-2, False),
+        (Range(1e-3, 1e-1, log=True), 7e-2, False),
+    ],
+)
+def test_the_ends_of_a_range_are_its_outer_twentieths(values: Range, value: float, near: bool) -> None:
+    assert values.is_near_end(value) == near
+
+
 def test_settings_are_changed_by_their_paths() -> None:
     made = changed(LineConfig(), {"schedule.learning_rate": 0.5, "slope": 3.0})
     assert (made.schedule.learning_rate, made.slope) == (0.5, 3.0)

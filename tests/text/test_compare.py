@@ -90,13 +90,15 @@ def test_two_networks_with_two_seeds_are_compared(
 
 
 def test_the_caption_says_what_was_read_and_scored(tiny: TextConfig, corpus: Corpus) -> None:
-    steps = 2 * len(corpus.train) // (3 * 7)
+    steps = -(-2 * len(corpus.train) // (3 * 7))
     settings = replace(tiny, schedule=replace(tiny.schedule, steps=steps), validation_characters=99)
     caption = Compare(settings=settings, seeds=(0, 4)).caption(corpus)
     assert caption.startswith("Validation on 99 characters, mean and range of seeds 0 4; training curves are faint. ")
-    assert f" {steps:,} steps read 2 times the text. This shows how fast" in caption
+    assert f" {steps:,} steps read the text 2.0 times. This shows how fast" in caption
     whole = Compare(settings=replace(settings, validation_characters=0)).caption(corpus)
     assert whole.startswith(f"Validation on {len(corpus.validation):,} characters, one seed; ")
+    short = Compare(settings=replace(settings, schedule=replace(tiny.schedule, steps=steps // 8))).caption(corpus)
+    assert " steps read 25% of the text. This shows how fast" in short
 
 
 def test_resuming_keeps_finished_runs_and_makes_the_rest(

@@ -36,6 +36,7 @@ from hypernetworks.experiments.parts import Config, Data, Model
 from hypernetworks.experiments.plan import SEARCH_SEED, Plan
 from hypernetworks.experiments.results import RESULTS, RESULTS_AT_EQUAL_TIME, Result, read_results
 from hypernetworks.experiments.search import Search
+from hypernetworks.experiments.space import Range
 from hypernetworks.experiments.study_file import check_result, claim_folder
 from hypernetworks.files import make_folder
 
@@ -97,6 +98,19 @@ class Study(Generic[Config, Data, Model]):
         finally:
             for search in self._searches.values():
                 search.close()
+
+    def narrow_ranges(self) -> list[str]:
+        """A line for each range of the search space that has the best value of a variant at its end."""
+        results, lines = self.results(), []
+        for variant in self.plan.variants:
+            best = best_trial(results, variant, self.folder).values
+            for path, values in self.plan.spaces[variant].items():
+                if isinstance(values, Range) and values.is_near_end(best[path]):
+                    lines.append(
+                        f"{variant}: the best {path}, {best[path]:.3g}, is at an end of its range of {values.low:g} to "
+                        f"{values.high:g}: a wider one may be better, and fairer"
+                    )
+        return lines
 
     def measure(self) -> None:
         """Measure how long a training step of each variant takes with its best settings, and write step-times.json.

@@ -143,9 +143,10 @@ class Compare(CompareCommand):
         scored = self.settings.validation_characters or len(data.validation)
         runs = f"mean and range of seeds {' '.join(map(str, self.seeds))}" if len(self.seeds) > 1 else "one seed"
         times = steps * batch * length / len(data.train)
+        read = f"{times:.0%} of the text" if times < 1 else f"the text {times:.1f} times"
         return (
             f"Validation on {scored:,} {data.unit}s, {runs}; training curves are faint. {steps:,} steps read "
-            f"{times:.2g} times the text. This shows how fast these networks learn with these "
+            f"{read}. This shows how fast these networks learn with these "
             "settings, not what they reach after long training or with other settings."
         )
 

@@ -81,4 +81,6 @@ class Study:
         title = f"{data.name}, {self.study.parameters:,} parameters each"
         paths = write_report(TEXT, self.out, read_record(self.out), title)
         print(paths[0].read_text(encoding="utf-8"))
+        for line in work.narrow_ranges():
+            print(line)
         print(f"study: {', '.join(map(str, paths))}")
