@@ -6,7 +6,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= runs/demo
 
-.PHONY: demo test test-long test-lowest test-newest test-page screenshots faults fuzz sanitize lint lint-imports format bench docs clean help
+# the best of 8 rates from 0.004 to 0.1 for each network, at the size and the steps of the demo, with another seed
+DEMO_RATES := --learning-rate lstm=0.063 layer-norm-lstm=0.04 rhn=0.01 hyper-lstm=0.025
+
+.PHONY: demo test test-long test-lowest test-newest test-page screenshots faults fuzz sanitize lint lint-imports format bench study-tables docs clean help
 
 help:
 	@echo "make demo         train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
@@ -23,6 +26,7 @@ help:
 	@echo "make format       format the sources with ruff"
 	@echo "make docs         build the documentation into docs/_build"
 	@echo "make bench        compare speed and memory with torch.nn.LSTM, labml_nn and a jax scan (about 8 minutes), into benchmarks/results"
+	@echo "make study-tables write the tables of the studies in benchmarks/results/studies into docs/results.md"
 	@echo "make clean        remove the virtual environments and caches (runs/ stays)"
 
 $(READY): pyproject.toml constraints.txt
@@ -35,7 +39,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@if [ -f $(DEMO)/compare.json ]; then rm -rf $(DEMO); fi  # a finished demo starts again, an interrupted one is resumed
 	@$(BIN)/hypernetworks doctor
-	@$(BIN)/hypernetworks text compare --preset demo --out $(DEMO) --resume
+	@$(BIN)/hypernetworks text compare --preset demo --seeds 0 1 $(DEMO_RATES) --out $(DEMO) --resume
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2
@@ -100,6 +104,9 @@ bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jax
 	@$(BIN)/hypernetworks bench --sizes small labml ptb --networks hyper-lstm layer-norm-lstm lstm rhn \
 		--quantities training generation memory --json benchmarks/results/cpu.json --plot benchmarks/results/cpu.svg
+
+study-tables: $(READY)
+	@$(BIN)/python docs/study_tables.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest .pytest_cache .ruff_cache .hypothesis .import_linter_cache

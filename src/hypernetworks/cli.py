@@ -31,6 +31,7 @@ COMMANDS = {
     "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
     "text generate": ("hypernetworks.text.commands", "Generate"),
     "text report": ("hypernetworks.text.commands", "Report"),
+    "text strips": ("hypernetworks.text.strips_command", "Strips"),
     "text serve": ("hypernetworks.serve.command", "Serve"),
     "vision train": ("hypernetworks.vision.commands", "Train"),
     "vision compare": ("hypernetworks.vision.commands", "Compare"),

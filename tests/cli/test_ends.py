@@ -26,17 +26,17 @@ def test_a_signal_is_one_line_and_the_shells_exit_code(
 ) -> None:
     from hypernetworks.training.loop import Trainer
 
-    take = Trainer._take_step
+    take = Trainer.take_step
 
     def sent(self: Trainer) -> tuple[float, int]:
         os.kill(os.getpid(), number)
         return take(self)
 
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
-    monkeypatch.setattr(Trainer, "_take_step", sent)
+    monkeypatch.setattr(Trainer, "take_step", sent)
     assert cli.main(given) == code
     assert capsys.readouterr().err.endswith(f"hypernetworks: {word}; continue with --resume\n")
-    monkeypatch.setattr(Trainer, "_take_step", take)
+    monkeypatch.setattr(Trainer, "take_step", take)
     assert cli.main(["text", "train", "--resume", "--out", str(place / "new")]) == 0
     assert [row["step"] for row in Run.open(place / "new").metrics() if "loss" in row] == [1, 2, 3, 4]
 

@@ -4,80 +4,31 @@ import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 optuna = pytest.importorskip("optuna")
 
 from hypernetworks import cli  # noqa: E402
 from hypernetworks.errors import UsageError  # noqa: E402
+from hypernetworks.experiments.job import Job  # noqa: E402
 from hypernetworks.experiments.plan import Plan  # noqa: E402
+from hypernetworks.experiments.record import read_record  # noqa: E402
 from hypernetworks.experiments.results import read_results  # noqa: E402
 from hypernetworks.experiments.search import Pruning, Search, TrialResult  # noqa: E402
-from hypernetworks.experiments.space import Choices, Range, changed, space_from_json, space_to_json  # noqa: E402
+from hypernetworks.experiments.space import Range, changed, space_from_json  # noqa: E402
 from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
 from hypernetworks.experiments.study_report import write_report  # noqa: E402
 
 from . import toy  # noqa: E402
+from .studies import SPACE, configure, plan, study, timeless  # noqa: E402
 from .toy import LINE, LineConfig, LineTask  # noqa: E402
 
-SPACE = {"schedule.learning_rate": Range(1e-3, 1.0, log=True), "slope": Choices((2.0,))}
-DATA = LINE.load_data("slope 2", None)
-
-
-@pytest.fixture(autouse=True)
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Pictures would cost the most. A storage that is not closed is closed by the collector, which warns."""
-    monkeypatch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
-    return
-
-
-def configure(variant: str, values: dict) -> LineConfig:
-    return changed(
-        LineConfig(bias=variant == "with-bias"), {"schedule.steps": 6, "schedule.evaluate_every": 2, **values}
-    )
-
-
-def plan(**changes: object) -> Plan[LineConfig]:
-    variants = ("with-bias", "without")
-    given = {
-        "trials": 5,
-        "trial_steps": 4,
-        "seeds": (1, 2),
-        "pruning": Pruning(1),
-        "written": {"space": space_to_json(SPACE)},
-    }
-    return Plan(variants=variants, spaces=dict.fromkeys(variants, SPACE), configure=configure, **(given | changes))  # type: ignore[arg-type]
-
-
-def study(folder: Path, resume: bool = False, **changes: object) -> Study:
-    return Study(LINE, folder, plan(**changes), DATA, resume)
-
-
-def timeless(folder: Path) -> dict[str, object]:
-    """All results without what a clock measured."""
-    return {
-        name: (
-            result.state,
-            result.values,
-            [(point["step"], point["value"]) for point in result.curve],
-            result.settings,
-        )
-        for name, result in read_results(folder / "results").items()
-    }
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study."""
-    folder = tmp_path_factory.mktemp("studies") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hypernetworks.experiments.experiment.draw_run", lambda run: None)
-        study(folder).work()
-    return folder
+pytestmark = pytest.mark.usefixtures("no_picture")
 
 
 def test_every_variant_has_as_many_trials_and_its_best_settings_in_the_finals(whole: Path) -> None:
@@ -152,28 +103,36 @@ def test_a_lost_storage_is_made_again_from_the_results(whole: Path, tmp_path: Pa
     assert "without-seed2" in found
 
 
+def claimed(study: Study) -> tuple[Job, FileLock]:
+    """What a process claims next."""
+    found = study._next()
+    assert found is not None
+    return found
+
+
+def do(study: Study, found: tuple[Job, FileLock]) -> None:
+    """Train what was claimed."""
+    study._worker.do(found[0])
+    found[1].release()
+
+
 def test_two_processes_share_the_trials(whole: Path, tmp_path: Path) -> None:
     """What one process is training is left to it; each trial and run is trained once."""
     first = study(tmp_path / "study")
     second = study(tmp_path / "study", resume=True)
-    held = first._next()
-    other = second._next()
-    assert held is not None
-    assert other is not None
-    assert (held.variant, other.variant) == ("with-bias", "without")
-    second._do(other)
+    held, other = claimed(first), claimed(second)
+    assert (held[0].variant, other[0].variant) == ("with-bias", "without")
+    do(second, other)
     for _ in range(8):
-        job = second._next()
-        assert job is not None
-        assert job.name != held.name
-        second._do(job)
+        job = claimed(second)
+        assert job[0].name != held[0].name
+        do(second, job)
     for seed in (1, 2):  # one variant is ready, the other waits for the first process
-        job = second._next()
-        assert job is not None
-        assert job.name == f"without-seed{seed}"
-        second._do(job)
+        job = claimed(second)
+        assert job[0].name == f"without-seed{seed}"
+        do(second, job)
     assert second._next() is None
-    first._do(held)
+    do(first, held)
     second.work()
     assert len(read_results(tmp_path / "study" / "results")) == 14
     assert timeless(tmp_path / "study").keys() == timeless(whole).keys()
@@ -220,7 +179,7 @@ def test_other_folders_and_files_are_refused_and_left_as_they_are(whole: Path, t
     with pytest.raises(UsageError, match=r"search\.db: is the storage of another study"):
         study(folder, resume=True)
     (folder / "results" / "without-seed1.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"without-seed1\.json: not a result of a study"):
+    with pytest.raises(UsageError, match=r"without-seed1\.json: not the result of that name: put back"):
         study(folder, resume=True)
     (folder / "study.json").unlink()
     with pytest.raises(UsageError, match=r"study\.json: missing, although the folder holds a study"):
@@ -239,9 +198,78 @@ def test_a_storage_that_is_not_optunas_is_refused(whole: Path, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:100], r"without-seed1\.json: not valid JSON .*: put back the file, or remove it"),
+        (lambda text: "", r"without-seed1\.json: not valid JSON"),
+        (
+            lambda text: text.replace("without-seed1", "without-seed7"),
+            r"without-seed1\.json: not the result of that name",
+        ),
+        (lambda text: text.replace('"curve": [', '"curve": [3, '), r"without-seed1\.json: not the result of that name"),
+        (lambda text: text.replace('"state": "complete"', '"state": "done"'), r"not the result of that name"),
+        (lambda text: text.replace('"study": "', '"study": "0'), r"without-seed1\.json is a result of another study"),
+        (lambda text: text.replace('"seed": 1', '"seed": 9'), r"without-seed1\.json is a result of another study"),
+        (
+            lambda text: text.replace('"variant": "without"', '"variant": "gru"'),
+            r"is a result of another study: remove it",
+        ),
+    ],
+    ids=["truncated", "empty", "renamed", "curve", "state", "study", "seed", "variant"],
+)
+def test_a_damaged_or_foreign_result_is_one_line_and_nothing_is_lost(
+    change: Callable[[str], str], message: str, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    path = folder / "results" / "without-seed1.json"
+    text = path.read_text()
+    path.write_text(change(text))
+    assert path.read_text() != text
+    before = {other: other.read_bytes() for other in folder.rglob("*") if other.is_file()}
+    with pytest.raises(UsageError, match=message) as caught:
+        study(folder, resume=True)
+    assert "\n" not in str(caught.value)
+    assert {other: other.read_bytes() for other in folder.rglob("*") if other.is_file()} == before
+    path.unlink()
+    study(folder, resume=True).work()
+    assert timeless(folder) == timeless(whole)
+
+
+def test_results_of_an_earlier_version_are_read(whole: Path, tmp_path: Path) -> None:
+    """They lack the sample and the checksum of the study."""
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    for path in (folder / "results").glob("*.json"):
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in values.items() if key not in ("sample", "study")}))
+    before = (folder / "study.log").read_bytes()
+    study(folder, resume=True).work()
+    assert (folder / "study.log").read_bytes() == before
+    assert timeless(folder) == timeless(whole)
+
+
+def test_a_result_that_another_process_writes_meanwhile_is_not_trained_again(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    place = folder / "results" / "without-seed2.json"
+    content = place.read_bytes()
+    place.unlink()
+    work = study(folder, resume=True)
+    claim = work._worker.claim
+
+    def late(job: Job) -> FileLock | None:
+        place.write_bytes(content)  # the other process writes its result just before it releases its lock
+        return claim(job)
+
+    work._worker.claim = late  # type: ignore[method-assign]
+    assert work._next() is None
+
+
 def test_the_report_has_means_and_paired_differences(whole: Path, tmp_path: Path) -> None:
     results = list(read_results(whole / "results").values())
-    write_report(LINE, tmp_path, results, "a title")
+    write_report(LINE, tmp_path, read_record(whole), "a title")
     text = (tmp_path / "report.md").read_text()
     scores = {
         variant: [result.score for result in results if result.variant == variant and result.trial is None]
@@ -295,6 +323,37 @@ def test_plans_that_cannot_be(changes: dict, message: str) -> None:
 def test_spaces_that_cannot_be(values: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         space_from_json(values, "x.json")
+
+
+def test_best_values_at_the_end_of_a_range_are_named(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    results = read_results(folder / "results")
+    for variant, value in (("with-bias", 0.95), ("without", 0.05)):
+        best = best_trial(results, variant, folder)
+        path = folder / "results" / f"{best.name}.json"
+        values = json.loads(path.read_text())
+        values["values"]["schedule.learning_rate"] = value
+        path.write_text(json.dumps(values))
+    (line,) = study(folder, resume=True).narrow_ranges()
+    assert line.startswith("with-bias: the best schedule.learning_rate, 0.95, is at an end of its range of 0.001 to 1:")
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "near"),
+    [
+        (Range(0.0, 0.5), 0.001, False),
+        (Range(0.0, 0.5), 0.48, True),
+        (Range(0.1, 0.5), 0.11, True),
+        (Range(0.1, 0.5), 0.3, False),
+        (Range(1e-3, 1e-1, log=True), 1.2e-3, True),
+        (Range(1e-3, 1e-1, log=True), 9e-2, True),
+        (Range(1e-3, 1e-1, log=True), 1e-2, False),
+        (Range(1e-3, 1e-1, log=True), 7e-2, False),
+    ],
+)
+def test_the_ends_of_a_range_are_its_outer_twentieths(values: Range, value: float, near: bool) -> None:
+    assert values.is_near_end(value) == near
 
 
 def test_settings_are_changed_by_their_paths() -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 
 def texts(picture: str) -> list[str]:
     """What is written in an SVG: matplotlib draws letters as paths and notes each text in a comment."""
-    return re.findall(r"<!-- (.*?) -->", picture)
+    return re.findall(r"<!-- (.*?) -->", picture, re.DOTALL)
 
 
 def corners(picture: str) -> list[int]:
@@ -36,6 +36,15 @@ def test_every_curve_is_drawn_with_its_last_value_and_the_faint_ones_behind() ->
     assert picture.startswith("<?xml")
     assert {"a  1.235", "b  2.000", "bits", "title", "step"} <= set(texts(picture))
     assert [count for count in corners(picture) if count in (3, 2, 7)][:3] == [7, 3, 2]
+
+
+def test_a_caption_is_below_the_picture_in_lines_that_fit() -> None:
+    words = "What a $picture$ shows and what it does not show. " * 5
+    drawn = texts(draw({"a": [(1, 1.0), (2, 0.5)]}, "y", "t", caption=words))
+    shown = [line.replace("\\$", "$") for text in drawn for line in text.splitlines() if line.count(" ") > 3]
+    assert " ".join(shown).split() == words.split()
+    assert 2 <= len(shown) <= 4
+    assert max(map(len, shown)) <= 110
 
 
 def test_the_same_curves_make_a_picture_without_a_date() -> None:

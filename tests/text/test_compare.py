@@ -17,6 +17,7 @@ from hypernetworks.experiments.results import Result, write_result
 from hypernetworks.experiments.statistics import spread
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.run import Run
+from hypernetworks.text.commands import Compare
 from hypernetworks.text.compare import match_networks
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
@@ -86,6 +87,18 @@ def test_two_networks_with_two_seeds_are_compared(
     assert "<svg" in drawn
     for text in ("a title", *(f"{row.variant}  {mean(row.scores['validation_bpc']):.3f}" for row in rows)):
         assert f"<!-- {text} -->" in drawn
+
+
+def test_the_caption_says_what_was_read_and_scored(tiny: TextConfig, corpus: Corpus) -> None:
+    steps = -(-2 * len(corpus.train) // (3 * 7))
+    settings = replace(tiny, schedule=replace(tiny.schedule, steps=steps), validation_characters=99)
+    caption = Compare(settings=settings, seeds=(0, 4)).caption(corpus)
+    assert caption.startswith("Validation on 99 characters, mean and range of seeds 0 4; training curves are faint. ")
+    assert f" {steps:,} steps read the text 2.0 times. This shows how fast" in caption
+    whole = Compare(settings=replace(settings, validation_characters=0)).caption(corpus)
+    assert whole.startswith(f"Validation on {len(corpus.validation):,} characters, one seed; ")
+    short = Compare(settings=replace(settings, schedule=replace(tiny.schedule, steps=steps // 8))).caption(corpus)
+    assert " steps read 25% of the text. This shows how fast" in short
 
 
 def test_resuming_keeps_finished_runs_and_makes_the_rest(

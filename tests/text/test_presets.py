@@ -1,15 +1,21 @@
 """Every shipped preset runs, and the paper's are the paper's."""
 
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hypernetworks import cli
+from hypernetworks.text.commands import Compare
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.experiment import TEXT, load_run
 from hypernetworks.text.model import CharacterModelConfig
 from hypernetworks.text.presets import PENN_TREEBANK, PRESETS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -73,3 +79,19 @@ def test_the_papers_penn_treebank_models_have_its_sizes_and_dropout() -> None:
         "2-layer layer-norm HyperLSTM": (1000, 2, 16, 0.8),
     }
     assert {config.hyper_size for config in PENN_TREEBANK.values()} == {128}
+
+
+def test_the_demo_has_a_learning_rate_for_each_of_its_networks_and_two_seeds() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    line = re.search(r"hypernetworks text compare (.*?) --out", makefile)
+    rates = re.search(r"^DEMO_RATES := (.*)$", makefile, re.MULTILINE)
+    assert line is not None
+    assert rates is not None
+    demo = cli._parse("text compare", shlex.split(line[1].replace("$(DEMO_RATES)", rates[1])))
+    assert isinstance(demo, Compare)
+    assert set(demo.own) == set(demo.networks)
+    assert len(demo.seeds) == 2
+    preset = PRESETS["demo"]
+    for config in demo.own.values():
+        rate = config.schedule.learning_rate
+        assert config == replace(preset, schedule=replace(preset.schedule, learning_rate=rate))

@@ -82,7 +82,9 @@ def test_the_command_searches_trains_and_reports(toy: Path, tmp_path: Path, caps
     }
     assert results["lstm-seed1"].scores["test_loss"] > 0
     assert (out / "finals" / "hyper-lstm-seed2" / "samples.txt").is_file()
+    assert results["hyper-lstm-seed1"].sample == (out / "finals" / "hyper-lstm-seed1" / "samples.txt").read_text()
     before = (out / "report.md").read_bytes()
+    assert b"## What the models make (seed 1)\n\n### " in before
     assert cli.main([*given, "--resume"]) == 0
     assert (out / "report.md").read_bytes() == before
     capsys.readouterr()
@@ -112,3 +114,58 @@ def test_the_space_may_be_given_as_a_file(toy: Path, tmp_path: Path) -> None:
     results = read_results(tmp_path / "study" / "results")
     assert {tuple(result.values.items()) for result in results.values()} == {(("schedule.learning_rate", 0.25),)}
     assert json.loads((tmp_path / "study" / "study.json").read_text())["plan"]["space"] == space
+
+
+def test_times_are_measured_and_networks_compared_at_equal_time(toy: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "study"
+    given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--out", str(out)]
+    assert cli.main([*given, "--equal-time", "lstm", "hyper-lstm"]) == 2
+    assert "no step times: measure them with --time, when nothing else runs" in capsys.readouterr().err
+    assert cli.main([*given, "--resume", "--time"]) == 0
+    assert "| ms/step |" in capsys.readouterr().out
+    times = json.loads((out / "step-times.json").read_text())["milliseconds"]
+    assert set(times) == {"lstm", "hyper-lstm"}
+    assert all(time > 0 for time in times.values())
+    (out / "step-times.json").write_text('{"milliseconds": {"lstm": 2, "hyper-lstm": 3}}')
+    assert cli.main([*given, "--resume", "--equal-time", "lstm", "hyper-lstm"]) == 0
+    assert "## At equal training time" in capsys.readouterr().out
+    again = read_results(out / "results" / "equal-time")
+    assert {name: result.settings["schedule"]["steps"] for name, result in again.items()} == {
+        "lstm-equal-time-seed1": 9,
+        "lstm-equal-time-seed2": 9,
+    }
+    assert again["lstm-equal-time-seed1"].sample
+
+
+def test_a_study_of_an_earlier_version_continues(toy: Path, tmp_path: Path) -> None:
+    """Its study.json and results lack the settings that were added since, and its results the sample and the checksum."""
+    out = tmp_path / "study"
+    given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--networks", "lstm"]
+    assert cli.main([*given, "--out", str(out)]) == 0
+    content = json.loads((out / "study.json").read_text())
+    del content["plan"]["settings"]["model"]["init"]
+    (out / "study.json").write_text(json.dumps(content))
+    for path in (out / "results").glob("*.json"):
+        values = json.loads(path.read_text())
+        del values["settings"]["model"]["init"], values["sample"], values["study"]
+        path.write_text(json.dumps(values))
+    (out / "search.db").unlink()
+    (out / "results" / "lstm-seed2.json").unlink()
+    log = (out / "study.log").read_text()
+    assert cli.main([*given, "--out", str(out), "--resume"]) == 0
+    assert (out / "study.log").read_text().startswith(log)
+    assert (out / "study.log").read_text().count("\n") == log.count("\n") + 1
+    report = (out / "report.md").read_text()
+    assert (out / "finals" / "lstm-seed1" / "samples.txt").read_text().splitlines()[1] in report
+
+
+def test_a_variant_of_a_network_has_its_own_trials_and_runs(toy: Path, tmp_path: Path) -> None:
+    given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--seeds", "1"]
+    networks = ["--networks", "hyper-lstm", "hyper-lstm:init=paper"]
+    assert cli.main([*given, *networks, "--out", str(tmp_path / "study")]) == 0
+    results = read_results(tmp_path / "study" / "results")
+    assert {name: result.settings["model"]["init"] for name, result in results.items()} == {
+        f"hyper-lstm{own}-{end}": init
+        for own, init in (("", "default"), (":init=paper", "paper"))
+        for end in ("trial000", "seed1")
+    }

@@ -193,14 +193,14 @@ def test_a_periodic_text_is_learned(tmp_path: Path, tiny: TextConfig) -> None:
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
     tiny: TextConfig, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, folder = Trainer._take_step, tmp_path / "run"
+    take, folder = Trainer.take_step, tmp_path / "run"
 
     def poisoned(self: Trainer) -> Any:
         if self.step == 3:
             self.task.model.head.bias.data[0] = math.nan
         return take(self)
 
-    monkeypatch.setattr(Trainer, "_take_step", poisoned)
+    monkeypatch.setattr(Trainer, "take_step", poisoned)
     with pytest.raises(FaultError, match=r"run: the loss is nan at step 4: .* the checkpoint of step 2 is kept"):
         train(folder, tiny, corpus, "run")
     assert all(p.isfinite().all() for p in load_run(folder)[0].parameters())

@@ -165,14 +165,14 @@ def test_the_lowest_validation_is_the_best_and_the_first_of_equals(tmp_path: Pat
 
 def test_metrics_are_means_since_the_last_line_and_validations(tmp_path: Path) -> None:
     made, losses = trainer(tmp_path / "run", steps=5), []
-    take = made._take_step
+    take = made.take_step
 
     def noting() -> tuple[float, int]:
         value, read = take()
         losses.append(value)
         return value, read
 
-    made._take_step = noting  # type: ignore[method-assign]
+    made.take_step = noting  # type: ignore[method-assign]
     made.train("metrics")
     rows = made.run.metrics()
     assert [list(row) for row in rows if "other" in row] == [["step", "validation_loss", "other"]] * 3

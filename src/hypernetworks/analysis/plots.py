@@ -42,11 +42,16 @@ def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
         >>> layer = hn.trace(rnn, torch.randn(5, 3)).layers[0]
         >>> figure = plot_weight_change(layer, "hello")
     """
-    from matplotlib.figure import Figure
-
     change = _of_one_sequence(layer.change, 2)
     if len(text) != len(change):
         raise ValueError(f"text should have the {len(change)} characters that were traced, got {len(text)}")
+    return strips(change, layer.gate_names, text)
+
+
+def strips(change: Tensor, gates: Sequence[str], text: Sequence[str]) -> "Figure":
+    """Plot the change (T, G) of each gate at each of T characters, as `plot_weight_change` does."""
+    from matplotlib.figure import Figure
+
     lines = change.split(COLUMNS)
     figure = Figure(figsize=(12, 0.5 + len(lines) * (0.35 + 0.18 * change.shape[1])), layout="constrained")
     most = change.max().item()
@@ -54,7 +59,7 @@ def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
         axes.imshow(line.T.numpy(), cmap="Oranges", vmin=0, vmax=most, aspect="auto")
         shown = [_visible(letter) for letter in text[number * COLUMNS :][: len(line)]]
         axes.set_xticks(range(len(line)), shown, family="monospace", fontsize=8)
-        axes.set_yticks(range(len(layer.gate_names)), layer.gate_names)
+        axes.set_yticks(range(len(gates)), gates)
         axes.set_xlim(-0.5, min(COLUMNS, len(change)) - 0.5)
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
     figure.suptitle("change of $W_h$ of each gate")

@@ -51,6 +51,10 @@ class CompareCommand(ABC):
         """The title of the plot."""
         return data.name
 
+    def caption(self, data: Any) -> str:
+        """What the plot shows and does not show."""
+        return ""
+
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
         """The command before its flags apply: with the settings of the preset, and those of variants with their own."""
@@ -88,7 +92,7 @@ class CompareCommand(ABC):
                 print(sample)
         console.print(table(experiment, rows))
         try:
-            for path in plot(experiment, self.out, rows, self.title(data)):
+            for path in plot(experiment, self.out, rows, self.title(data), self.caption(data)):
                 print(f"plot: {path}")
         except ImportError:
             print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")

@@ -165,7 +165,9 @@ def table(experiment: Experiment[Any, Any, Any], rows: Sequence[ComparisonRow]) 
     return shown
 
 
-def plot(experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[ComparisonRow], title: str) -> list[Path]:
+def plot(
+    experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[ComparisonRow], title: str, caption: str = ""
+) -> list[Path]:
     """Write the validation curves averaged over seeds, and the experiment's own pictures.
 
     `compare.svg` is against steps, `compare-flops.svg` against operations, `compare-seconds.svg` against the time of training.
@@ -183,7 +185,7 @@ def plot(experiment: Experiment[Any, Any, Any], folder: Path, rows: Sequence[Com
             metrics = [Run.open(Path(run)).metrics() for run in row.runs]
             losses = mean_curve([curve_of(lines, "loss") for lines in metrics])
             training[row.variant] = [(step, loss * score.loss_scale) for step, loss in losses]
-    drawn = draw_all(validation, score.label, title, training)
+    drawn = draw_all(validation, score.label, title, training, caption)
     pictures = {f"compare{end}.svg": picture for end, picture in drawn.items()}
     pictures |= experiment.pictures({row.variant: Path(row.runs[0]) for row in rows})
     for name, picture in pictures.items():

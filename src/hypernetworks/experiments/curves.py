@@ -41,7 +41,11 @@ def points(rows: Sequence[Mapping[str, Any]], name: str, flops_per_step: float) 
 
 
 def draw_all(
-    curves: Mapping[str, Sequence[Sequence[Point]]], ylabel: str, title: str, faint: Mapping[str, Curve] | None = None
+    curves: Mapping[str, Sequence[Sequence[Point]]],
+    ylabel: str,
+    title: str,
+    faint: Mapping[str, Curve] | None = None,
+    caption: str = "",
 ) -> dict[str, str]:
     """The mean curves of variants, each a list of runs, with bands from the lowest to the highest run: SVG by file name's end.
 
@@ -63,7 +67,8 @@ def draw_all(
             if len(runs) > 1:
                 bands[variant] = [(at, min(found), max(found)) for at, found in zip(x, values, strict=True)]
         if any(at for curve in means.values() for at, _ in curve):
-            made[end] = draw(means, ylabel, title, faint=None if end else faint, bands=bands, xlabel=label)
+            behind = None if end else faint
+            made[end] = draw(means, ylabel, title, faint=behind, bands=bands, xlabel=label, caption=caption)
     return made
 
 

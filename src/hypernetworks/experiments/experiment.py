@@ -143,7 +143,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     def train(self, folder: Path, config: Config, data: Data, label: str, watch: Watch | None = None) -> Run:
         """Train a model in a new run folder; `label` is shown with the progress, `watch` reads the metrics as they come."""
-        task = self._start(config, data)
+        task = self.start(config, data)
         with open_run(folder, self.run_config(config, data)) as (run, state):
             return self._train(run, config, task, label, state, watch)
 
@@ -155,7 +155,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """
         config, record = self.recorded(folder)
         check_same_data(folder, record, data)
-        task = self._start(config, data)
+        task = self.start(config, data)
         with open_run(folder) as (run, state):
             return self._train(run, config, task, label, state, watch)
 
@@ -218,7 +218,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
                 return Recorded(from_json(self.config_type, settings, place), dict(record))
         raise UsageError(f"{place}: config.json has no valid settings or no valid {self.data_key}")
 
-    def _start(self, config: Config, data: Data) -> Task[Model]:
+    def start(self, config: Config, data: Data) -> Task[Model]:
         """The task before the first step. Invalid settings and data are found here, before a run is written."""
         device = find_device(config.device)
         torch.manual_seed(config.schedule.seed)

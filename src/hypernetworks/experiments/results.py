@@ -2,17 +2,25 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.curves import Point
 from hypernetworks.experiments.search import State
 from hypernetworks.files import json_object, read_whole, write_whole
 
-__all__ = ["Result", "read_results", "write_result"]
+__all__ = ["RESULTS", "RESULTS_AT_EQUAL_TIME", "Result", "read_results", "write_result"]
+
+RESULTS = "results"
+"""The folder of the results, in that of their study."""
+
+RESULTS_AT_EQUAL_TIME = f"{RESULTS}/equal-time"
+"""The folder of the results of runs at equal training time."""
 
 _LIMIT = 1 << 22  # bytes
+_ADVICE = "put back the file, or remove it to train this again"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,15 @@ class Result:
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
     """Versions and machine."""
+    sample: str = ""
+    """What the best model of a final run made, as text."""
+    study: str = ""
+    """The checksum of the study. Results of earlier versions lack it, and the sample."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a final run, not a trial."""
+        return self.trial is None
 
     @property
     def score(self) -> float:
@@ -69,16 +86,42 @@ def read_results(folder: Path) -> dict[str, Result]:
     """The results in a folder by name; none if there is no folder.
 
     Raises:
-        UsageError: a file is not a result; the message names it.
+        UsageError: a file is not a result, or was renamed; the message names it.
         FaultError: a file could not be read.
     """
     made = {}
     for path in sorted(folder.glob("*.json")):
-        values = json_object(read_whole(path, _LIMIT), str(path))
-        if set(values) != {item.name for item in fields(Result)}:
-            raise UsageError(f"{path}: not a result of a study: put back the file, or remove it to train this again")
-        made[values["name"]] = Result(**values)
+        try:
+            values = json_object(read_whole(path, _LIMIT), str(path))
+        except UsageError as error:
+            raise UsageError(f"{error}: {_ADVICE}") from error
+        if not _is_result(values) or values["name"] != path.stem:
+            raise UsageError(f"{path}: not the result of that name: {_ADVICE}")
+        made[path.stem] = Result(**values)
     return made
+
+
+def _is_result(values: Mapping[str, Any]) -> bool:
+    known = fields(Result)
+    required = {item.name for item in known if item.default is MISSING}
+    if not required <= set(values) <= {item.name for item in known}:
+        return False
+    match values:
+        case {
+            "name": str(),
+            "variant": str(),
+            "trial": None | int(),
+            "seed": int(),
+            "state": "complete" | "pruned" | "diverged",
+            "values": dict(),
+            "curve": list(curve),
+            "figures": dict(),
+            "scores": dict(),
+            "settings": dict(),
+            "environment": dict(),
+        }:
+            return all(isinstance(point, dict) and set(point) == set(Point._fields) for point in curve)
+    return False
 
 
 def _shown(values: Mapping[str, Any]) -> str:

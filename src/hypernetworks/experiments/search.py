@@ -215,6 +215,6 @@ def _check_file(path: Path) -> None:
         found = str(error)
     if found != "ok":
         raise UsageError(
-            f"{path}: damaged ({_one_line(Exception(found))}): remove it and give --resume (finished trials are read from the "
-            "results)"
+            f"{path}: damaged ({' '.join(found.split())[:100]}): remove it and give --resume (finished trials are read from "
+            "the results)"
         )

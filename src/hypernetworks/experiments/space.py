@@ -5,6 +5,7 @@ A setting is named by its path in the configuration, for example schedule.learni
     {"schedule.learning_rate": {"low": 0.001, "high": 0.01, "log": true}, "model.hyper_size": {"choices": [16, 32, 64]}}
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -34,6 +35,12 @@ class Range:
             raise UsageError(f"a range should have low below high, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise UsageError(f"a logarithmic range should have low above 0, got {self.low}")
+
+    def is_near_end(self, value: float) -> bool:
+        """Whether a value is in the first or last twentieth of the range. A low of 0 is no end: nothing searched is below."""
+        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        place = (value - low) / (high - low)
+        return place > 0.95 or (place < 0.05 and self.low != 0)
 
 
 @dataclass(frozen=True)

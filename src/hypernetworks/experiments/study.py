@@ -5,55 +5,46 @@
     study.log           one line for each finished trial and run
     trials/, finals/    the run folders; that of a trial is removed when it has finished
     results/            settings, curve and score of every finished trial and run, as JSON
+    step-times.json     the time of a training step of each variant, if it was measured
+    equal-time.json     the steps of each variant in a comparison at equal training time; its results in results/equal-time/
     report.md, *.svg, curves.csv
 
-results/ is the record: the report is made from it alone, and a lost search.db, too. Several processes may work on one study.
-Each takes a trial or a run, holds its lock while it trains, and takes the next. A process that is killed releases its lock, and
-what it trained is continued by the next process that finds it.
+results/ and the two files of times are the record: the report is made from them alone, and a lost search.db from results/.
+Several processes may work on one study. Each takes a trial or a run, holds its lock while it trains, and takes the next. A
+process that is killed releases its lock, and what it trained is continued by the next process that finds it.
 """
 
-import json
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from hashlib import sha256
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from hypernetworks.errors import DivergedError, FaultError, UsageError
-from hypernetworks.experiments.comparison import figures_of
-from hypernetworks.experiments.curves import points
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.equal_time import (
+    EqualTime,
+    measure_steps,
+    read_equal_time,
+    read_step_times,
+    write_equal_time,
+    write_step_times,
+)
 from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.experiments.job import Job, Worker, trial_of
 from hypernetworks.experiments.parts import Config, Data, Model
-from hypernetworks.experiments.plan import SEARCH_SEED, Plan, plan_differences
-from hypernetworks.experiments.results import Result, read_results, write_result
-from hypernetworks.experiments.search import Search, TrialResult
-from hypernetworks.files import json_object, make_folder, read_whole, write_whole
-from hypernetworks.runs.run import CONFIG_LIMIT, Run
+from hypernetworks.experiments.plan import SEARCH_SEED, Plan
+from hypernetworks.experiments.results import RESULTS, RESULTS_AT_EQUAL_TIME, Result, read_results
+from hypernetworks.experiments.search import Search
+from hypernetworks.experiments.space import Range
+from hypernetworks.experiments.study_file import check_result, claim_folder
+from hypernetworks.files import make_folder
 
 __all__ = ["Study", "best_trial"]
 
 _WAIT_SECONDS = 2.0  # between two looks at what other processes do
-_SCORE = "validation_loss"
 
-
-class _Job(NamedTuple):
-    """A trial or a final run that this process has claimed."""
-
-    name: str
-    variant: str
-    values: Mapping[str, Any]
-    trial: int | None
-    """The number of the trial; None for a final run."""
-    seed: int
-    lock: FileLock
-
-
-class _PrunedError(Exception):
-    """Ends the training of a trial that is no longer worth it."""
+_Claimed = tuple[Job, FileLock]
 
 
 class Study(Generic[Config, Data, Model]):
@@ -67,8 +58,8 @@ class Study(Generic[Config, Data, Model]):
         resume: continue the study in the folder, if there is one.
 
     Raises:
-        UsageError: the folder holds a study and `resume` is False, or one with another plan, or its search.db is damaged or
-            belongs to another study.
+        UsageError: the folder holds a study and `resume` is False, or one with another plan, or its search.db or a result is
+            damaged or belongs to another study.
         FaultError: a file could not be read or written.
     """
 
@@ -76,187 +67,180 @@ class Study(Generic[Config, Data, Model]):
         self, experiment: Experiment[Config, Data, Model], folder: Path, plan: Plan[Config], data: Data, resume: bool
     ) -> None:
         self.experiment, self.folder, self.plan, self.data = experiment, folder, plan, data
-        written = experiment.name, plan.to_json(), experiment.record(data)
-        content = dict(zip(("experiment", "plan", experiment.data_key), written, strict=True))
         make_folder(folder)
         with self._turn():
-            self._check(content, resume)
-            for name in ("trials", "finals", "results", "locks"):
+            digest = claim_folder(experiment, folder, plan, data, resume)
+            for name in ("trials", "finals", RESULTS, RESULTS_AT_EQUAL_TIME, "locks"):
                 make_folder(folder / name)
-            digest = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            self._worker = Worker(experiment, folder, plan, data, digest)
             results = self.results()
+            for result in (*results.values(), *self.results_at_equal_time().values()):
+                check_result(folder, result, plan, digest)
             self._searches: dict[str, Search] = {}
             for variant in plan.variants:
                 search = Search(folder / "search.db", variant, plan.spaces[variant], plan.pruning, SEARCH_SEED, digest)
-                search.restore([_trial_of(result) for result in results.values() if result.is_trial_of(variant)])
+                search.restore([trial_of(result) for result in results.values() if result.is_trial_of(variant)])
                 self._searches[variant] = search
 
     def results(self) -> dict[str, Result]:
         """All finished trials and runs by name."""
-        return read_results(self.folder / "results")
+        return read_results(self.folder / RESULTS)
+
+    def results_at_equal_time(self) -> dict[str, Result]:
+        """The finished runs of the comparison at equal time, by name."""
+        return read_results(self.folder / RESULTS_AT_EQUAL_TIME)
 
     def work(self) -> None:
         """Train what is left to train, until everything has finished, here or in another process."""
-        waiting = False
+        finals = len(self.plan.variants) * len(self.plan.seeds)
         try:
-            while True:
-                job = self._next()
-                if job is not None:
-                    waiting = False
-                    self._do(job)
-                elif len(self._finals()) == len(self.plan.variants) * len(self.plan.seeds):
-                    return
-                else:
-                    if not waiting:
-                        print("waiting for trials and runs of other processes", flush=True)
-                    waiting = True
-                    time.sleep(_WAIT_SECONDS)
+            self._work(self._next, lambda: sum(result.is_final for result in self.results().values()) == finals)
         finally:
             for search in self._searches.values():
                 search.close()
 
-    def best(self, variant: str) -> Result:
-        """The finished trial with the lowest loss.
+    def narrow_ranges(self) -> list[str]:
+        """A line for each range of the search space that has the best value of a variant at its end."""
+        results, lines = self.results(), []
+        for variant in self.plan.variants:
+            best = best_trial(results, variant, self.folder).values
+            for path, values in self.plan.spaces[variant].items():
+                if isinstance(values, Range) and values.is_near_end(best[path]):
+                    lines.append(
+                        f"{variant}: the best {path}, {best[path]:.3g}, is at an end of its range of {values.low:g} to "
+                        f"{values.high:g}: a wider one may be better, and fairer"
+                    )
+        return lines
+
+    def measure(self) -> None:
+        """Measure how long a training step of each variant takes with its best settings, and write step-times.json.
 
         Raises:
-            UsageError: every trial diverged or was pruned.
+            UsageError: a variant has no complete trial yet.
         """
-        return best_trial(self.results(), variant, self.folder)
+        configs = {variant: self._best_config(variant) for variant in self.plan.variants}
+        write_step_times(self.folder, measure_steps(self.experiment, configs, self.data))
 
-    def _check(self, content: Mapping[str, Any], resume: bool) -> None:
-        path = self.folder / "study.json"
-        if not path.exists():
-            if any(self.folder.joinpath(name).exists() for name in ("search.db", "results")):
-                raise UsageError(
-                    f"{path}: missing, although the folder holds a study: put it back, or give another --out"
-                )
-            write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-            return
-        if not resume:
-            raise UsageError(f"{self.folder}: already holds a study: give --resume to continue it, or another --out")
-        found = json_object(read_whole(path, CONFIG_LIMIT), str(path))
-        if changed := plan_differences(found, json.loads(json.dumps(content))):
-            raise UsageError(f"{self.folder}: holds another study: {changed}: give the same flags, or another --out")
+    def work_at_equal_time(self, variants: Sequence[str]) -> None:
+        """Train variants, which are finished, again with as many steps as fit in the training time of the slowest of them.
+
+        The slowest itself is not trained again. The learning rate follows its schedule over all steps of a run.
+
+        Raises:
+            UsageError: a variant is not in the study or not finished, no step times were measured, or the folder holds a
+                comparison of other variants.
+        """
+        with self._turn():
+            made = self._equal_time(variants)
+        results = self.results()
+        jobs = [
+            Job(
+                f"{variant}-equal-time-seed{seed}",
+                variant,
+                best_trial(results, variant, self.folder).values,
+                seed,
+                steps=made.steps[variant],
+                results=RESULTS_AT_EQUAL_TIME,
+            )
+            for seed in self.plan.seeds
+            for variant in made.stretched
+        ]
+
+        def claim() -> _Claimed | None:
+            with self._turn():
+                return self._first_free(jobs)
+
+        self._work(claim, lambda: {job.name for job in jobs} <= set(self.results_at_equal_time()))
+
+    def check_equal_time(self, variants: Sequence[str]) -> None:
+        """Check what `work_at_equal_time` is given, before the study is worked on.
+
+        Raises:
+            UsageError: a variant is not in the study, or there are fewer than two.
+        """
+        if unknown := [variant for variant in variants if variant not in self.plan.variants]:
+            raise UsageError(f"--equal-time takes variants of the study, got {' '.join(unknown)}")
+        if len(set(variants)) < 2:
+            raise UsageError(f"--equal-time compares two or more variants, got {' '.join(variants) or 'none'}")
+
+    def _equal_time(self, variants: Sequence[str]) -> EqualTime:
+        self.check_equal_time(variants)
+        times = read_step_times(self.folder, self.plan.variants)
+        if not times:
+            raise UsageError(f"{self.folder}: no step times: measure them with --time, when nothing else runs")
+        if (made := read_equal_time(self.folder)) is None:
+            steps = {variant: self._best_config(variant).schedule.steps for variant in variants}
+            made = EqualTime.of(times, steps)
+            write_equal_time(self.folder, made)
+        if set(made.steps) != set(variants):
+            raise UsageError(
+                f"{self.folder}: holds a comparison at equal time of {' '.join(made.steps)}: give the same variants"
+            )
+        return made
+
+    def _best_config(self, variant: str) -> Config:
+        return self.plan.configure(variant, best_trial(self.results(), variant, self.folder).values)
 
     def _turn(self) -> FileLock:
         """A short lock: one process at a time chooses what to do next."""
         return FileLock(self.folder / "study.lock")
 
-    def _finals(self) -> list[Result]:
-        return [result for result in self.results().values() if result.trial is None]
+    def _work(self, claim: Callable[[], _Claimed | None], finished: Callable[[], bool]) -> None:
+        waiting = False
+        while True:
+            if (claimed := claim()) is not None:
+                waiting = False
+                job, lock = claimed
+                try:
+                    self._worker.do(job)
+                finally:
+                    lock.release()
+            elif finished():
+                return
+            else:
+                if not waiting:
+                    print("waiting for trials and runs of other processes", flush=True)
+                waiting = True
+                time.sleep(_WAIT_SECONDS)
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> _Claimed | None:
         """Claim an unfinished trial, a new trial of the variant with the fewest, or a final run, in this order."""
         with self._turn():
-            results = self.results()
             for variant, search in self._searches.items():
                 for number, values in search.unfinished():
-                    if job := self._claim(_trial_name(variant, number), variant, values, number, SEARCH_SEED):
-                        if (result := results.get(job.name)) is None:
-                            return job
-                        search.finish(_trial_of(result))  # its process was killed before it entered the result
-                        job.lock.release()
+                    job = self._trial(variant, number, values)
+                    if (lock := self._worker.claim(job)) is not None:
+                        if (result := self.results().get(job.name)) is None:
+                            return job, lock
+                        search.finish(trial_of(result))  # its process was killed before it entered the result
+                        lock.release()
             variant = min(self.plan.variants, key=lambda variant: self._searches[variant].asked())
             if self._searches[variant].asked() < self.plan.trials:
-                number, values = self._searches[variant].ask()
-                return self._claim(_trial_name(variant, number), variant, values, number, SEARCH_SEED)
-            return self._next_final(results)
+                job = self._trial(variant, *self._searches[variant].ask())
+                lock = self._worker.claim(job)
+                return None if lock is None else (job, lock)
+            results = self.results()
+            # all variants with the first seed, then with the next, so that an interrupted study still compares
+            finals = [
+                Job(f"{variant}-seed{seed}", variant, best_trial(results, variant, self.folder).values, seed)
+                for seed in self.plan.seeds
+                for variant in self.plan.variants
+                if not self._searches[variant].unfinished()
+            ]
+            return self._first_free(finals)
 
-    def _next_final(self, results: Mapping[str, Result]) -> _Job | None:
-        # all variants with the first seed, then with the next, so that an interrupted study still compares
-        for seed in self.plan.seeds:
-            for variant in self.plan.variants:
-                name = f"{variant}-seed{seed}"
-                if name in results or self._searches[variant].unfinished():
-                    continue
-                values = best_trial(results, variant, self.folder).values
-                if job := self._claim(name, variant, values, None, seed):
-                    return job
+    def _trial(self, variant: str, number: int, values: Mapping[str, Any]) -> Job:
+        name = f"{variant}-trial{number:03}"
+        return Job(name, variant, values, SEARCH_SEED, self._searches[variant], number, self.plan.trial_steps)
+
+    def _first_free(self, jobs: Sequence[Job]) -> _Claimed | None:
+        """The first job without a result that no other process has."""
+        for job in jobs:
+            if (lock := self._worker.claim(job)) is not None:
+                if not (self.folder / job.results / f"{job.name}.json").exists():
+                    return job, lock
+                lock.release()
         return None
-
-    def _claim(self, name: str, variant: str, values: Mapping[str, Any], trial: int | None, seed: int) -> _Job | None:
-        """A job, unless another process has it. The system releases the lock of a process that ends."""
-        lock = FileLock(self.folder / "locks" / f"{name}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        return _Job(name, variant, values, trial, seed, lock)
-
-    def _do(self, job: _Job) -> None:
-        """Train a job, keep its result, and log it."""
-        try:
-            config: Any = self.plan.configure(job.variant, job.values)
-            steps = self.plan.trial_steps if job.trial is not None else 0
-            schedule = replace(config.schedule, seed=job.seed, steps=steps or config.schedule.steps)
-            config = replace(config, schedule=schedule)
-            place = self.folder / ("finals" if job.trial is None else "trials") / job.name
-            state = self._train(job, place, config)
-            result = self._result(job, state, config, Run.open(place))
-            write_result(self.folder / "results", result)
-            if job.trial is not None:
-                self._searches[job.variant].finish(_trial_of(result))
-                shutil.rmtree(place, ignore_errors=True)
-            self._log(result.line())
-        finally:
-            job.lock.release()
-
-    def _train(self, job: _Job, place: Path, config: Config) -> Any:
-        """Train to the end, or until the trial is pruned or diverges; how it ended."""
-
-        def watch(row: Mapping[str, Any]) -> None:
-            if job.trial is not None and _SCORE in row:
-                worse = self._searches[job.variant].report(job.trial, [(row["step"], row[_SCORE])])
-                if worse and row["step"] < config.schedule.steps:
-                    raise _PrunedError
-
-        if place.exists() and not self._is_run_of(place, config):
-            shutil.rmtree(place)
-        try:
-            if place.exists():
-                self.experiment.resume(place, self.data, job.name, watch)
-            else:
-                self.experiment.train(place, config, self.data, job.name, watch)
-        except _PrunedError:
-            return "pruned"
-        except DivergedError as error:
-            if job.trial is None:
-                raise FaultError(
-                    f"{error}: a final run cannot be left out: give other seeds, and another --out"
-                ) from error
-            return "diverged"
-        return "complete"
-
-    def _is_run_of(self, place: Path, config: Config) -> bool:
-        """Whether a folder holds a run of these settings, not what a process left that was killed while it made the folder."""
-        return (place / "config.json").exists() and self.experiment.recorded(place).config == config
-
-    def _result(self, job: _Job, state: Any, config: Config, run: Run) -> Result:
-        record = self.experiment.record(self.data)
-        flops = self.experiment.flops_per_step(config, record)
-        made: Any = config
-        return Result(
-            name=job.name,
-            variant=job.variant,
-            trial=job.trial,
-            seed=job.seed,
-            state=state,
-            values=dict(job.values),
-            curve=[point._asdict() for point in points(run.metrics(), _SCORE, flops)],
-            figures=figures_of(self.experiment, config, record, [run]) if state == "complete" else {},
-            scores=self.experiment.final_scores(run, self.data) if job.trial is None else {},
-            settings=asdict(made),
-            environment={name: run.config[name] for name in ("versions", "machine")},
-        )
-
-    def _log(self, line: str) -> None:
-        text = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}"
-        print(text, flush=True)
-        try:
-            with (self.folder / "study.log").open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-        except OSError as error:
-            raise FaultError(f"{self.folder / 'study.log'}: cannot be written: {error.strerror or error}") from error
 
 
 def best_trial(results: Mapping[str, Result], variant: str, place: Path) -> Result:
@@ -265,13 +249,3 @@ def best_trial(results: Mapping[str, Result], variant: str, place: Path) -> Resu
     if not complete:
         raise UsageError(f"{place}: no trial of {variant} is complete")
     return min(complete, key=lambda result: (result.score, result.trial))
-
-
-def _trial_name(variant: str, number: int) -> str:
-    return f"{variant}-trial{number:03}"
-
-
-def _trial_of(result: Result) -> TrialResult:
-    assert result.trial is not None
-    losses = [(int(point["step"]), point["value"]) for point in result.curve]
-    return TrialResult(result.trial, result.state, result.values, losses)

@@ -1,39 +1,35 @@
-"""The report of a study, made from its results alone: a table, all paired differences, and curves."""
+"""The report of a study, made from its record alone: tables, curves, and what the finalists' models make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from hypernetworks.experiments.curves import Point, csv_of, draw_all
 from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.experiments.record import Record
 from hypernetworks.experiments.results import Result
-from hypernetworks.experiments.statistics import paired_difference, spread
+from hypernetworks.experiments.study_tables import Runs, by_variant, cost_table, difference_table, equal_time_table
 from hypernetworks.files import write_whole
+from hypernetworks.runs.run import Run
 
 __all__ = ["write_report"]
 
-DIGITS = 4
 
-
-def write_report(
-    experiment: Experiment[Any, Any, Any], folder: Path, results: Sequence[Result], title: str
-) -> list[Path]:
+def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Record, title: str) -> list[Path]:
     """Write report.md, curves.csv, and with matplotlib study.svg, study-flops.svg and study-seconds.svg.
 
     Args:
         experiment: what was trained.
-        folder: where to write.
-        results: all results of the study; the final runs are reported, each variant with the same seeds.
+        folder: where to write: the study's folder.
+        record: what is reported; each variant has final runs with the same seeds.
         title: the title of page and pictures.
     """
-    finals: dict[str, dict[int, Result]] = {}
-    for result in sorted((result for result in results if result.trial is None), key=lambda result: result.seed):
-        finals.setdefault(result.variant, {})[result.seed] = result
-    order = sorted(finals, key=lambda variant: mean(_scores(finals[variant])))
-    curves = {variant: {seed: _curve(run) for seed, run in finals[variant].items()} for variant in order}
+    rows = by_variant(record.results)
+    curves = {
+        variant: {seed: _curve(run, record.step_times) for seed, run in runs.items()} for variant, runs in rows.items()
+    }
     files = {
-        "report.md": _page(experiment, [(variant, finals[variant]) for variant in order], results, title),
+        "report.md": _page(experiment, folder, rows, record, title),
         "curves.csv": csv_of(curves, "validation_loss"),
     }
     try:
@@ -46,74 +42,59 @@ def write_report(
     return [folder / name for name in files]
 
 
-def _scores(runs: Mapping[int, Result]) -> list[float]:
-    return [run.score for run in runs.values()]
-
-
-def _curve(result: Result) -> list[Point]:
-    return [Point(**point) for point in result.curve]  # type: ignore[arg-type]
+def _curve(result: Result, step_times: Mapping[str, float]) -> list[Point]:
+    """The validations of a run; their seconds are steps times the measured time of a step, if it was measured."""
+    curve = [Point(**point) for point in result.curve]  # type: ignore[arg-type]
+    if result.variant not in step_times:
+        return curve
+    return [point._replace(seconds=round(point.step * step_times[result.variant], 3)) for point in curve]
 
 
 def _page(
-    experiment: Experiment[Any, Any, Any],
-    rows: Sequence[tuple[str, Mapping[int, Result]]],
-    results: Sequence[Result],
-    title: str,
+    experiment: Experiment[Any, Any, Any], folder: Path, rows: Mapping[str, Runs], record: Record, title: str
 ) -> str:
-    seeds = " ".join(map(str, rows[0][1]))
-    figures = list(next(iter(rows[0][1].values())).figures)
-    extra = list(next(iter(rows[0][1].values())).scores)
-    heads = [experiment.variant, *(experiment.headings.get(key, key.replace("_", " ")) for key in figures)]
-    heads += ["trials", "settings", "validation loss", *(name.replace("_", " ") for name in extra)]
-    lines = [f"# {title}", "", *_table(heads, [_row(*row, figures, extra, results) for row in rows]), ""]
+    seeds = list(next(iter(rows.values())))
+    paired = len(seeds) > 1
+    lines = [f"# {title}", "", *cost_table(experiment, rows, record.results, record.step_times), ""]
     lines += [
-        f"Loss in nats, mean ± standard deviation over seeds {seeds}. The settings are those of the trial with the lowest "
-        "validation loss, and each run's model is that of its lowest validation: the validation loss was selected for.",
+        f"Loss in nats, mean ± standard deviation over seeds {' '.join(map(str, seeds))}. The settings are those of the trial "
+        "with the lowest validation loss, and each run's model is that of its lowest validation: the validation loss was "
+        "selected for.",
         "",
     ]
-    if len(rows) > 1 and len(rows[0][1]) > 1:
-        lines += ["## Paired differences", "", *_differences(rows), ""]
+    if record.step_times:
+        lines += [
+            "ms/step is the shortest of several training steps of each network, measured in turn; the seconds of "
+            "study-seconds.svg and curves.csv are steps times this.",
+            "",
+        ]
+    if len(rows) > 1 and paired:
+        lines += ["## Paired differences", "", *difference_table(rows), ""]
         lines += [
             "Validation loss of the row minus that of the column, in nats, with the 95 % t interval over paired seeds.",
             "",
         ]
+    if record.at_equal_time:
+        equal = by_variant(record.at_equal_time)
+        lines += ["## At equal training time", "", *equal_time_table(experiment, equal), ""]
+        lines += [
+            "Each has as many steps as fit in the time in which the slowest takes those of the table above, with its learning "
+            "rate's schedule stretched over them. The settings are the same as there: they were not searched again.",
+            "",
+        ]
+        lines += [*difference_table(equal), ""] if paired else []
+    samples = {variant: _sample(experiment, folder, runs[seeds[0]]) for variant, runs in rows.items()}
+    if any(samples.values()):
+        lines += [f"## What the models make (seed {seeds[0]})", ""]
+        for variant, sample in samples.items():
+            lines += [f"### {variant}", "", *(f"    {line}" for line in sample.splitlines()), ""]
     return "\n".join(lines)
 
 
-def _row(
-    variant: str, runs: Mapping[int, Result], figures: Sequence[str], extra: Sequence[str], results: Sequence[Result]
-) -> list[str]:
-    trials = [result.state for result in results if result.is_trial_of(variant)]
-    values = next(iter(runs.values())).values
-    settings = ", ".join(
-        f"{path.rpartition('.')[2]} {f'{value:.3g}' if isinstance(value, float) else value}"
-        for path, value in values.items()
-    )
-    return [
-        variant,
-        *(f"{mean(run.figures[key] for run in runs.values()):,.0f}" for key in figures),
-        f"{len(trials)} ({trials.count('pruned')} pruned)",
-        settings,
-        spread(_scores(runs), DIGITS),
-        *(spread([run.scores[name] for run in runs.values()], DIGITS) for name in extra),
-    ]
-
-
-def _differences(rows: Sequence[tuple[str, Mapping[int, Result]]]) -> list[str]:
-    made = []
-    for variant, runs in rows:
-        cells = [
-            "" if other == variant else paired_difference(_scores(runs), _scores(others)).text(DIGITS)
-            for other, others in rows
-        ]
-        made.append([variant, *cells])
-    return _table(["", *(variant for variant, _ in rows)], made)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown."""
-    return [_line(heads), _line(["---"] * len(heads)), *map(_line, rows)]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _sample(experiment: Experiment[Any, Any, Any], folder: Path, result: Result) -> str:
+    place = folder / "finals" / result.name
+    if result.sample or not place.is_dir():
+        return result.sample
+    return experiment.outcome(
+        Run.open(place)
+    )  # the result is of an earlier version, which kept it in the run's folder alone

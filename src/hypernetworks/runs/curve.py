@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from hypernetworks.runs.run import Run
@@ -29,6 +30,7 @@ def draw(
     faint: Mapping[str, Curve] | None = None,
     bands: Mapping[str, Band] | None = None,
     xlabel: str = "step",
+    caption: str = "",
 ) -> str:
     """Draw curves as SVG, one colour each, with the last value in the legend.
 
@@ -40,6 +42,7 @@ def draw(
             diverged validation leaves the picture instead of flattening it.
         bands: shaded areas around the curves of the same name.
         xlabel: the label of the x axis.
+        caption: a text below the picture.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -67,6 +70,8 @@ def draw(
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title.translate(literal))
     axes.grid(alpha=0.3)
     axes.legend()
+    if caption:
+        figure.supxlabel(fill(caption.translate(literal), 110), x=0.02, ha="left", fontsize=8, color="0.3")
     return svg_of(figure)
 
 

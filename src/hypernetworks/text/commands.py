@@ -1,6 +1,5 @@
 """The commands of `hypernetworks text`."""
 
-import os
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,20 +13,20 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
 from hypernetworks.experiments.compare_command import CompareCommand
-from hypernetworks.files import read_whole, write_whole
+from hypernetworks.files import write_whole
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.text.alphabet import encode, text_of_bytes
 from hypernetworks.text.compare import match_networks, with_study
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
 from hypernetworks.text.evaluate import Protocol, evaluate_windows
 from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, translate
+from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.model import NetworkName
 from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.report import load, page
 from hypernetworks.text.stepper import Weights
+from hypernetworks.text.strips_command import given_text
 from hypernetworks.training.device import find_device
 
 
@@ -63,6 +62,9 @@ class Evaluate(EvaluateCommand):
     dynamic: bool = False
     """Dynamic evaluation: the model learns from each segment after it was scored."""
     dynamics: Dynamics = field(default_factory=Dynamics)
+    freeze_scales: bool = False
+    """Give every scale that the hyper cell generates its mean over the training text, at every step: the difference of the loss
+    is what weights that move give to this model (hyper networks)."""
 
     def __call__(self) -> None:
         """Print nats and bits per character."""
@@ -80,6 +82,9 @@ class Evaluate(EvaluateCommand):
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
         ids = translate(part, corpus, symbols)[: self.characters or None]
         model = model.to(find_device(self.device))
+        if self.freeze_scales:
+            corpus_of_run = TEXT.data_of(self.run, self.data_dir)
+            model = with_frozen_scales(model, translate(corpus_of_run.train, corpus_of_run, symbols))
         if self.protocol == "windows":
             score = evaluate_windows(model, ids, self.window)
             result = (
@@ -92,7 +97,8 @@ class Evaluate(EvaluateCommand):
             result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
         else:
             result = evaluate_ids(model, symbols, ids, self.weights)
-        print(f"{self.run} on {corpus.name}, {name}: {result}")
+        frozen = ", scales frozen at their mean over the training text" if self.freeze_scales else ""
+        print(f"{self.run} on {corpus.name}, {name}{frozen}: {result}")
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,9 @@ class Compare(CompareCommand):
     chosen: ClassVar[Mapping[str, str]] = {"model.hidden_size": "give --parameters", "model.network": "give --networks"}
     preset: Annotated[str, preset_help(PRESETS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
-    networks: tuple[NetworkName, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
-    """Which networks. Each gets the hidden_size that brings it within 1 % of --parameters."""
+    networks: tuple[str, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
+    """Which networks. Each gets the hidden_size that brings it within 1 % of --parameters. NETWORK:SETTING=VALUE,… is a network
+    with settings of its own, for example hyper-lstm:init=paper."""
     parameters: int = 250_000
     """The number of parameters of each model."""
     study: Path | None = None
@@ -129,6 +136,19 @@ class Compare(CompareCommand):
     def title(self, data: Corpus) -> str:
         """The corpus and the size of the models."""
         return f"{data.name}, {self.parameters:,} parameters each"
+
+    def caption(self, data: Corpus) -> str:
+        """How much of the text the models read."""
+        steps, batch, length = self.settings.schedule.steps, self.settings.batch_size, self.settings.length
+        scored = self.settings.validation_characters or len(data.validation)
+        runs = f"mean and range of seeds {' '.join(map(str, self.seeds))}" if len(self.seeds) > 1 else "one seed"
+        times = steps * batch * length / len(data.train)
+        read = f"{times:.0%} of the text" if times < 1 else f"the text {times:.1f} times"
+        return (
+            f"Validation on {scored:,} {data.unit}s, {runs}; training curves are faint. {steps:,} steps read "
+            f"{read}. This shows how fast these networks learn with these "
+            "settings, not what they reach after long training or with other settings."
+        )
 
 
 @dataclass(frozen=True)
@@ -193,10 +213,4 @@ class Report:
 
     def _text(self, symbols: Symbols) -> tuple[str, Tensor] | None:
         """The title and the ids of the given text."""
-        if self.text is None:
-            return None
-        title, text = "The given text", self.text
-        if os.path.isfile(self.text):  # noqa: PTH113  # Path.is_file raises if the text is too long for a path
-            title = self.text
-            text = text_of_bytes(read_whole(Path(title)), Path(title))
-        return title, encode(text, symbols.alphabet, symbols.unit)
+        return None if self.text is None else given_text(self.text, symbols)

@@ -11,6 +11,7 @@ from hypernetworks.experiments.space import changed
 from hypernetworks.experiments.study import best_trial
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.sizes import match_parameters
+from hypernetworks.text.variants import with_variant
 
 __all__ = ["match_networks", "with_study"]
 
@@ -22,7 +23,7 @@ def match_networks(
 
     Args:
         configs: all other settings of each network.
-        networks: names of the registry of recurrent networks.
+        networks: variants: names of the registry of recurrent networks, which may have settings of their own.
         parameters: the number of parameters of each model.
         symbols: the size of the alphabet.
 
@@ -33,8 +34,8 @@ def match_networks(
         raise UsageError(f"networks should all be different, got {' '.join(networks)}")
     made: dict[str, TextConfig] = {}
     for name in networks:
-        config = configs[name]
-        made[name] = replace(config, model=match_parameters(replace(config.model, network=name), symbols, parameters))
+        config = with_variant(configs[name], name)
+        made[name] = replace(config, model=match_parameters(config.model, symbols, parameters))
     return made
 
 

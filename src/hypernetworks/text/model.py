@@ -30,12 +30,15 @@ __all__ = [
     "CharacterModelConfig",
     "NetworkName",
     "make_network",
+    "settings_of",
 ]
 
 if TYPE_CHECKING:
     NetworkName = str
 else:
     NetworkName = Literal[tuple(FAMILIES)]  # the command line lists these choices
+
+Init = Literal["default", "paper"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ class CharacterModelConfig:
     """K, the width of the hyper cell (hyper networks)."""
     hyper_embedding_size: int = 16
     """Z, the width of each embedding z (hyper networks)."""
+    init: Init = "default"
+    """How the hyper cell is initialised: default, or paper for P = 0 as printed there, which leaves D at rank 1 (hyper
+    networks)."""
     depth: int = 5
     """Highway layers within a time step (rhn, hyper-rhn)."""
 
@@ -94,8 +100,9 @@ class CharacterModelConfig:
         for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout", "zoneout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
-        if self.dropout_per not in get_args(MaskPer):
-            raise UsageError(f"dropout_per should be {' or '.join(get_args(MaskPer))}, got {self.dropout_per!r}")
+        for name, kind in (("dropout_per", MaskPer), ("init", Init)):
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"{name} should be {' or '.join(get_args(kind))}, got {getattr(self, name)!r}")
         if self.tie_weights and self.skips:
             raise UsageError("tie_weights requires a head that reads h alone, got skips")
         if self.tie_weights and self.embedding_size != self.hidden_size:
@@ -110,6 +117,12 @@ class CharacterModelConfig:
         return self.num_layers > 1 and (self.skips or self.dropout_per == "sequence")
 
 
+def settings_of(network: str) -> tuple[str, ...]:
+    """The settings that a network has and others do not."""
+    family = FAMILIES[network]
+    return (*family.takes, "init") if family.is_hyper else family.takes
+
+
 def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetwork:
     """Make the recurrent network of a character model, on PyTorch's default device and dtype."""
     family = FAMILIES[config.network]
@@ -119,7 +132,7 @@ def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetw
         config.num_layers,
         dropout=config.dropout if config.num_layers > 1 and not config.layers_one_by_one else 0.0,
         recurrent_dropout=config.recurrent_dropout,
-        **{name: getattr(config, name) for name in family.takes},
+        **{name: getattr(config, name) for name in settings_of(config.network)},
     )
     if config.zoneout:
         zone_out(network, config.zoneout)

@@ -58,7 +58,7 @@ PRESETS: Final = {
     "tiny-shakespeare": TextConfig(
         corpus="tiny-shakespeare",
         model=CharacterModelConfig(hidden_size=320, depth=3, input_dropout=0.2, dropout=0.2, recurrent_dropout=0.1),
-        schedule=Schedule(steps=2400, learning_rate=4e-3, evaluate_every=400),
+        schedule=Schedule(steps=2000, learning_rate=4e-3, final_fraction=0.05, evaluate_every=400),
     ),
     "shakespeare": TextConfig(
         model=CharacterModelConfig(hidden_size=320, depth=3),

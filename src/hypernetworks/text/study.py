@@ -11,16 +11,14 @@ from hypernetworks.experiments.search import Pruning
 from hypernetworks.experiments.space import Choices, Range, Space, changed, space_to_json
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig, NetworkName
+from hypernetworks.text.model import CharacterModelConfig, settings_of
 from hypernetworks.text.sizes import match_parameters
+from hypernetworks.text.variants import CHOSEN, own_settings, with_variant
 from hypernetworks.training.schedule import Schedule
 
 __all__ = ["STUDIES", "StudySettings", "plan_of", "sized"]
 
-_CHOSEN: Final = ("model.network", "model.hidden_size", "schedule.seed", "schedule.steps")
-"""The settings that a study chooses itself."""
-
-_TAKEN: Final = ("hyper_size", "hyper_embedding_size", "depth")
+_TAKEN: Final = frozenset(name for network in FAMILIES for name in settings_of(network))
 """The settings of the model that only some networks have."""
 
 SPACE: Final[Space] = {
@@ -38,7 +36,7 @@ SPACE: Final[Space] = {
 class StudySettings:
     """What a study does, besides the settings of its runs."""
 
-    networks: tuple[NetworkName, ...] = (
+    networks: tuple[str, ...] = (
         "lstm",
         "layer-norm-lstm",
         "gru",
@@ -48,7 +46,7 @@ class StudySettings:
         "rhn",
         "hyper-rhn",
     )
-    """Which networks."""
+    """Which networks. NETWORK:SETTING=VALUE,… is a network with settings of its own, for example hyper-lstm:init=paper."""
     parameters: int = 350_000
     """The number of parameters of every model, within 1 %. hidden_size is chosen for it."""
     trials: int = 8
@@ -60,13 +58,13 @@ class StudySettings:
     pruning: Pruning = field(default_factory=Pruning)
 
 
-def sized(config: TextConfig, network: str, parameters: int, symbols: int, values: Mapping[str, Any]) -> TextConfig:
-    """The configuration of a network with these searched values and this number of parameters.
+def sized(config: TextConfig, variant: str, parameters: int, symbols: int, values: Mapping[str, Any]) -> TextConfig:
+    """The configuration of a variant with these searched values and this number of parameters.
 
     Raises:
         UsageError: no hidden_size gives that number within 1 %, or a value is impossible.
     """
-    config = changed(replace(config, model=replace(config.model, network=network)), values)
+    config = changed(with_variant(config, variant), values)
     return replace(config, model=match_parameters(config.model, symbols, parameters))
 
 
@@ -84,24 +82,24 @@ def plan_of(study: StudySettings, config: TextConfig, space: Space, symbols: int
             parameters with one of the choices.
     """
     for path in space:
-        if path in _CHOSEN:
+        if path in CHOSEN:
             raise UsageError(f"the study chooses {path} itself: it cannot be searched")
-    spaces = {network: _space_of(network, space) for network in study.networks}
+    spaces = {variant: _space_of(config, variant, space) for variant in study.networks}
 
-    def configure(network: str, values: Mapping[str, Any]) -> TextConfig:
-        return sized(config, network, study.parameters, symbols, values)
+    def configure(variant: str, values: Mapping[str, Any]) -> TextConfig:
+        return sized(config, variant, study.parameters, symbols, values)
 
-    for network, own in spaces.items():
+    for variant, own in spaces.items():
         low = {path: given.choices[0] if isinstance(given, Choices) else given.low for path, given in own.items()}
         high = {path: given.choices[-1] if isinstance(given, Choices) else given.high for path, given in own.items()}
-        configure(network, high)
+        configure(variant, high)
         sizes = {
             path: given.choices
             for path, given in own.items()
             if isinstance(given, Choices) and path.startswith("model.")
         }
         for values in product(*sizes.values()):
-            configure(network, low | dict(zip(sizes, values, strict=True)))
+            configure(variant, low | dict(zip(sizes, values, strict=True)))
     return Plan(
         variants=study.networks,
         spaces=spaces,
@@ -114,11 +112,11 @@ def plan_of(study: StudySettings, config: TextConfig, space: Space, symbols: int
     )
 
 
-def _space_of(network: str, space: Space) -> Space:
-    """The part of a space that a network has."""
-    takes = FAMILIES[network].takes
-    lacks = {f"model.{name}" for name in _TAKEN if name not in takes}
-    return {path: values for path, values in space.items() if path not in lacks}
+def _space_of(config: TextConfig, variant: str, space: Space) -> Space:
+    """The part of a space that a variant's network has and that the variant does not fix."""
+    has = settings_of(with_variant(config, variant).model.network)
+    fixed = {f"model.{name}" for name in _TAKEN.difference(has)} | set(own_settings(config, variant))
+    return {path: values for path, values in space.items() if path not in fixed}
 
 
 _BASE = TextConfig(

@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import preset_help, scan
 from hypernetworks.experiments.experiment import find_preset
+from hypernetworks.experiments.record import read_record
 from hypernetworks.experiments.space import space_from_json
 from hypernetworks.experiments.study import Study as Work
 from hypernetworks.experiments.study_report import write_report
@@ -39,6 +40,11 @@ class Study:
     """The study's folder."""
     resume: bool = False
     """Continue the study in --out, or work on it together with other processes."""
+    time: bool = False
+    """When all runs have finished, measure how long a training step of each network takes. Nothing else should run then."""
+    equal_time: tuple[str, ...] = ()
+    """When all runs have finished, train these networks again with as many steps as fit in the time of the slowest of them, as
+    measured with --time."""
     data_dir: Path | None = None
     """Where to look for data sets first, and where to put those that are fetched."""
 
@@ -65,8 +71,16 @@ class Study:
         plan = plan_of(self.study, TEXT.settle(self.settings, data), space, len(data.alphabet))
         print(TEXT.describe_data(data))
         work = Work(TEXT, self.out, plan, data, self.resume)
+        if self.equal_time:
+            work.check_equal_time(self.equal_time)
         work.work()
+        if self.time:
+            work.measure()
+        if self.equal_time:
+            work.work_at_equal_time(self.equal_time)
         title = f"{data.name}, {self.study.parameters:,} parameters each"
-        paths = write_report(TEXT, self.out, list(work.results().values()), title)
+        paths = write_report(TEXT, self.out, read_record(self.out), title)
         print(paths[0].read_text(encoding="utf-8"))
+        for line in work.narrow_ranges():
+            print(line)
         print(f"study: {', '.join(map(str, paths))}")

@@ -120,7 +120,7 @@ class Trainer:
         with Interrupt() as interrupt, bar:
             while self.step < schedule.steps:
                 began = time.monotonic()
-                loss, read = self._take_step()
+                loss, read = self.take_step()
                 units, seconds = units + read, seconds + time.monotonic() - began
                 bar.update(self.step, units=units, fields=self.task.fields(loss))
                 last = self.step == schedule.steps
@@ -135,7 +135,8 @@ class Trainer:
                         self._commit()
                     raise stop
 
-    def _take_step(self) -> tuple[float, int]:
+    def take_step(self) -> tuple[float, int]:
+        """Take one training step, without logging or saving it: the loss, and the number of units read."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
             value, read = self._add_gradients()

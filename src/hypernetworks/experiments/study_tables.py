@@ -1,0 +1,99 @@
+"""The tables of a study in Markdown: what each variant costs and reaches, and paired differences over seeds."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.experiments.results import Result
+from hypernetworks.experiments.statistics import paired_difference, spread
+
+__all__ = ["Runs", "by_variant", "cost_table", "difference_table", "equal_time_table", "scores"]
+
+DIGITS = 4
+
+Runs = Mapping[int, Result]
+"""The final runs of a variant by their seeds."""
+
+
+def by_variant(results: Sequence[Result]) -> dict[str, Runs]:
+    """The final runs among results, by variant and seed; the variant with the lowest mean loss first."""
+    finals: dict[str, dict[int, Result]] = {}
+    for result in sorted((result for result in results if result.is_final), key=lambda result: result.seed):
+        finals.setdefault(result.variant, {})[result.seed] = result
+    return {variant: finals[variant] for variant in sorted(finals, key=lambda variant: mean(scores(finals[variant])))}
+
+
+def scores(runs: Runs) -> list[float]:
+    """The lowest validation loss of each seed."""
+    return [run.score for run in runs.values()]
+
+
+def cost_table(
+    experiment: Experiment[Any, Any, Any],
+    rows: Mapping[str, Runs],
+    results: Sequence[Result],
+    step_times: Mapping[str, float],
+) -> list[str]:
+    """What each variant costs and reaches. With measured step times, they take the place of the speed that the runs logged."""
+    first = next(iter(next(iter(rows.values())).values()))
+    speed = f"{experiment.task_type.unit}_per_second"
+    figures = [key for key in first.figures if not (step_times and key == speed)]
+    heads = [experiment.variant, *(experiment.headings.get(key, key.replace("_", " ")) for key in figures)]
+    heads += ["ms/step"] if step_times else []
+    heads += ["trials", "settings", "validation loss", *(name.replace("_", " ") for name in first.scores)]
+    made = []
+    for variant, runs in rows.items():
+        trials = [result.state for result in results if result.is_trial_of(variant)]
+        made.append(
+            [
+                variant,
+                *(f"{mean(run.figures[key] for run in runs.values()):,.0f}" for key in figures),
+                *([f"{1000 * step_times[variant]:.1f}"] if step_times else []),
+                f"{len(trials)} ({trials.count('pruned')} pruned)",
+                _settings(next(iter(runs.values())).values),
+                spread(scores(runs), DIGITS),
+                *(spread([run.scores[name] for run in runs.values()], DIGITS) for name in first.scores),
+            ]
+        )
+    return _table(heads, made)
+
+
+def equal_time_table(experiment: Experiment[Any, Any, Any], rows: Mapping[str, Runs]) -> list[str]:
+    """The steps and the loss of each variant."""
+    made = []
+    for variant, runs in rows.items():
+        steps = {run.settings["schedule"]["steps"] for run in runs.values()}
+        made.append([variant, " ".join(f"{count:,}" for count in sorted(steps)), spread(scores(runs), DIGITS)])
+    return _table([experiment.variant, "steps", "validation loss"], made)
+
+
+def difference_table(rows: Mapping[str, Runs]) -> list[str]:
+    """The loss of the row minus that of the column, over the seeds that both have."""
+    made = []
+    for variant, runs in rows.items():
+        made.append([variant, *("" if other == variant else _difference(runs, rows[other]) for other in rows)])
+    return _table(["", *rows], made)
+
+
+def _difference(first: Runs, second: Runs) -> str:
+    seeds = [seed for seed in first if seed in second]
+    if not seeds:
+        return ""
+    return paired_difference([first[seed].score for seed in seeds], [second[seed].score for seed in seeds]).text(DIGITS)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{path.rpartition('.')[2]} {f'{value:.3g}' if isinstance(value, float) else value}"
+        for path, value in values.items()
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
+    return [_line(heads), _line(["---"] * len(heads)), *map(_line, rows)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

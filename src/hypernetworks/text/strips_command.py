@@ -1,0 +1,75 @@
+"""The command `hypernetworks text strips`: a text in strips, one for each gate, dark where its weights changed."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from tyro.conf import OmitArgPrefixes, Positional
+
+from hypernetworks.analysis.plots import strips
+from hypernetworks.errors import UsageError
+from hypernetworks.files import read_whole, write_whole
+from hypernetworks.runs.curve import svg_of
+from hypernetworks.text.alphabet import encode, text_of_bytes
+from hypernetworks.text.coloured import coloured_sample, coloured_text
+from hypernetworks.text.config import Symbols
+from hypernetworks.text.experiment import load_run
+from hypernetworks.text.generate import Sampling
+from hypernetworks.training.device import find_device
+
+__all__ = ["Strips", "given_text"]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Draw a text in strips, one for each gate, dark where its weights changed (figure 4 of arXiv 1609.09106).
+
+    The text is a sample of the run's model, and is printed; or give one with --text.
+    """
+
+    run: Positional[Path]
+    """The folder of a run of a hyper network."""
+    text: str | None = None
+    """A text to read instead of a sample: a UTF-8 file, or the text itself."""
+    sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    out: Path | None = None
+    """The picture's file; default: strips.svg in the run's folder."""
+    device: str = "auto"
+    """cpu, cuda, …; auto uses cuda if available."""
+
+    def __call__(self) -> None:
+        """Write the picture, and print the text and the path."""
+        model, config, symbols = load_run(self.run)
+        model = model.to(find_device(self.device))
+        if self.text is None:
+            letters = coloured_sample(model, symbols, self.sampling)
+        else:
+            letters = coloured_text(model, symbols, given_text(self.text, symbols)[1])
+        changes = torch.tensor([letter.changes for letter in letters])
+        if not changes.numel():
+            raise UsageError(f"{self.run}: {config.model.network} generates no weights, which could change")
+        gates = model.network.cell(0).main.gate_names
+        try:
+            picture = svg_of(strips(changes, gates, [letter.text for letter in letters]))
+        except ImportError as error:
+            raise UsageError("strips need matplotlib: pip install 'hypernetworks[plot]'") from error
+        out = self.out or self.run / "strips.svg"
+        write_whole(out, picture.encode())
+        print("".join(letter.text for letter in letters))
+        print(f"strips: {out}")
+
+
+def given_text(text: str, symbols: Symbols) -> tuple[str, Tensor]:
+    """The title and the symbol ids of a text, which is a UTF-8 file or the text itself.
+
+    Raises:
+        UsageError: the file is not UTF-8, or the text has characters that the alphabet lacks.
+    """
+    title = "The given text"
+    if os.path.isfile(text):  # noqa: PTH113  # Path.is_file raises if the text is too long for a path
+        title = text
+        text = text_of_bytes(read_whole(Path(title)), Path(title))
+    return title, encode(text, symbols.alphabet, symbols.unit)
