@@ -22,9 +22,9 @@ _TAKEN: Final = frozenset(name for network in FAMILIES for name in settings_of(n
 """The settings of the model that only some networks have."""
 
 SPACE: Final[Space] = {
-    "schedule.learning_rate": Range(1e-3, 1.2e-2, log=True),
-    "model.dropout": Range(0.0, 0.5),
-    "model.recurrent_dropout": Range(0.0, 0.3),
+    "schedule.learning_rate": Range(2e-3, 6e-2, log=True),
+    "model.dropout": Range(0.0, 0.3),
+    "model.recurrent_dropout": Range(0.0, 0.2),
     "model.hyper_size": Choices((16, 32, 64)),
     "model.hyper_embedding_size": Choices((4, 8, 16)),
     "model.depth": Choices((2, 3, 5)),
@@ -49,7 +49,7 @@ class StudySettings:
     """Which networks. NETWORK:SETTING=VALUE,… is a network with settings of its own, for example hyper-lstm:init=paper."""
     parameters: int = 350_000
     """The number of parameters of every model, within 1 %. hidden_size is chosen for it."""
-    trials: int = 8
+    trials: int = 10
     """Trials of each network."""
     trial_steps: int = 600
     """Steps of a trial; 0: as many as in a final run."""
