@@ -6,7 +6,10 @@ A mode of torch's functions replaces those that would give other results that wa
     F.instance_norm     running statistics are updated once
     attention           one call for all samples, where torch's rule would call it for each
     lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after another
+    layer_norm, ...     the result has the dtype of the input, not the wider one of γ and β
     F.rrelu             torch's own has no rule for vmap
+
+Under torch.autocast, each function has the dtypes that it has without vmap (`autocast.py`).
 
 B batch, N rows of each sample, T time, H hidden.
 """
@@ -24,14 +27,17 @@ from torch.overrides import TorchFunctionMode
 
 from hypernetworks.torch_compat import (
     TreeSpec,
+    checks_for_overrides,
     is_batched,
     packs_a_sequence,
     saved_tensors_are_hooked,
     tree_flatten,
     tree_unflatten,
+    without_overrides,
 )
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.per_sample.autocast import run_as_autocast
 from hypernetworks.weights.per_sample.hooks import change_hooks, converted
 from hypernetworks.weights.per_sample.recurrence import RECURRENCES
 
@@ -150,6 +156,7 @@ class PerSample(TorchFunctionMode):
     def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()
         self.weights: dict[int, Tensor] = {}
+        self.running: list[Any] = []
         self.traced: list[Tensor] = []  # torch.compile has no rule for id()
         self.mark(weights)
 
@@ -168,6 +175,30 @@ class PerSample(TorchFunctionMode):
             return isinstance(x, nn.Parameter) or any(x is weight for weight in self.traced)
         return id(x) in self.weights or not is_batched(x)
 
+    def within(self, function: Callable[..., Any], name: Any = None) -> Callable[..., Any]:
+        """A function whose own calls go through this mode, too. Within __torch_function__ it is off."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.running.append(name)
+            try:
+                with self:
+                    return function(*args, **kwargs)
+            finally:
+                self.running.pop()
+
+        return run
+
+    def replacement(self, func: Any, of_weights: bool) -> Callable[..., Any]:
+        """What is called instead of a function. `of_weights`: it is a norm of what does not depend on the inputs."""
+        if func in RECURRENCES:
+            return self.within(RECURRENCES[func])
+        if func in REPLACED and not of_weights:
+            return REPLACED[func]
+        # some call the function that they override, such as Tensor.unflatten
+        if torch.compiler.is_compiling() or func in self.running or not checks_for_overrides(func):
+            return func
+        return self.within(without_overrides(func), func)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, or its replacement."""
         kwargs = kwargs or {}
@@ -175,10 +206,8 @@ class PerSample(TorchFunctionMode):
             raise ValueError(PACKED)
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         free = all(self.of_weights(tensor) for tensor in tensors)
-        replace = REPLACED.get(func)
-        if func in (F.batch_norm, F.instance_norm) and self.of_weights(args[0] if args else kwargs["input"]):
-            replace = None
-        result = (func if replace is None else replace)(*args, **kwargs)
+        of_weights = func in _NORMS and self.of_weights(args[0] if args else kwargs["input"])
+        result = run_as_autocast(func, args, kwargs, self.replacement(func, of_weights))
         if free:
             self.mark(tree_flatten(result)[0])
         elif not torch.compiler.is_compiling():
@@ -194,12 +223,24 @@ def writes(func: Any) -> bool:
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
 
 
+def in_dtype_of_input(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """torch.layer_norm or torch.group_norm under vmap with γ and β in another dtype, as under autocast."""
+
+    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return norm(input, *args, **kwargs).to(input.dtype)
+
+    return run
+
+
+_NORMS = (F.batch_norm, F.instance_norm)
+
 REPLACED: dict[Any, Callable[..., Any]] = {
     F.batch_norm: over_all_samples(F.batch_norm),
     F.instance_norm: over_all_samples(F.instance_norm),
+    torch.layer_norm: in_dtype_of_input(torch.layer_norm),
+    torch.group_norm: in_dtype_of_input(torch.group_norm),
     F.rrelu: rrelu,
     F.scaled_dot_product_attention: attention,
-    **RECURRENCES,
 }
 """The functions that vmap would handle wrongly, slowly or not at all, and what is called instead."""
 
