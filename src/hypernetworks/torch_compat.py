@@ -148,6 +148,13 @@ def checks_for_overrides(function: Any) -> bool:
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there is no memory: Python's, that of an accelerator, or torch's on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def autocast_rules(device: str) -> dict[Any, str]:
     """The functions for which torch.autocast has a rule on this kind of device, each with the name of its operator."""
     key = f"Autocast{torch._C._dispatch_key_for_device(device)}"  # pyright: ignore[reportAttributeAccessIssue]

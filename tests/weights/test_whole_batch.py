@@ -303,7 +303,6 @@ def test_several_samples_for_each_condition(mixed):
         ({"in_dims": (0, 0)}, "in_dims has 2 entries for 1 positional"),
         ({"in_dims": {"y": 0}}, "in_dims has \\['y'\\], but the arguments are \\[0\\]"),
         ({"in_dims": 1}, "with the batch in dimension 1"),
-        ({"in_dims": None}, "needs an input tensor with as many samples, got none"),
         ({"samples_per_condition": 2}, "4 rows with 2 samples each"),
         ({"out_dims": None}, "out_dims should be a dimension"),
     ],

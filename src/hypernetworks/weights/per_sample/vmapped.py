@@ -36,9 +36,10 @@ from hypernetworks.torch_compat import (
     without_overrides,
 )
 from hypernetworks.weights.call import Call, CopiedCall
-from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.layout import Layout, NewDimension
 from hypernetworks.weights.per_sample.autocast import run_as_autocast
 from hypernetworks.weights.per_sample.hooks import change_hooks, converted
+from hypernetworks.weights.per_sample.objects import check_closed
 from hypernetworks.weights.per_sample.recurrence import RECURRENCES
 
 NO_CHECKPOINTS = "torch.utils.checkpoint and other hooks of saved tensors cannot be used inside of it"
@@ -150,12 +151,13 @@ class PerSample(TorchFunctionMode):
     Statistics over samples are those of activations. F.batch_norm of a tensor that was computed from weights only, as in
     convolutions with standardised weights, is left to vmap: each sample has its own weights, so it has its own statistics. To
     know such tensors, the mode marks what each function returns if all tensors that it was given are weights, or marked, or
-    the same for all samples.
+    constants. Inputs that all samples share are no constants: what is computed from them and weights is an activation.
     """
 
-    def __init__(self, weights: Iterable[Tensor]) -> None:
+    def __init__(self, weights: Iterable[Tensor], inputs: Iterable[Any]) -> None:
         super().__init__()
         self.weights: dict[int, Tensor] = {}
+        self.shared = {id(x): x for x in inputs if isinstance(x, Tensor) and not is_batched(x)}
         self.running: list[Any] = []
         self.traced: list[Tensor] = []  # torch.compile has no rule for id()
         self.mark(weights)
@@ -170,10 +172,10 @@ class PerSample(TorchFunctionMode):
                     self.weights[id(tensor)] = tensor
 
     def of_weights(self, x: Tensor) -> bool:
-        """Whether a tensor does not depend on the inputs. What all samples share has no statistics over samples either."""
+        """Whether a tensor does not depend on the inputs."""
         if torch.compiler.is_compiling():
             return isinstance(x, nn.Parameter) or any(x is weight for weight in self.traced)
-        return id(x) in self.weights or not is_batched(x)
+        return id(x) in self.weights or not (is_batched(x) or id(x) in self.shared)
 
     def within(self, function: Callable[..., Any], name: Any = None) -> Callable[..., Any]:
         """A function whose own calls go through this mode, too. Within __torch_function__ it is off."""
@@ -191,7 +193,7 @@ class PerSample(TorchFunctionMode):
     def replacement(self, func: Any, of_weights: bool) -> Callable[..., Any]:
         """What is called instead of a function. `of_weights`: it is a norm of what does not depend on the inputs."""
         if func in RECURRENCES:
-            return self.within(RECURRENCES[func])
+            return RECURRENCES[func] if torch.compiler.is_compiling() else self.within(RECURRENCES[func])
         if func in REPLACED and not of_weights:
             return REPLACED[func]
         # some call the function that they override, such as Tensor.unflatten
@@ -206,7 +208,9 @@ class PerSample(TorchFunctionMode):
             raise ValueError(PACKED)
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         free = all(self.of_weights(tensor) for tensor in tensors)
-        of_weights = func in _NORMS and self.of_weights(args[0] if args else kwargs["input"])
+        x = (args[0] if args else kwargs["input"]) if func in _NORMS else None
+        # what all samples share has no statistics over samples either
+        of_weights = x is not None and (self.of_weights(x) or id(x) in self.shared)
         result = run_as_autocast(func, args, kwargs, self.replacement(func, of_weights))
         if free:
             self.mark(tree_flatten(result)[0])
@@ -214,6 +218,8 @@ class PerSample(TorchFunctionMode):
             # what an activation was written into is no longer made of weights only
             for written in (*tree_flatten(result)[0], *tensors[: writes(func)]):
                 self.weights.pop(id(written), None)
+                if isinstance(written, Tensor) and not is_batched(written):
+                    self.shared[id(written)] = written
         return result
 
 
@@ -252,7 +258,7 @@ def run_vmapped(
     leaves: Sequence[Any],
     form: TreeSpec,
     places: Sequence[Layout | None],
-    returned: Callable[[int], Layout],
+    returned: Callable[[int], Layout | NewDimension],
 ) -> Any:
     """Run the target on the arguments with weights (B, ...), each sample as a batch of one or of `each` rows.
 
@@ -275,7 +281,7 @@ def run_vmapped(
             for part, place in zip(parts, places, strict=True)
         )
         own_args, own_kwargs = tree_unflatten(parts, form)
-        with PerSample([*own.values(), *shared.values()]):
+        with PerSample([*own.values(), *shared.values()], parts):
             if isinstance(call, CopiedCall):
                 module = call.adapted(own | dict(shared))
                 like = next(iter(own.values()))
@@ -286,6 +292,9 @@ def run_vmapped(
                 result = call(own | dict(shared), own_args, own_kwargs)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
+        for part in found:
+            if not isinstance(part, Tensor):
+                check_closed(part)
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
         return tuple(returned(k).alone(part) for k, part in enumerate(tensors))
 
