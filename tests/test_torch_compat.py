@@ -361,6 +361,29 @@ def test_a_reentrant_checkpoint_is_recognised_in_its_backward_pass():
     assert not torch_compat.in_reentrant_checkpoint()
 
 
+def test_custom_functions_are_recognised_in_their_forward_pass():
+    class Noting(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(torch_compat.in_custom_function())
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    def plain(x):
+        seen.append(torch_compat.in_custom_function())
+        return x * 2
+
+    seen, x = [], torch.randn(2, requires_grad=True)
+    Noting.apply(x)
+    plain(x)
+    checkpoint(plain, x, use_reentrant=True)
+    checkpoint(Noting.apply, x, use_reentrant=True)
+    assert seen == [True, False, False, True]
+
+
 def test_trees_are_taken_apart_and_put_together():
     tree = ((1, [2, {"a": 3, "b": (4,)}]), {"c": None})
     leaves, form = torch_compat.tree_flatten(tree)

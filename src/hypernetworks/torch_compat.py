@@ -218,3 +218,15 @@ def in_reentrant_checkpoint() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def in_custom_function() -> bool:
+    """Whether the forward pass of a torch.autograd.Function runs, other than that of torch.utils.checkpoint."""
+    from torch.utils.checkpoint import CheckpointFunction
+
+    frame, apply = sys._getframe(), torch.autograd.Function.apply.__func__.__code__  # pyright: ignore
+    while frame is not None:
+        if frame.f_code is apply and frame.f_locals["cls"] is not CheckpointFunction:
+            return True
+        frame = frame.f_back
+    return False

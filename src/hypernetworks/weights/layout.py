@@ -39,6 +39,10 @@ class Layout:
         """The inverse of `apart`."""
         return x if self.each == 1 else x.flatten(self.dim, self.dim + 1)
 
+    def one(self, x: Tensor, n: int) -> Tensor:
+        """x with the rows of sample n alone."""
+        return self.together(self.apart(x).narrow(self.place, n, 1))
+
     def split(self, x: Tensor) -> Tensor:
         """The rows of each sample: x (..., p) to (B, R, p)."""
         if self.dim == 0 and self.major:
