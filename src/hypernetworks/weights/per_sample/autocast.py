@@ -13,7 +13,6 @@ package" in the documentation of PyTorch, section "Autocast Op Reference".
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import lru_cache, reduce
 from typing import Any
 
@@ -60,17 +59,15 @@ _VECTORS = [getattr(owner, name) for owner in (torch, Tensor) for name in ("mv",
 def run_as_autocast(function: Callable[..., Any], args: Sequence[Any], kwargs: Any, call: Callable[..., Any]) -> Any:
     """call(*args, **kwargs), in place of a function of torch, with the dtypes of the function under autocast."""
     leaves, form = tree_flatten((tuple(args), kwargs))
-    on = [device for device in {x.device.type for x in leaves if isinstance(x, Tensor)} if autocasts(device)]
-    with ExitStack() as stack:
-        for device in on:
-            rule = rule_of(function, device)
-            if rule is None:
-                continue
-            stack.enter_context(torch.autocast(device, enabled=False))
+    for device in {x.device.type for x in leaves if isinstance(x, Tensor)}:
+        rule = rule_of(function, device) if autocasts(device) else None
+        if rule is not None:
             dtype = _dtype(rule, device, leaves)
-            leaves = [x.to(dtype) if dtype is not None and _is_cast(x, device) else x for x in leaves]
-        args, kwargs = tree_unflatten(leaves, form)
-        return call(*args, **kwargs)
+            cast = [x.to(dtype) if dtype is not None and _is_cast(x, device) else x for x in leaves]
+            args, kwargs = tree_unflatten(cast, form)
+            with torch.autocast(device, enabled=False):
+                return run_as_autocast(function, args, kwargs, call)  # there may be tensors on another device
+    return call(*args, **kwargs)
 
 
 def autocasts(device: str) -> bool:
