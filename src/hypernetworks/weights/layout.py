@@ -39,6 +39,10 @@ class Layout:
         """The inverse of `apart`."""
         return x if self.each == 1 else x.flatten(self.dim, self.dim + 1)
 
+    def one(self, x: Tensor, n: int) -> Tensor:
+        """x with the rows of sample n alone."""
+        return self.together(self.apart(x).narrow(self.place, n, 1))
+
     def split(self, x: Tensor) -> Tensor:
         """The rows of each sample: x (..., p) to (B, R, p)."""
         if self.dim == 0 and self.major:
@@ -95,6 +99,27 @@ class Layout:
                 shape[first + k] = size
         shape[self.place] = self.samples
         return self.together(operation(rows, v.reshape(shape)))
+
+
+@dataclass(frozen=True)
+class NewDimension:
+    """The samples are in a dimension that a result for one sample does not have."""
+
+    dim: int
+
+    def alone(self, y: Tensor) -> Tensor:
+        """A result for one sample."""
+        return y
+
+    def gathered(self, y: Tensor) -> Tensor:
+        """What `alone` returned for each sample, (B, ...), as one tensor.
+
+        Raises:
+            ValueError: it would have no such dimension.
+        """
+        if not -y.dim() <= self.dim < y.dim():
+            raise ValueError(f"out_dims is {self.dim}, but a result for all samples has {y.dim()} dimensions")
+        return y.movedim(0, self.dim)
 
 
 def candidates(shape: Sequence[int], dims: Iterable[int], samples: int) -> list[Layout]:

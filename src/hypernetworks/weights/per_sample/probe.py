@@ -12,6 +12,10 @@ samples changes with both.
     2         1, 2           numbers 010, 011
     3         3, 4           numbers 100, 101
 
+Two more runs, of the first sample and of the last, each as a batch of one, have to give what they have in run 0: a target may
+divide by the size of the batch, number its rows, or decide by the values of all. Their results may differ by rounding. Where
+random numbers are drawn, or an argument is an object that holds tensors of all samples, they cannot be compared.
+
 The weights are those of the first sample, for all: where the samples are does not depend on them. F.batch_norm, which mixes
 samples in training, is taken with fixed statistics. Rows that the target orders itself must stay within a sample, see
 `orders.py`. What is not seen is a target that, for other values of its inputs, calls the same functions with activations of the
@@ -30,8 +34,11 @@ from torch.overrides import TorchFunctionMode
 
 from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
+from hypernetworks.weights.per_sample.autocast import autocasts
+from hypernetworks.weights.per_sample.objects import tensors_inside
 from hypernetworks.weights.per_sample.orders import Orders
 from hypernetworks.weights.per_sample.random import RandomNumbers
+from hypernetworks.weights.per_sample.refusals import Refusals
 from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -202,38 +209,58 @@ def probe(
     observer = Observer(samples)
     numbers = torch.arange(1, samples + 1)
 
-    def measure(changed: Tensor | None) -> list[Tensor]:
-        given = leaves if changed is None else replaced(leaves, places, changed)
-        with same_random_numbers(leaves), Watching(observer):
+    def measure(observer: Observer, given: Sequence[Any], changed: Tensor | None) -> tuple[list[Tensor], bool]:
+        """The tensors that are returned, and whether random numbers were drawn."""
+        with same_random_numbers(leaves) as random, Watching(observer):
+            before = random.states()
             observer.start(changed)
             results = [part for part in run(observer, given) if isinstance(part, Tensor)]
             observer.finish()
-        return results
+            drawn = not all(map(torch.equal, before, random.states()))
+        return results, drawn
 
-    first = [result.clone() for result in measure(None)]
+    results, drawn = measure(observer, leaves, None)
+    first = [result.clone() for result in results]
     wanted = [returned(k, result) for k, result in enumerate(first)]
     for digit in range(samples.bit_length()):
         changed = (numbers >> digit) % 2 == 1
-        try:
-            results = measure(changed)
-        except Exception as why:  # a target may raise anything for values that it was not given
-            raise NotServedError(f"{type(why).__name__} for other values of the inputs: {why}") from why
+        with Refusals("for other values of the inputs"):
+            results, _ = measure(observer, replaced(leaves, places, changed), changed)
         if [result.shape for result in results] != [result.shape for result in first]:
             raise NotServedError("what is returned depends on the values of the inputs")
         for before, after, layout in zip(first, results, wanted, strict=True):
             if (of_samples(differs(before, after), layout).cpu() & ~changed).any():
                 raise NotServedError("a returned tensor has samples in another dimension, or mixes them")
+    opaque = any(not isinstance(leaf, Tensor) and any(True for _ in tensors_inside(leaf)) for leaf in leaves)
+    for n in () if drawn or opaque else (0, samples - 1):
+        given = [leaf if place is None else place.one(leaf, n) for leaf, place in zip(leaves, places, strict=True)]
+        with Refusals("for one sample alone"):
+            results, _ = measure(Observer(1), given, None)
+        for together, alone, layout in zip(first, results, wanted, strict=True):
+            if not _same(layout.one(together, n), alone):
+                raise NotServedError("the result for a sample depends on the batch that it is in")
     return observer.measured()
 
 
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two results are equal but for rounding."""
+    if a.shape != b.shape:
+        return False
+    if not a.is_floating_point() or not a.numel():
+        return True  # which of two numbers is larger may be a matter of rounding
+    low = a.dtype in (torch.float16, torch.bfloat16) or autocasts(a.device.type)
+    a, b = (x.double().nan_to_num() for x in (a, b))
+    return bool((a - b).abs().max() <= (0.1 if low else 0.01) * a.abs().max())
+
+
 @contextmanager
-def same_random_numbers(leaves: Sequence[Any]) -> Iterator[None]:
+def same_random_numbers(leaves: Sequence[Any]) -> Iterator[RandomNumbers]:
     """Every run draws the same random numbers, and the generators of torch are as before afterwards."""
     random = RandomNumbers(leaves)
     try:
         for generator in random.generators:
             generator.manual_seed(0)
-        yield
+        yield random
     finally:
         random.restore()
 

@@ -14,7 +14,11 @@ class RandomNumbers:
         devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
         self.generators = [torch.default_generator]
         self.generators += [torch.cuda.default_generators[device.index] for device in devices]
-        self._states = [generator.get_state() for generator in self.generators]
+        self._states = self.states()
+
+    def states(self) -> list[Tensor]:
+        """The states of the generators, in the same order."""
+        return [generator.get_state() for generator in self.generators]
 
     def restore(self) -> None:
         """Put the generators back to where they were."""

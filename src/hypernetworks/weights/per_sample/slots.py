@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypernetworks.torch_compat import tensor_without_values, without_subclasses
+from hypernetworks.torch_compat import in_custom_function, tensor_without_values, without_subclasses
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.layout import Layout
 
@@ -61,6 +61,9 @@ class Slot(Tensor):
         if func in PROPERTIES:
             with without_subclasses():
                 return func(*args, **(kwargs or {}))
+        if not torch.is_grad_enabled() and in_custom_function():
+            # it would pass the gradient to the slot, not to the form
+            raise NotServedError("a generated parameter is given to a torch.autograd.Function")
         serve = FUNCTIONS.get(func)
         if serve is None:
             raise NotServedError(f"{getattr(func, '__name__', func)} is called on a generated parameter")

@@ -19,9 +19,9 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Row x_n of W_n."""
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotServedError("an embedding with max_norm, scale_grad_by_freq or sparse gradients")
+    """Row x_n of W_n. Sparse gradients are for tables that are trained, not generated."""
+    if max_norm is not None or scale_grad_by_freq:
+        raise NotServedError("an embedding with max_norm or scale_grad_by_freq")
     assert isinstance(weight, Slot)
     if weight.transposed:
         raise NotServedError("an embedding in a transposed table")
