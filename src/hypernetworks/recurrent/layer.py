@@ -159,7 +159,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             h = step(x)                               # x (1, I) -> h (1, H)
 
         batch: the number of rows of x; None for x (I,). weights: how the big matrices are stored: the network's own dtype
-        (default), or of a float32 network "bfloat16" or "int8". All else is described at `Stepper`.
+        (default), or of a float32 network "bfloat16" or "int8". All else is described at `hn.Stepper`.
         """
         return Stepper(self, batch, weights)
 
