@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, named_tensors
+from .cell import PlainCell, named_tensors, part
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -136,7 +136,7 @@ class GRUCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::gru names them, and the ε of the norm, 0 without."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias", "bias_h")
-        norm = self.norm
+        norm = part(self, "norm")
         if norm is None:
             return weights, (0.0,)
         return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, detach, named_tensors
+from .cell import PlainCell, detach, named_tensors, part
 from .checks import check_floating
 from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
 from .layer import TorchStandIn
@@ -144,15 +144,16 @@ class LSTMCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias")
-        norm, cell_norm = self.norm, self.cell_norm
+        norm, cell_norm = part(self, "norm"), part(self, "cell_norm")
         if norm is None or cell_norm is None:
             return weights, (0.0,)
         eps = norm.eps
         if eps != cell_norm.eps:
             return None
+        weights |= named_tensors(norm, "gain", "shift")
         of_cell = named_tensors(cell_norm, "gain", "shift")
-        of_cell = {"cell_gain": of_cell["gain"], "cell_shift": of_cell["shift"]}
-        return weights | named_tensors(norm, "gain", "shift") | of_cell, (eps,)
+        weights["cell_gain"], weights["cell_shift"] = of_cell["gain"], of_cell["shift"]
+        return weights, (eps,)
 
 
 class LSTM(TorchStandIn[LSTMCell]):

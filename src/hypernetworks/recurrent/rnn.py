@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, named_tensors
+from .cell import PlainCell, named_tensors, part
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -121,7 +121,7 @@ class RNNCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::rnn names them, and the ε of the norm, 0 without."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias")
-        norm = self.norm
+        norm = part(self, "norm")
         if norm is None:
             return weights, (0.0,)
         return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)
