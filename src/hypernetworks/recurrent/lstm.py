@@ -11,7 +11,6 @@ B batch, T time, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -210,18 +209,7 @@ class LSTM(TorchStandIn[LSTMCell]):
     ) -> None:
         if proj_size != 0:
             raise ValueError(f"proj_size should be 0, the only size hn.LSTM supports, got {proj_size}")
-        make_cell = partial(
-            LSTMCell,
-            hidden_size=hidden_size,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            recurrent_dropout=recurrent_dropout,
-        )
         super().__init__(
-            make_cell,
             input_size,
             hidden_size,
             num_layers,
@@ -229,4 +217,9 @@ class LSTM(TorchStandIn[LSTMCell]):
             dropout=dropout,
             bidirectional=bidirectional,
             bias=bias,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
         )
