@@ -149,7 +149,8 @@ class Bench:
                 for name, folder in folders.items()
             ]
             for size, quantities in self._plan():
-                for quantity in [one for one in quantities if one in against.QUANTITIES]:
+                compared: list[Quantity] = [one for one in quantities if one != "memory"]
+                for quantity in compared:
                     print(against.heading(quantity, size), flush=True)
                     for network in self.networks:
                         group = against.compare(network, size, quantity, trees, self.repeats)

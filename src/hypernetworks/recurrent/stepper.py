@@ -121,6 +121,11 @@ class Stepper:
         return self._weights
 
     @property
+    def native(self) -> bool:
+        """Whether each step is one call of a kernel; False on the reference path and the compiled one."""
+        return self._open().native
+
+    @property
     def state(self) -> Any:
         """A copy of the state as the network gives it: each tensor (L, B, size), or (L, size) without a batch.
 
