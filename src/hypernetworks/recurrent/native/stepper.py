@@ -66,6 +66,7 @@ class OneStep:
         self._call.layers, self._call.cell = 1, CELLS.index(layer.op.name)
         self._threads = max(1, _numbers(layer) // FEW_WEIGHTS)
         self._dtype, self._run = x.dtype, _kernel.bind("stepper_step", x.dtype)
+        # how many numbers a call needs, by its batch and threads
         self._workspace: dict[tuple[int, int], int] = {}
 
     def still_reads(self, weights: Tensors, settings: Sequence[float]) -> bool:
