@@ -32,6 +32,7 @@ from .recurrent import (
     LSTMState,
     RHNCell,
     RNNCell,
+    Stepper,
     use_backend,
 )
 from .saving import load, save
@@ -106,6 +107,7 @@ __all__ = [
     "ResidualGenerator",
     "RowScaleGenerator",
     "SharedLowRankGenerator",
+    "Stepper",
     "TargetWeight",
     "TaskEmbedding",
     "TiledKernelGenerator",

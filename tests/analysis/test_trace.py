@@ -5,6 +5,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import hypernetworks as hn
+from hypernetworks.recurrent.native.build import library
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, K, Z, close, hyper_families, tensors
 from ..recurrent.reference import norm, one_step
@@ -44,6 +45,45 @@ def test_output_and_state_are_the_networks(family, path):
         last = 0 if layer.direction else -1
         close([part[last] for part in layer.state], [part[k] for part in final])
     close(torch.cat([layer.state.h for layer in trace.layers[2:]], dim=-1), output)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Counts the steps that steppers take."""
+    if library() is None:
+        pytest.skip("there are no native kernels here")
+    taken, step = [], hn.Stepper.__call__
+    monkeypatch.setattr(hn.Stepper, "__call__", lambda self, x: [step(self, x), taken.append(x)][0])
+    return taken
+
+
+@hyper_families
+@pytest.mark.parametrize("form", ["batch", "batch first", "one sequence"])
+def test_a_stepper_records_what_the_cells_do(family, form, steps):
+    network = family.network(num_layers=2, batch_first=form == "batch first")
+    x, state = (random(T, I), family.state(2)) if form == "one sequence" else (random(B, T, I), family.state(2, B))
+    if form == "batch":
+        x = x.transpose(0, 1)
+    with hn.use_backend("native"):
+        traces = [hn.trace(network, x, state), hn.trace(network, x)]
+    assert len(steps) == (0 if family.name == "hyper-rnn-full" else 2 * T)
+    with hn.use_backend("reference"):
+        for ours, theirs in zip(traces, (hn.trace(network, x, state), hn.trace(network, x)), strict=True):
+            check_close(ours, theirs)
+            assert type(ours.state) is type(theirs.state)
+    assert len(steps) <= 2 * T
+
+
+def test_the_hooks_of_cells_run(steps):
+    network, x, seen = HYPER_FAMILIES["hyper-gru"].network(), random(T, B, I), []
+    handle = network.cells[0].register_forward_hook(lambda cell, given, result: seen.append(given[0]))
+    with hn.use_backend("native"):
+        hooked = hn.trace(network, x)
+        assert len(seen) == 1
+        assert not steps
+        handle.remove()
+        check_close(hn.trace(network, x), hooked)
+    assert len(steps) == T
 
 
 @hyper_families

@@ -176,6 +176,53 @@ def test_own_equations_are_computed_on_every_path(family, way):
         close(h, 2 * cell(x[0])[0], 1e-12)
 
 
+@all_families
+@pytest.mark.parametrize("way", ["subclass", "object"])
+def test_an_own_step_of_any_plain_cell_is_computed_on_every_path(family, way):
+    """A plain cell whose step doubles h: alone, as the main network, and as the LSTM of a hyper cell."""
+    network, x = family.network(num_layers=2), random(T, B, I)
+    cell = network.cells[0]
+    for part in [cell.main, cell.hyper.lstm] if family.is_hyper else [cell]:
+        kind, plain = type(part), type(part).step
+
+        def step(*given, plain=plain):
+            h, *others = plain(*given)
+            return 2 * h, *others
+
+        with torch.no_grad():
+            before = network(x)[0]
+            if way == "object":
+                part.step = step
+            else:
+                part.__class__ = type("Own", (kind,), {"step": staticmethod(step)})
+            for given in (x, x[:1]):
+                with hn.use_backend("reference"):
+                    expected = network(given)[0]
+                assert not torch.allclose(expected, before[: len(given)], atol=1e-6)
+                close(network(given)[0], expected, 1e-12)
+                with network.stepper(B) as stepper:
+                    close(torch.stack([stepper(row) for row in given]), expected, 1e-12)
+            part.__class__ = kind
+            part.__dict__.pop("step", None)
+            close(network(x)[0], before, 0)
+
+
+def test_a_subclass_may_name_another_type_of_cell():
+    class LeakyCell(hn.HyperLSTMCell):
+        def advance(self, inputs, state, weights, mask):
+            h, *others = super().advance(inputs, state, weights, mask)
+            return (h + state[0]) / 2, *others
+
+    class Leaky(hn.HyperLSTM):
+        cell_type = LeakyCell
+
+    network, x = Leaky(I, H, 2, hyper_size=4), random(T, B, I, dtype=torch.float32)
+    assert {type(cell) for cell in network.cells} == {LeakyCell}
+    with hn.use_backend("reference"):
+        expected = network(x)[0]
+    close(network(x)[0], expected, 1e-6)
+
+
 def test_printing_shows_what_is_not_the_default():
     for make in (hn.LSTM, hn.GRU, hn.RNN):
         assert repr(make(3, 5)).splitlines()[0] == f"{make.__name__}("
@@ -216,6 +263,19 @@ def test_a_cell_exported_with_an_open_batch_takes_any(family):
         x = random(rows, I, dtype=torch.float32)
         (h, state), (expected, expected_state) = program.module()(x), cell(x)
         close((h, *tensors(state)), (expected, *tensors(expected_state)), 1e-5)
+
+
+@all_families
+def test_a_network_exported_with_an_open_batch_takes_any(family):
+    network = family.network(dtype=torch.float32).eval()
+    for steps in (1, 3):
+        given = (random(steps, 3, I, dtype=torch.float32),)
+        with torch.no_grad():
+            program = export(network, given, dynamic_shapes=({1: Dim("batch")},), strict=False)
+        for rows in (2, 100):
+            x = random(steps, rows, I, dtype=torch.float32)
+            (output, state), (expected, expected_state) = program.module()(x), network(x)
+            close((output, *tensors(state)), (expected, *tensors(expected_state)), 1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -272,3 +272,10 @@ def test_hooks_run_or_are_refused(network, x):
             network.stepper(2)
         handle.remove()
     network.stepper(2)
+
+
+def test_the_public_class_is_what_networks_make(network, x):
+    assert type(network.stepper(2)) is hn.Stepper
+    assert worst(run(hn.Stepper(network, batch=2), x), reference(network, x)) <= 1e-5
+    with pytest.raises(TypeError, match=r"network should be a recurrent network such as hn\.LSTM, got LSTMCell"):
+        hn.Stepper(hn.LSTMCell(3, 4))

@@ -1,8 +1,8 @@
 """Record what a hyper network does at every step: its states, and the scales, gates and weight changes that follow from them.
 
-The network runs its own steps once, and the state after each step is kept. Everything else is then computed for all steps at
-once: z and d from ĥ_t (scales.py), and the gates from the products on x_t and h_{t-1} and from z, by the function that the step
-itself calls.
+The network runs its own steps once, by a stepper where it can, and the state after each step is kept. Everything else is then
+computed for all steps at once: z and d from ĥ_t (scales.py), and the gates from the products on x_t and h_{t-1} and from z, by
+the function that the step itself calls.
 
 T time, B batch, N rows of all time steps, G gates, H hidden, K hyper hidden, Z embedding. Shapes are given for an input
 (T, B, I). For (B, T, I), (T, I) or a PackedSequence every tensor over time has the layout of the input.
@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from hypernetworks.analysis.scales import scales_of, weight_change
+from hypernetworks.recurrent.backend import native_serves, undisturbed
 from hypernetworks.recurrent.cell import RecurrentCell
 from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork, products_on_h
 from hypernetworks.recurrent.layer import SequenceRows
 from hypernetworks.recurrent.sequence import StepStates, TimeSteps
+from hypernetworks.torch_compat import HOOKS
 
 Series = Tensor | PackedSequence
 """Values over time, in the layout of the network's input."""
@@ -66,7 +68,8 @@ class Trace(NamedTuple):
 def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state: Any = None) -> Trace:
     """Run a hyper network and record every step: states, gates, embeddings, scales and weight changes.
 
-    The network runs its own steps without gradients, on the reference path, or on the compiled path if that is selected.
+    The network runs its own steps without gradients: by a stepper where the native path serves a plain batch and one
+    direction, else on the reference path, or on the compiled path if that is selected.
 
     Args:
         network: a HyperLSTM, HyperGRU, HyperRNN or HyperRHN. Call its `eval()` first if it has dropout.
@@ -90,6 +93,51 @@ def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state:
             "other networks generate no weights"
         )
     _check_no_dropout(network)
+    rows = network.rows(input)
+    initial = network.initial_state(state, rows)
+    runs = _runs_of_stepper(network, rows, initial)
+    if runs is None:
+        runs, output, final = _runs_of_cells(network, rows, state)
+    else:
+        output, final = runs[-1].after[0], network.final_state([run.last(rows.steps.batch) for run in runs], rows)
+    layers = tuple(run.trace(*divmod(k, network.directions), rows) for k, run in enumerate(runs))
+    return Trace(rows.in_form_of_input(output), final, layers)
+
+
+def _runs_of_stepper(
+    network: HyperRecurrentNetwork, rows: SequenceRows, initial: Sequence[Tensor]
+) -> "list[_LayerRun] | None":
+    """Run each time step of all layers by one call of a kernel; None where that does not serve.
+
+    A stepper reads one way, has the same rows in every step, runs no hooks, and needs ordinary tensors.
+    """
+    hooked = any(getattr(module, name) for module in network.modules() for name in HOOKS)
+    if hooked or network.bidirectional or rows.packed is not None or rows.steps.batch == 0:
+        return None
+    if not (undisturbed() and native_serves((rows.data, *initial))):
+        return None
+    with network.stepper(rows.steps.batch) as step:
+        if not step.native:
+            return None
+        cell, states = network.cell(0), [initial]
+        step.state = cell.named_state(initial)
+        for x in rows.data.split(rows.steps.batch):
+            step(x)
+            states.append(cell.state_tensors(step.state))
+    runs, x = [], rows.data
+    over_time = [torch.stack(same) for same in zip(*states, strict=True)]  # (T + 1, L, B, ·)
+    for layer, cell in enumerate(network.cells):
+        before = [part[:-1, layer].flatten(0, 1) for part in over_time]
+        after = [part[1:, layer].flatten(0, 1) for part in over_time]
+        runs.append(_LayerRun(cast(HyperRecurrentCell, cell), x, before, after))
+        x = after[0]
+    return runs
+
+
+def _runs_of_cells(
+    network: HyperRecurrentNetwork, rows: SequenceRows, state: Any
+) -> "tuple[list[_LayerRun], Tensor, Any]":
+    """Run each layer by a call of its cell, on the reference path or the compiled one: the runs, the output, the state."""
     runs: list[_LayerRun] = []
 
     def record(cell: RecurrentCell, x: Tensor, initial: Any, steps: TimeSteps) -> tuple[Tensor, Any]:
@@ -101,10 +149,8 @@ def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state:
         runs.append(_LayerRun(cast(HyperRecurrentCell, cell), x, before, after))
         return output, final
 
-    rows = network.rows(input)
     output, final = network.run(rows, state, record)
-    layers = tuple(run.trace(*divmod(k, network.directions), rows) for k, run in enumerate(runs))
-    return Trace(rows.in_form_of_input(output), final, layers)
+    return runs, output, final
 
 
 def _check_no_dropout(network: HyperRecurrentNetwork) -> None:
@@ -121,6 +167,10 @@ class _LayerRun:
     x: Tensor
     before: Sequence[Tensor]
     after: Sequence[Tensor]
+
+    def last(self, batch: int) -> Sequence[Tensor]:
+        """The state after the last step, each (B, ·)."""
+        return [part[-batch:] for part in self.after]
 
     def trace(self, layer: int, direction: int, rows: SequenceRows) -> LayerTrace:
         """Compute the trace from the recorded states."""

@@ -1,6 +1,6 @@
 """A benchmark case: a network of this package at one size, its input, and the gradient of its output."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,11 +30,17 @@ class Case(NamedTuple):
         return self._replace(module=module, x=x, cotangent=self.cotangent.double())
 
 
-def make_module(network: NetworkName, size: Size) -> RecurrentNetwork:
-    """Make a network of this size in float32."""
+def settings_of(network: NetworkName, size: Size) -> dict[str, Any]:
+    """The arguments of the network's class for this size."""
     family = FAMILIES[network]
     sizes = {"hyper_size": size.K, "hyper_embedding_size": size.Z}
-    return family.make(size.I, size.H, **{name: value for name, value in sizes.items() if name in family.takes})
+    taken = {name: value for name, value in sizes.items() if name in family.takes}
+    return {"input_size": size.I, "hidden_size": size.H, **family.settings, **taken}
+
+
+def make_module(network: NetworkName, size: Size) -> RecurrentNetwork:
+    """Make a network of this size in float32."""
+    return FAMILIES[network].network(**settings_of(network, size))
 
 
 def make_case(network: NetworkName, size: Size) -> Case:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from hypernetworks.bench import jax_scan, labml, sizes
+from hypernetworks.bench import against, jax_scan, labml, sizes
 from hypernetworks.bench.benchmark import NetworkBenchmark
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.memory import is_measurable
@@ -66,6 +66,9 @@ class Bench:
     """Write every number to this file, with versions, processor and command."""
     plot: Path | None = None
     """Draw the ratios, and the curves with --curves, into this SVG file (requires matplotlib)."""
+    against: Path | None = None
+    """Instead, compare this source tree with another one, such as a checkout of an earlier commit: each network of each tree
+    runs in a process of its own, with the same weights, timed in turn. Memory is not compared."""
 
     def __call__(self) -> None:
         """Measure and print.
@@ -104,6 +107,12 @@ class Bench:
                 raise UsageError(f"{flag} should be a file in an existing folder, got {path}")
         if self.plot is not None and self.plot.suffix != ".svg":
             raise UsageError(f"--plot should end in .svg, got {self.plot}")
+        if self.against is not None:
+            against.package_folder(self.against)
+            if given := [name for name in ("curves", "busy", "compiled", "plot") if getattr(self, name)]:
+                raise UsageError(f"--against compares the trees at the given sizes: leave --{given[0]} out")
+            if not set(self.quantities) & set(against.QUANTITIES):
+                raise UsageError(f"--against compares {', '.join(against.QUANTITIES)}, got {' '.join(self.quantities)}")
         if self.plot is not None and find_spec("matplotlib") is None:
             raise UsageError("--plot requires matplotlib: pip install 'hypernetworks[plot]'")
 
@@ -115,6 +124,9 @@ class Bench:
 
     def _groups(self) -> Iterator[Group]:
         """Measure every group, and print each as soon as it is ready."""
+        if self.against is not None:
+            yield from self._compared(self.against)
+            return
         for size, quantities in self._plan():
             benchmarks = [
                 NetworkBenchmark(network, size, repeats=self.repeats, busy=self.busy, with_compiled=self.compiled)
@@ -127,6 +139,24 @@ class Bench:
                     for row in rows(group):
                         print(row, flush=True)
                     yield group
+
+    def _compared(self, tree: Path) -> Iterator[Group]:
+        """The same for this source tree and another."""
+        folders = {against.THIS: against.this_tree(), against.OTHER: against.package_folder(tree)}
+        with contextlib.ExitStack() as stack:
+            trees = [
+                stack.enter_context(against.Tree(name, folder, torch.get_num_threads()))
+                for name, folder in folders.items()
+            ]
+            for size, quantities in self._plan():
+                compared: list[Quantity] = [one for one in quantities if one != "memory"]
+                for quantity in compared:
+                    print(against.heading(quantity, size), flush=True)
+                    for network in self.networks:
+                        group = against.compare(network, size, quantity, trees, self.repeats)
+                        for row in against.rows(group):
+                            print(row, flush=True)
+                        yield group
 
     def _plan(self) -> Iterator[tuple[Size, Sequence[Quantity]]]:
         """Sizes and the quantities to measure at each, in order."""

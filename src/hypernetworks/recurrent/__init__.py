@@ -9,6 +9,7 @@ from .hyper_rnn import HyperRNN, HyperRNNCell, HyperRNNState
 from .lstm import LSTM, LSTMCell, LSTMState
 from .rhn import RHN, RHNCell
 from .rnn import RNN, RNNCell
+from .stepper import Stepper
 
 __all__ = [
     "GRU",
@@ -32,5 +33,6 @@ __all__ = [
     "LSTMState",
     "RHNCell",
     "RNNCell",
+    "Stepper",
     "use_backend",
 ]

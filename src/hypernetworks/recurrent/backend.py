@@ -94,8 +94,11 @@ def native_serves(tensors: Iterable[Tensor | None]) -> bool:
 
     It supports dense tensors of float32 or float64 on the CPU whose memory holds their values.
     """
-    if _transformed():
-        return False
+    return not _transformed() and kernels_read(tensors)
+
+
+def kernels_read(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether the native path is built and supports these tensors, in a context that it supports."""
     # a tracer cannot see where values are; the code that it compiles passes the operator tensors that store them
     tracing = torch.compiler.is_compiling()
     for tensor in tensors:

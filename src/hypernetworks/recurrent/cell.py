@@ -16,7 +16,7 @@ from .backend import compiled
 from .checks import check_input, check_probability, check_sizes, check_state
 from .hooks import ParameterHolder, run_inner_hooks
 from .native.op import LayerOp, Tensors
-from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_steps
+from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_step, run_steps
 
 EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales"})
 """The methods that a native kernel stands for. A class that overrides one without naming a kernel has no kernel."""
@@ -25,10 +25,18 @@ EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales
 def named_tensors(module: nn.Module, *names: str) -> Tensors:
     """The module's weights of these names: parameters from its own table, for speed, and all else by attribute.
 
-    Attributes are None, the results of parametrizations, and the plain tensors in the replicas of DataParallel.
+    Attributes are the results of parametrizations, and the plain tensors in the replicas of DataParallel.
     """
     own = module._parameters
-    return {name: getattr(module, name) if own.get(name) is None else own[name] for name in names}
+    tensors: Tensors = {}
+    for name in names:
+        tensors[name] = own[name] if name in own else getattr(module, name)
+    return tensors
+
+
+def part(module: nn.Module, name: str) -> Any:
+    """The module of this name inside another, None where there is none; an attribute takes ten times as long to find."""
+    return module._modules.get(name)
 
 
 def detach(state):
@@ -91,8 +99,8 @@ class RecurrentCell(ParameterHolder, ABC):
 
     @property
     @abstractmethod
-    def some_weight(self) -> Tensor:
-        """A weight by its name: parameters() is empty where weights are plain tensors, as in DataParallel's replicas."""
+    def plain(self) -> "PlainCell":
+        """The plain cell of this one: itself, or the main network of a hyper network."""
 
     @abstractmethod
     def reset_parameters(self) -> None:
@@ -181,19 +189,24 @@ class RecurrentCell(ParameterHolder, ABC):
             tensors = self.zero_state(x, *x.shape[:-1])
         else:
             tensors = self.state_tensors(state)
-            check_state(tensors, self.state_names, [(*x.shape[:-1], size) for size in self.state_sizes], weight)
+            leading = x.shape[:-1]
+            check_state(tensors, self.state_names, [(*leading, size) for size in self.state_sizes], weight)
         unbatched = x.dim() == 1
         if unbatched:
             x, tensors = x.unsqueeze(0), [tensor.unsqueeze(0) for tensor in tensors]
-        _, tensors = run_layer(self, x, TimeSteps(1, x.shape[0], None), tensors)
+        tensors = run_step(self, x, tensors)
         if unbatched:
             tensors = [tensor.squeeze(0) for tensor in tensors]
         return tensors[0], self.named_state(tensors)
 
     def some_parameter(self) -> Tensor:
-        """A parameter, for its device and dtype."""
-        parameter = next(self.parameters(), None)
-        return self.some_weight if parameter is None else parameter
+        """A weight, for its device and dtype: W_x, or the first parameter where W_x is computed from others."""
+        plain = self.plain
+        weight = plain._parameters.get("weight_x")
+        if weight is None:
+            weight = next(self.parameters(), None)
+        # parameters() is empty where weights are plain tensors, as in DataParallel's replicas
+        return plain.weight_x if weight is None else weight
 
     def shown_settings(self) -> dict[str, Any]:
         """The settings to print: those that are not the default."""
@@ -240,9 +253,9 @@ class PlainCell(RecurrentCell):
         return (self.hidden_size,) * len(self.state_names)
 
     @property
-    def some_weight(self) -> Tensor:
-        """W_x."""
-        return self.weight_x
+    def plain(self) -> "PlainCell":
+        """Itself."""
+        return self
 
     @staticmethod
     @abstractmethod

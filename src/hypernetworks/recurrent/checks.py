@@ -82,10 +82,10 @@ def check_input(x: object, size: int, dims: dict[int, str], weight: Tensor) -> N
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"input should be a tensor, got {type(x).__name__}")
-    expected = " or ".join(dims.values())
     if x.dim() not in dims:
-        raise ValueError(f"input should have shape {expected}, got {tuple(x.shape)}")
+        raise ValueError(f"input should have shape {' or '.join(dims.values())}, got {tuple(x.shape)}")
     if x.shape[-1] != size:
+        expected = " or ".join(dims.values())
         raise ValueError(f"input should have shape {expected} with input_size {size}, got {tuple(x.shape)}")
     check_like("input", x, weight)
 
@@ -96,9 +96,11 @@ def check_state(
     """The state has one tensor for each name, of the given shape, with the device and dtype of the weight."""
     if len(state) != len(names):
         raise ValueError(f"state should hold {len(names)} tensors ({', '.join(names)}), got {len(state)}")
+    dtype, device = weight.dtype, weight.device
     for name, tensor, shape in zip(names, state, shapes, strict=True):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"state.{name} should be a tensor, got {type(tensor).__name__}")
-        if tuple(tensor.shape) != shape:
+        if tensor.shape != shape:
             raise ValueError(f"state.{name} should have shape {shape}, got {tuple(tensor.shape)}")
-        check_like(f"state.{name}", tensor, weight)
+        if tensor.dtype is not dtype or tensor.device != device:
+            check_like(f"state.{name}", tensor, weight)

@@ -13,13 +13,12 @@ B batch, T time, I input, H hidden.  W_x (3H, I), W_h = U (3H, H), b (3H), b_h (
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, named_tensors
+from .cell import PlainCell, named_tensors, part
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -136,7 +135,7 @@ class GRUCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::gru names them, and the ε of the norm, 0 without."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias", "bias_h")
-        norm = self.norm
+        norm = part(self, "norm")
         if norm is None:
             return weights, (0.0,)
         return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)
@@ -201,18 +200,7 @@ class GRU(TorchStandIn[GRUCell]):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
     ) -> None:
-        make_cell = partial(
-            GRUCell,
-            hidden_size=hidden_size,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            recurrent_dropout=recurrent_dropout,
-        )
         super().__init__(
-            make_cell,
             input_size,
             hidden_size,
             num_layers,
@@ -220,4 +208,9 @@ class GRU(TorchStandIn[GRUCell]):
             dropout=dropout,
             bidirectional=bidirectional,
             bias=bias,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
         )

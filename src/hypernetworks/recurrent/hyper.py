@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cell import PlainCell, RecurrentCell, gates_first, named_tensors
+from .cell import PlainCell, RecurrentCell, gates_first, named_tensors, part
 from .checks import check_choice, check_floating, check_sizes
 from .hooks import ParameterHolder
 from .init import embedding_, scale_
@@ -205,16 +205,16 @@ class HyperRecurrentCell(RecurrentCell):
     @property
     def recurrent_dropout(self) -> float:
         """The main network's."""
-        return self.main.recurrent_dropout
+        return self.plain.recurrent_dropout
 
     @recurrent_dropout.setter
     def recurrent_dropout(self, probability: float) -> None:
         self.main.recurrent_dropout = probability
 
     @property
-    def some_weight(self) -> Tensor:
-        """The main network's W_x."""
-        return self.main.weight_x
+    def plain(self) -> PlainCell:
+        """The main network."""
+        return part(self, "main")
 
     def reset_parameters(self) -> None:
         """Initialise all parameters."""
@@ -273,12 +273,12 @@ class HyperRecurrentCell(RecurrentCell):
         """The same of the main network and of the LSTM of the hyper cell."""
         if super().has_own_equations():
             return True
-        return self.main.has_own_equations() or self.hyper.lstm.has_own_equations()
+        return part(self, "main").has_own_equations() or part(part(self, "hyper"), "lstm").has_own_equations()
 
     def native_parameters(self) -> NativeParameters | None:
         """Those of the main network, those of the hyper cell's LSTM with `hyper_` before their names, and P, p and D."""
-        main, hyper = self.main, self.hyper
-        lstm = hyper.lstm
+        main, hyper = part(self, "main"), part(self, "hyper")
+        lstm = part(hyper, "lstm")
         if main.native is not self.native or lstm.native is not LSTMCell.native:
             return None
         of_main, of_lstm = main.native_parameters(), lstm.native_parameters()
@@ -288,7 +288,7 @@ class HyperRecurrentCell(RecurrentCell):
         if eps and hyper_eps and eps != hyper_eps:  # the kernels have one ε; it is 0 without a norm
             return None
         of_hyper = {f"hyper_{name}": tensor for name, tensor in hyper_weights.items()}
-        return weights | of_hyper | named_tensors(hyper, "P", "p", "D"), (eps or hyper_eps,)
+        return {**weights, **of_hyper, **named_tensors(hyper, "P", "p", "D")}, (eps or hyper_eps,)
 
 
 Cell = TypeVar("Cell", bound=HyperRecurrentCell)

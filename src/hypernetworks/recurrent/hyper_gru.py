@@ -12,7 +12,6 @@ The scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to the GRU 
 The step is in two parts: ĥ_t and d in hyper.py (`HyperRecurrentCell.advance`), the rest in gru.py (`gru_step`).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -133,9 +132,13 @@ class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
         device=None,
         dtype=None,
     ) -> None:
-        make_cell = partial(
-            HyperGRUCell,
-            hidden_size=hidden_size,
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             hyper_size=hyper_size,
             hyper_embedding_size=hyper_embedding_size,
             layer_norm=layer_norm,
@@ -144,13 +147,4 @@ class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
             init=init,
             device=device,
             dtype=dtype,
-        )
-        super().__init__(
-            make_cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
         )

@@ -15,7 +15,6 @@ The step is in two parts: ĥ_t, z and d in hyper.py (`HyperRecurrentCell.advance
 B batch, T time, I input, H hidden, K hyper hidden, Z embedding.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -157,9 +156,13 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
         device=None,
         dtype=None,
     ) -> None:
-        make_cell = partial(
-            HyperLSTMCell,
-            hidden_size=hidden_size,
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             hyper_size=hyper_size,
             hyper_embedding_size=hyper_embedding_size,
             layer_norm=layer_norm,
@@ -168,13 +171,4 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
             init=init,
             device=device,
             dtype=dtype,
-        )
-        super().__init__(
-            make_cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
         )

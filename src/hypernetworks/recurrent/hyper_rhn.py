@@ -12,7 +12,6 @@ cell; this one has the layer-norm LSTM that all hyper networks of this package h
 The step is in two parts: ĥ_t and d in hyper.py (`HyperRecurrentCell.advance`), the rest in rhn.py (`rhn_step`).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -142,9 +141,13 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
         device=None,
         dtype=None,
     ) -> None:
-        make_cell = partial(
-            HyperRHNCell,
-            hidden_size=hidden_size,
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             depth=depth,
             transform_bias=transform_bias,
             hyper_size=hyper_size,
@@ -155,13 +158,4 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
             init=init,
             device=device,
             dtype=dtype,
-        )
-        super().__init__(
-            make_cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
         )

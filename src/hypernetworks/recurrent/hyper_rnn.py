@@ -19,7 +19,6 @@ B batch, I input, H hidden, K hyper hidden, Z embedding.  W_hz (Z·H, H), W_xz (
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -257,9 +256,13 @@ class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
         device=None,
         dtype=None,
     ) -> None:
-        make_cell = partial(
-            HyperRNNCell,
-            hidden_size=hidden_size,
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             generation=generation,
             hyper_size=hyper_size,
             hyper_embedding_size=hyper_embedding_size,
@@ -269,13 +272,4 @@ class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
             init=init,
             device=device,
             dtype=dtype,
-        )
-        super().__init__(
-            make_cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
         )

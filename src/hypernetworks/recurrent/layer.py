@@ -74,11 +74,10 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
     """
 
     cell_type: ClassVar[type[Any]]
-    """The class of its cells."""
+    """The class of its cells: `cell_type(input_size, hidden_size, **of_cell)`."""
 
     def __init__(
         self,
-        make_cell: Callable[[int], Cell],
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -86,6 +85,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        **of_cell: Any,
     ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -101,7 +101,9 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         self.dropout = dropout
         self.bidirectional = bidirectional
         sizes = [input_size] + [hidden_size * self.directions] * (num_layers - 1)
-        self.cells = nn.ModuleList(make_cell(size) for size in sizes for _ in range(self.directions))
+        self.cells = nn.ModuleList(
+            self.cell_type(size, hidden_size, **of_cell) for size in sizes for _ in range(self.directions)
+        )
 
     def reset_parameters(self) -> None:
         """Initialise all parameters, with the numbers that a new network would have at the same seed."""
@@ -136,7 +138,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
     def run(self, rows: SequenceRows, state: Any, call: CallCell = call_cell) -> tuple[Tensor, Any]:
         """Run all layers and directions: the output (N, H·directions), and the final state in the form of the given one."""
         cell = self.cell(0)
-        initial = list(zip(*(tensor.unbind() for tensor in self._initial_state(state, rows)), strict=True))
+        initial = list(zip(*(tensor.unbind() for tensor in self.initial_state(state, rows)), strict=True))
         x, finals = rows.data, []
         cells = list(self.cells)
         for layer in range(self.num_layers):
@@ -150,7 +152,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
                 outputs.append(output)
                 finals.append(cell.state_tensors(final))
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return x, self._final_state(finals, rows)
+        return x, self.final_state(finals, rows)
 
     def stepper(self, batch: int | None = 1, weights: str | None = None) -> Stepper:
         """A stepper: it keeps the state and runs one time step of all layers at a time, for generation.
@@ -159,7 +161,7 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             h = step(x)                               # x (1, I) -> h (1, H)
 
         batch: the number of rows of x; None for x (I,). weights: how the big matrices are stored: the network's own dtype
-        (default), or of a float32 network "bfloat16" or "int8". All else is described at `Stepper`.
+        (default), or of a float32 network "bfloat16" or "int8". All else is described at `hn.Stepper`.
         """
         return Stepper(self, batch, weights)
 
@@ -192,7 +194,12 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         data = x.reshape(time * batch, self.input_size)
         return SequenceRows(data, TimeSteps(time, batch, None), None, input.dim() == 3, self.batch_first)
 
-    def _initial_state(self, state: Any, rows: SequenceRows) -> Sequence[Tensor]:
+    def initial_state(self, state: Any, rows: SequenceRows) -> Sequence[Tensor]:
+        """The tensors of the state to start from, each (layers·directions, B, size): of the given state, or zeros.
+
+        Raises:
+            ValueError or TypeError: naming what was given and what was expected.
+        """
         cell = self.cell(0)
         if state is None:
             return cell.zero_state(rows.data, len(self.cells), rows.steps.batch)
@@ -206,7 +213,8 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
             return [tensor.index_select(1, rows.packed.sorted_indices) for tensor in tensors]
         return tensors
 
-    def _final_state(self, finals: list[Sequence[Tensor]], rows: SequenceRows) -> Any:
+    def final_state(self, finals: Sequence[Sequence[Tensor]], rows: SequenceRows) -> Any:
+        """The network's state in the form of the given one, from the tensors of each cell's state."""
         tensors = [torch.stack(same) for same in zip(*finals, strict=True)]
         if not rows.batched:
             tensors = [tensor.squeeze(1) for tensor in tensors]
@@ -226,27 +234,8 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
 class TorchStandIn(RecurrentNetwork[Cell]):
     """A network that replaces one of torch.nn: code that was written for torch.nn.LSTM, GRU or RNN can use it."""
 
-    def __init__(
-        self,
-        make_cell: Callable[[int], Cell],
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        *,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        bias: bool,
-    ) -> None:
-        super().__init__(
-            make_cell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-        )
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, *, bias: bool, **others: Any) -> None:
+        super().__init__(input_size, hidden_size, num_layers, bias=bias, **others)
         self.bias = bias
         self.proj_size = 0
 

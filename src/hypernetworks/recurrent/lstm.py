@@ -11,13 +11,12 @@ B batch, T time, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, detach, named_tensors
+from .cell import PlainCell, detach, named_tensors, part
 from .checks import check_floating
 from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
 from .layer import TorchStandIn
@@ -144,15 +143,16 @@ class LSTMCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::lstm names them, and the ε of both norms."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias")
-        norm, cell_norm = self.norm, self.cell_norm
+        norm, cell_norm = part(self, "norm"), part(self, "cell_norm")
         if norm is None or cell_norm is None:
             return weights, (0.0,)
         eps = norm.eps
         if eps != cell_norm.eps:
             return None
+        weights |= named_tensors(norm, "gain", "shift")
         of_cell = named_tensors(cell_norm, "gain", "shift")
-        of_cell = {"cell_gain": of_cell["gain"], "cell_shift": of_cell["shift"]}
-        return weights | named_tensors(norm, "gain", "shift") | of_cell, (eps,)
+        weights["cell_gain"], weights["cell_shift"] = of_cell["gain"], of_cell["shift"]
+        return weights, (eps,)
 
 
 class LSTM(TorchStandIn[LSTMCell]):
@@ -209,18 +209,7 @@ class LSTM(TorchStandIn[LSTMCell]):
     ) -> None:
         if proj_size != 0:
             raise ValueError(f"proj_size should be 0, the only size hn.LSTM supports, got {proj_size}")
-        make_cell = partial(
-            LSTMCell,
-            hidden_size=hidden_size,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            recurrent_dropout=recurrent_dropout,
-        )
         super().__init__(
-            make_cell,
             input_size,
             hidden_size,
             num_layers,
@@ -228,4 +217,9 @@ class LSTM(TorchStandIn[LSTMCell]):
             dropout=dropout,
             bidirectional=bidirectional,
             bias=bias,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
         )

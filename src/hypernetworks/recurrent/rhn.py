@@ -12,7 +12,6 @@ B batch, N rows of all time steps, I input, H hidden.  W (2H, I), R (L, 2H, H), 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -210,21 +209,16 @@ class RHN(RecurrentNetwork[RHNCell]):
         device=None,
         dtype=None,
     ) -> None:
-        make_cell = partial(
-            RHNCell,
-            hidden_size=hidden_size,
-            depth=depth,
-            transform_bias=transform_bias,
-            recurrent_dropout=recurrent_dropout,
-            device=device,
-            dtype=dtype,
-        )
         super().__init__(
-            make_cell,
             input_size,
             hidden_size,
             num_layers,
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            depth=depth,
+            transform_bias=transform_bias,
+            recurrent_dropout=recurrent_dropout,
+            device=device,
+            dtype=dtype,
         )

@@ -8,13 +8,12 @@ B batch, T time, I input, H hidden.  W_x (H, I), W_h (H, H), b (H).
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .cell import PlainCell, named_tensors
+from .cell import PlainCell, named_tensors, part
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
@@ -121,7 +120,7 @@ class RNNCell(PlainCell):
     def native_parameters(self) -> NativeParameters | None:
         """The parameters as hypernetworks::rnn names them, and the ε of the norm, 0 without."""
         weights = named_tensors(self, "weight_x", "weight_h", "bias")
-        norm = self.norm
+        norm = part(self, "norm")
         if norm is None:
             return weights, (0.0,)
         return weights | named_tensors(norm, "gain", "shift"), (norm.eps,)
@@ -183,19 +182,7 @@ class RNN(TorchStandIn[RNNCell]):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
     ) -> None:
-        make_cell = partial(
-            RNNCell,
-            hidden_size=hidden_size,
-            bias=bias,
-            nonlinearity=nonlinearity,
-            device=device,
-            dtype=dtype,
-            layer_norm=layer_norm,
-            layer_norm_eps=layer_norm_eps,
-            recurrent_dropout=recurrent_dropout,
-        )
         super().__init__(
-            make_cell,
             input_size,
             hidden_size,
             num_layers,
@@ -203,5 +190,11 @@ class RNN(TorchStandIn[RNNCell]):
             dropout=dropout,
             bidirectional=bidirectional,
             bias=bias,
+            nonlinearity=nonlinearity,
+            device=device,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            layer_norm_eps=layer_norm_eps,
+            recurrent_dropout=recurrent_dropout,
         )
         self.nonlinearity = nonlinearity

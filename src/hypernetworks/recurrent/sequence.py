@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .accelerator import dispatch as accelerator
-from .backend import backend, native_serves, native_wanted, undisturbed
+from .backend import backend, kernels_read, native_serves, native_wanted, undisturbed
 from .native.op import Tensors
 from .native.stepper import OneStep, StepLayer
 
@@ -57,11 +57,20 @@ def run_layer(
     cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Run a cell over all time steps: x (N, I), state each (B, ·) -> outputs (N, H) in the order of x, final state."""
-    # the number of rows is asked for last: in a graph with an open batch the question would fix the answer
-    if steps.time == 1 and _steps_alone(cell) and 0 < steps.batch <= FEW_ROWS:
-        new = _one_step(cell, x, state)
-        if new is not None:
-            return new[0].clone(), new
+    new = _one_step(cell, x, state) if steps.time == 1 else None
+    return _run_sequence(cell, x, steps, state) if new is None else (new[0].clone(), new)
+
+
+def run_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Run a cell for one step: x (B, I), state each (B, ·) -> the new state."""
+    new = _one_step(cell, x, state)
+    return _run_sequence(cell, x, TimeSteps(1, x.shape[0], None), state)[1] if new is None else new
+
+
+def _run_sequence(
+    cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor]
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """What `run_layer` returns, by the path that serves a whole sequence."""
     mask = cell.dropout_mask(x.shape[0], x)
     if accelerator.wanted(x):
         answer = _accelerated(cell, x, steps, state, mask)
@@ -143,21 +152,20 @@ def _native_parameters(
     return served if served is not None and native_serves((x, *state, *served[0].values())) else None
 
 
-def _steps_alone(cell: "RecurrentCell") -> bool:
-    """Whether a single step of a cell may call a kernel without torch's knowledge, without gradients or dropout."""
-    if cell.native is None or not undisturbed() or torch.is_grad_enabled() or not native_wanted():
-        return False
-    return not (cell.training and cell.recurrent_dropout) and not cell.has_own_equations()
-
-
 def _one_step(cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor] | None:
     """One step of the native path, from x (B, I) and the state to the new state; None if it does not serve them."""
-    served = None if cell.native is None else cell.native_parameters()
-    if cell.native is None or served is None or not native_serves((x, *state)):
+    op = cell.native
+    if op is None or torch.is_grad_enabled() or not (undisturbed() and native_wanted()):
         return None
-    layer, prepared = StepLayer(cell.native, *served), _prepared.get(cell)
-    if prepared is None or not prepared.still_reads(layer):
-        if not native_serves(layer.weights.values()):
+    # the number of rows is asked for after tracing: in a graph with an open batch the question would fix the answer
+    if not 0 < x.shape[0] <= FEW_ROWS or (cell.training and cell.recurrent_dropout) or cell.has_own_equations():
+        return None
+    served = cell.native_parameters()
+    if served is None or not kernels_read((x, *state)):
+        return None
+    prepared = _prepared.get(cell)
+    if prepared is None or not prepared.still_reads(*served):
+        if not kernels_read(served[0].values()):
             return None
-        prepared = _prepared[cell] = OneStep(layer, x, state)
+        prepared = _prepared[cell] = OneStep(StepLayer(op, *served), x, state)
     return prepared(x, state)

@@ -50,12 +50,25 @@ class Stepper:
             row. All else stays in float32, but for int8 the inputs of the products are rounded to 16 bits. A reduced storage
             needs a float32 network and the native path.
 
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5, num_layers=2, hyper_size=4)
+        >>> x = torch.randn(6, 1, 3)
+        >>> with hn.Stepper(rnn, batch=1) as step:      # or rnn.stepper(batch=1)
+        ...     outputs = torch.stack([step(row) for row in x])
+        ...     state = step.state
+        >>> torch.allclose(outputs, rnn(x)[0], atol=1e-6)
+        True
+
     Raises:
         TypeError, ValueError: for an argument that is not as above; the message names it, what came and what was expected.
         RuntimeError: the network or one of its cells has a forward hook, which would never run.
     """
 
     def __init__(self, network: "RecurrentNetwork[Any]", batch: int | None = 1, weights: str | None = None) -> None:
+        from .layer import RecurrentNetwork  # which imports this module
+
+        if not isinstance(network, RecurrentNetwork):
+            raise TypeError(f"network should be a recurrent network such as hn.LSTM, got {type(network).__name__}")
         if batch is not None:
             check_sizes(batch=batch)
         if network.bidirectional:
@@ -106,6 +119,11 @@ class Stepper:
     def weights(self) -> str:
         """How the big matrices are stored."""
         return self._weights
+
+    @property
+    def native(self) -> bool:
+        """Whether each step is one call of a kernel; False on the reference path and the compiled one."""
+        return self._open().native
 
     @property
     def state(self) -> Any:

@@ -67,23 +67,27 @@ class OneStep:
         self._call.layers, self._call.cell = 1, CELLS.index(layer.op.name)
         self._threads = max(1, _numbers(layer) // FEW_WEIGHTS)
         self._dtype, self._run = x.dtype, _kernel.bind("stepper_step", x.dtype)
+        # how many numbers a call needs, by its batch and threads
+        self._workspace: dict[tuple[int, int], int] = {}
 
-    def still_reads(self, layer: StepLayer) -> bool:
+    def still_reads(self, weights: Tensors, settings: Sequence[float]) -> bool:
         """Whether these are the weights that it reads: every tensor is where it was and as it was."""
-        return not self._copied and layer.settings == self._settings and _places(layer.weights) == self._places
+        return not self._copied and settings == self._settings and _places(weights) == self._places
 
     def __call__(self, x: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
         """From x (B, I) and the state, each (B, size), to the new state."""
         x, now = x.contiguous(), [tensor.contiguous() for tensor in state]
         new = [torch.empty_like(tensor) for tensor in now]
-        layer = type(self._layer).from_buffer_copy(self._layer)
+        layer, call = type(self._layer).from_buffer_copy(self._layer), type(self._call).from_buffer_copy(self._call)
         _fill_state(layer, self._op, now, new)
-        call = type(self._call).from_buffer_copy(self._call)
-        call.batch, call.threads = x.shape[0], min(thread_count(), self._threads)
+        call.batch, call.threads = size = x.shape[0], min(thread_count(), self._threads)
         call.layer, call.x = ctypes.addressof(layer), x.data_ptr()
-        workspace = torch.empty(self._run(ctypes.byref(call)), dtype=self._dtype, device="cpu")
+        at = ctypes.addressof(call)
+        if size not in self._workspace:
+            self._workspace[size] = self._run(at)
+        workspace = torch.empty(self._workspace[size], dtype=self._dtype, device="cpu")
         call.workspace = workspace.data_ptr()
-        self._run(ctypes.byref(call))
+        self._run(at)
         return new
 
 
@@ -256,7 +260,13 @@ def _fill_big(to: Any, stored: Mapping[str, Stored]) -> None:
 
 
 def _fill_state(to: Any, op: LayerOp, now: Sequence[Tensor], new: Sequence[Tensor]) -> None:
-    for name, before, after in zip(op.states, now, new, strict=False):
-        field = name.removesuffix("0")
+    for (field, next_field), before, after in zip(_state_fields(op), now, new, strict=False):
         setattr(to, field, before.data_ptr())
-        setattr(to, f"next_{field}", after.data_ptr())
+        setattr(to, next_field, after.data_ptr())
+
+
+@functools.cache
+def _state_fields(op: LayerOp) -> list[tuple[str, str]]:
+    """The fields of each tensor of the state: before and after a step."""
+    names = [name.removesuffix("0") for name in op.states]
+    return [(name, f"next_{name}") for name in names]
