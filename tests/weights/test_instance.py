@@ -658,3 +658,30 @@ def test_a_copy_lives_as_long_as_something_refers_to_it():
         assert copies[1]() is None
     finally:
         gc.enable()
+
+
+def test_empty_dictionaries_of_a_copy_are_used_again_when_nothing_refers_to_them():
+    net = hn.HyperNetwork(mlp(), GENERATORS["full"]()).eval()
+    c = torch.randn(C, dtype=torch.float64)
+
+    def hooks_of(module):
+        return {id(part._forward_hooks) for part in module.modules()}
+
+    with net.using(c) as first, net.using(c) as second:
+        assert not hooks_of(first) & hooks_of(second)
+        used = hooks_of(first) | hooks_of(second)
+    with net.using(c) as third:  # the others are still alive
+        assert not hooks_of(third) & used
+        used |= hooks_of(third)
+    del first, second, third
+    with net.using(c) as again:
+        assert hooks_of(again) <= used
+        kept = again[0]._buffers
+    del again
+    with net.using(c) as other:
+        kept["mine"] = c
+        assert not other[0]._buffers
+        other[0].register_forward_hook(lambda module, args, output: output + 1)
+    del other
+    with net.using(c) as last:
+        assert not last[0]._forward_hooks

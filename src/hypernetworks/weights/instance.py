@@ -161,20 +161,21 @@ class Instance:
 
     def write_back(self) -> None:
         """Give the target the buffers of its modules in training mode: changed in place, assigned or registered."""
-        with torch.no_grad():
-            for place in self._training:
-                twin = self._copies[self._plan.ids[place]]
-                if not twin._buffers:
-                    continue
-                module, given = self._plan.modules[place], self._given.get(place, {})
-                for name, value in twin._buffers.items():
-                    own = module._buffers.get(name)
-                    if value is not None and own is not None and value is given.get(name):
-                        own.copy_(value)
-                    else:
-                        module._buffers[name] = value if value is None else value.detach()
-                module._non_persistent_buffers_set.update(twin._non_persistent_buffers_set)
+        for place in self._training:
+            if self._own[place]["_buffers"]:
+                self._write_buffers(place)
         self._plan.parts.give(self._parts)
+
+    @torch.no_grad()
+    def _write_buffers(self, place: int) -> None:
+        module, own, given = self._plan.modules[place], self._own[place], self._given.get(place, {})
+        for name, value in own["_buffers"].items():
+            buffer = module._buffers.get(name)
+            if value is not None and buffer is not None and value is given.get(name):
+                buffer.copy_(value)
+            else:
+                module._buffers[name] = value if value is None else value.detach()
+        module._non_persistent_buffers_set.update(own["_non_persistent_buffers_set"])
 
     def lost_buffers(self) -> list[tuple[nn.Module, str]]:
         """Modules in evaluation mode, and the name of a buffer that was changed in place and is not written back."""

@@ -7,7 +7,6 @@ hooks. Most are empty, and to make them takes longer than all else in a copy.
 import sys
 import types
 from collections import OrderedDict
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -129,11 +128,12 @@ class Parts:
 
     def __init__(self, names: list[tuple[list[str], bool]]) -> None:
         # the number of a hook is used once only, so all modules without hooks can share one dictionary of each option
-        options = {name: OrderedDict() for name in HOOK_OPTIONS}
+        options = self._options = {name: OrderedDict() for name in HOOK_OPTIONS}
         self.of_modules: list[dict[str, Any]] = [
             {name: _MAKE.get(name, dict)() for name in empty} | (options if shares else {}) for empty, shares in names
         ]
-        self._all = [*options.values(), *chain.from_iterable(map(dict.values, self.of_modules))]
+        self._all = [*options.values()]
+        self._all += [own[name] for own, (empty, _) in zip(self.of_modules, names, strict=True) for name in empty]
         self._references = self._count()
 
     def _count(self) -> list[int]:
