@@ -1,5 +1,7 @@
 """Attributes, hooks and methods that refer to modules of the target find the copies; changes between calls are noticed."""
 
+import collections
+import dataclasses
 import functools
 import types
 import weakref
@@ -77,6 +79,26 @@ class Holder:
         self.layers = layers
 
 
+class Slotted:
+    __slots__ = ("__hidden", "layer")
+
+    def __init__(self, layer):
+        self.layer = self.__hidden = layer
+
+    def hidden(self):
+        return self.__hidden
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    layer: nn.Module
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenSlots:
+    layer: nn.Module
+
+
 class Refers(nn.Module):
     """Reaches its layer by a reference of some kind, not by its registered name."""
 
@@ -114,6 +136,42 @@ class Refers(nn.Module):
             self.run = [linear.weight, linear.bias]
         if way == "object":
             self.run = Holder(linear)
+        if way == "frozenset":
+            self.run = frozenset([linear])
+        if way == "deque":
+            self.run = collections.deque([linear])
+        if way == "weak set":
+            self.run = weakref.WeakSet([linear])
+        if way == "default":
+            self.run = lambda x, layer=linear: layer(x)
+        if way == "keyword default":
+            self.run = lambda x, *, layer=linear: layer(x)
+        if way == "cached":
+            self.weights = functools.lru_cache(maxsize=3)(lambda: (linear.weight, linear.bias))
+            self.weights()
+            self.run = lambda x: nn.functional.linear(x, *self.weights())
+        if way == "weak method":
+            self.run = weakref.WeakMethod(linear.forward)
+        if way == "proxy":
+            self.run = weakref.proxy(linear)  # nn.Module registers it
+        if way == "proxy in a list":
+            self.run = [[weakref.proxy(linear)]]
+        if way == "method of a dict":
+            self.layers = {"first": linear}
+            self.get = self.layers.get
+            self.run = lambda x: self.get("first")(x)
+        if way == "method of a list":
+            layers = [linear]
+            self.get = layers.__getitem__
+            self.run = lambda x: self.get(0)(x)
+        if way in ("slots", "private slots"):
+            self.run = Slotted(linear)
+        if way in ("frozen", "frozen slots"):
+            self.run = {"frozen": Frozen, "frozen slots": FrozenSlots}[way](linear)
+        if way == "object in an object":
+            self.run = types.SimpleNamespace(inner=Holder(linear))
+        if way == "partial of a partial":
+            self.run = functools.partial(functools.partial(lambda layer, x, scale: layer(x) * scale, linear), scale=1)
         if way == "hook":
             self.child = nn.Identity()
             self.child.register_forward_hook(lambda module, args, output: linear(output))
@@ -130,16 +188,22 @@ class Refers(nn.Module):
 
     def forward(self, x):
         way = self.way
-        if way in ("partial", "closure", "bound"):
+        if way in CALLED:
             return self.run(x)
-        if way in ("tuple", "unregistered", "key", "set"):
+        if way in ("tuple", "unregistered", "key", "set", "frozenset", "deque", "weak set"):
             return next(iter(self.run))(x)
-        if way == "list":
+        if way in ("list", "proxy in a list"):
             return self.run[0][0](x)
         if way == "dict":
             return self.run["layers"]["first"](x)
-        if way == "weak":
+        if way in ("weak", "weak method"):
             return self.run()(x)
+        if way in ("slots", "frozen", "frozen slots"):
+            return self.run.layer(x)
+        if way == "private slots":
+            return self.run.hidden()(x)
+        if way == "object in an object":
+            return self.run.inner.layers[0](x)
         if way == "object":
             return self.run.layers[0](x)
         if way == "parent":
@@ -149,21 +213,34 @@ class Refers(nn.Module):
         return self.child(x)
 
 
+CALLED = ["partial", "closure", "bound", "default", "keyword default", "cached", "proxy", "method of a dict"]
+CALLED += ["method of a list", "partial of a partial"]
 WAYS = [
     "method",
-    "partial",
-    "closure",
     "list",
     "tuple",
     "dict",
     "key",
     "set",
-    "bound",
+    "frozenset",
+    "deque",
+    "weak set",
     "unregistered",
     "weak",
-    "parent",
+    "weak method",
 ]
-WAYS += ["object", "parameter", "hook", "hook of a method"]
+WAYS += [
+    "parent",
+    "object",
+    "object in an object",
+    "slots",
+    "private slots",
+    "frozen",
+    "frozen slots",
+    "parameter",
+    "hook",
+]
+WAYS += ["proxy in a list", "hook of a method", *CALLED]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -176,6 +253,70 @@ def test_whatever_refers_to_a_module_of_the_target_finds_its_copy(way):
         W = net.generate(each)
         close(net(x, condition=each), x @ W["linear.weight"].T + W["linear.bias"])
     assert_unchanged(target, before)
+
+
+def test_methods_of_containers_write_into_those_of_the_copy():
+    class Notes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, 5, dtype=torch.float64)
+            self.seen = []
+            self.note = self.seen.append
+
+        def forward(self, x):
+            y = self.linear(x)
+            self.note(y)
+            return y + len(self.seen)
+
+    target = Notes()
+    net = hn.HyperNetwork(target, hn.FullGenerator(C, init="hyperfan-in"))
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    W = net.generate(c)
+    for _ in range(2):
+        close(net(x, condition=c), x @ W["linear.weight"].T + W["linear.bias"] + 1)
+    assert target.seen == []
+
+
+def test_a_hook_that_removes_itself_is_removed_from_the_copy():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, 5, dtype=torch.float64)
+            self.handle = self.linear.register_forward_hook(self.once, with_kwargs=True)
+
+        def once(self, module, args, kwargs, output):
+            self.handle.remove()
+            return output + 1
+
+        def forward(self, x):
+            return self.linear(self.linear(x))
+
+    target = Once()
+    net = hn.HyperNetwork(target, hn.FullGenerator(C, init="hyperfan-in"))
+    before = state_of(target)
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    W, b = net.generate(c).values()
+    for _ in range(2):
+        close(net(x, condition=c), (x @ W.T + b + 1) @ W.T + b)
+    assert_unchanged(target, before)
+
+
+def test_slots_of_a_module():
+    class WithSlots(nn.Module):
+        __slots__ = ("layers",)
+
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, 5, dtype=torch.float64)
+            object.__setattr__(self, "layers", [self.linear])
+
+        def forward(self, x):
+            return self.layers[0](x)
+
+    net = hn.HyperNetwork(WithSlots(), hn.FullGenerator(C, init="hyperfan-in"))
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    W, b = net.generate(c).values()
+    close(net(x, condition=c), x @ W.T + b)
 
 
 def replace_module(target):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hypernetworks.torch_compat import COMPILED_CALL, HOOK_OPTIONS, HOOKS, was_written
 from hypernetworks.weights.plan import Plan, PlanChangedError, containers, is_constant
-from hypernetworks.weights.references import References, UnknownModuleError
+from hypernetworks.weights.references import References, UnknownModuleError, slots_of
 
 _new = object.__new__  # the constructors are not called
 # nn.Module's rules for attributes do not apply
@@ -86,8 +86,8 @@ class Instance:
         twins = [*map(_new, plan.kinds)]
         deque(map(_set_attributes, twins, self._own), maxlen=0)
         self._copies: dict[int, Any] = {**plan.shared, **dict(zip(plan.ids, twins, strict=True)), **tensors}
-        for compiled, module in reversed(plan.compiled.items()):
-            self._copies[compiled] = self._copies[module]
+        for stand_in, module in reversed(plan.stand_ins.items()):
+            self._copies[stand_in] = self._copies[module]
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
         self.parameters = 0
@@ -141,6 +141,13 @@ class Instance:
 
     def _copy_attributes(self) -> None:
         references = References(self._copies)
+        for place in self._plan.with_hooks:  # before attributes: a handle refers to the dictionary of its hook
+            own = self._own[place]
+            for name in HOOKS:
+                # a target may register hooks while it runs
+                own[name] = references.copied(own[name]) if own[name] else OrderedDict()
+            for name in HOOK_OPTIONS:
+                own[name] = references.copied(own[name])
         for place, names in self._plan.with_attributes:
             own = self._own[place]
             for name in names:
@@ -151,13 +158,11 @@ class Instance:
                 if not is_constant(value):
                     # what compile() made for the module itself would read its tensors
                     own[name] = None if name == COMPILED_CALL else references.copied(value)
-        for place in self._plan.with_hooks:
-            own = self._own[place]
-            for name in HOOKS:
-                # a target may register hooks while it runs
-                own[name] = references.copied(own[name]) if own[name] else OrderedDict()
-            for name in HOOK_OPTIONS:
-                own[name] = own[name].copy()
+
+        for place in self._plan.with_slots:
+            twin = self._copies[self._plan.ids[place]]
+            for name, value in slots_of(self._plan.modules[place]).items():
+                object.__setattr__(twin, name, references.copied(value))
 
     def write_back(self) -> None:
         """Give the target the buffers of its modules in training mode: changed in place, assigned or registered."""

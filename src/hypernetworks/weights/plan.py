@@ -5,7 +5,7 @@ hooks. Most are empty, and to make them takes longer than all else in a copy.
 """
 
 import sys
-import types
+import weakref
 from collections import OrderedDict
 from operator import itemgetter
 from typing import Any
@@ -35,7 +35,6 @@ _CONSTANTS = frozenset(
         torch.Size,
         torch.dtype,
         torch.device,
-        types.BuiltinFunctionType,
     }
 )
 
@@ -48,7 +47,7 @@ class Plan:
     """Of a target. The modules are those registered, and others that their attributes refer to, which `add` adds.
 
     A module of TorchScript is not copied: it keeps its tensors elsewhere. What torch.compile made of a module is left out for
-    the module itself, whose tensors it would read.
+    the module itself, whose tensors it would read, and so is a weak proxy.
     """
 
     def __init__(self, target: nn.Module) -> None:
@@ -67,11 +66,13 @@ class Plan:
         self.with_hooks: list[int] = []
         self.with_attributes: list[tuple[int, list[str]]] = []
         """Modules with attributes that may refer to modules or tensors, and the names of these."""
+        self.with_slots: list[int] = []
         self.shared: dict[int, nn.Module] = {}
-        self.compiled: dict[int, int] = {}
-        """The id of the module that a compiled one stands for."""
+        self.stand_ins: dict[int, int] = {}
+        """The ids of modules that a compiled one and a weak proxy stand for."""
         self.parts = SpareParts()
         self._seen: set[int] = set()
+        self._proxies: list[nn.Module] = []  # so that their ids stay theirs
         self.add(target)
 
     def add(self, module: nn.Module) -> None:
@@ -82,9 +83,10 @@ class Plan:
         if isinstance(module, torch.jit.ScriptModule):
             self.shared[id(module)] = module
             return
-        if is_compiled(module):
-            (inner,) = module.children()
-            self.compiled[id(module)] = id(inner)
+        inner = _stands_for(module)
+        if inner is not None:
+            self.stand_ins[id(module)] = id(inner)
+            self._proxies.append(module)
             self.add(inner)
             return
         self._enter(module)
@@ -116,7 +118,16 @@ class Plan:
             names = [name for name in names if not is_constant(own[name])]
         if names:
             self.with_attributes.append((place, names))
+        if any("__slots__" in vars(kind) for kind in type(module).__mro__):
+            self.with_slots.append(place)
         self.parts.names.append((empty, not hooks))
+
+
+def _stands_for(module: nn.Module) -> nn.Module | None:
+    """The module that torch.compile was given, or that a weak proxy refers to."""
+    if isinstance(module, weakref.ProxyTypes):
+        return module.__init__.__self__
+    return next(module.children()) if is_compiled(module) else None
 
 
 class Parts:
