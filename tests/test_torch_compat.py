@@ -247,6 +247,34 @@ def test_a_function_without_overrides_of_itself():
     torch.testing.assert_close(attend(*args), nn.functional.multi_head_attention_forward(*args))
 
 
+def test_functions_that_look_for_overrides_of_themselves():
+    looks = torch_compat.checks_for_overrides
+    assert looks(nn.functional.softmax)
+    assert looks(nn.functional.multi_head_attention_forward)
+    assert looks(torch.Tensor.__rpow__)
+    assert not looks(nn.functional.linear)
+    assert not looks(torch.sym_int)  # another name for the same check, which would not be turned off
+    x = torch.randn(3)
+    power = torch_compat.without_overrides(torch.Tensor.__rpow__)  # a closure
+    assert torch.equal(power(x, 2), 2**x)
+
+
+def test_functions_that_autocast_has_a_rule_for():
+    rules = torch_compat.autocast_rules("cpu")
+    x = torch.randn(2, 2)
+    for function, args in [
+        (torch.matmul, (x, x)),
+        (torch.Tensor.__matmul__, (x, x)),
+        (torch.nn.functional.linear, (x, x)),
+    ]:
+        assert function in rules
+        with torch.autocast("cpu", torch.bfloat16):
+            assert function(*args).dtype == torch.bfloat16
+    assert rules[torch.Tensor.__matmul__] == "matmul"
+    assert torch.exp not in rules
+    assert torch_compat.autocast_rules("cuda")[torch.exp] == "exp"
+
+
 def test_attributes_of_modules():
     module = nn.Linear(2, 2)
     assert {"_parameters", "_buffers", "_modules", "training"} < torch_compat.MODULE_ATTRIBUTES

@@ -9,6 +9,7 @@ Importing this module does not import `torch._dynamo`, which takes seconds.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Subclass = TypeVar("Subclass", bound=Tensor)
 
 _ORDINARY = (Tensor, nn.Parameter, FakeTensor)
+_LOOKS = frozenset({"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"})
 _PACK_PADDED_SEQUENCE = torch._VF._pack_padded_sequence  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -126,11 +128,50 @@ def without_overrides(function: Function) -> Function:
 
     A __torch_function__ that gets such a function cannot call it again with the same arguments, since it would get it again.
     """
-    never = {
-        name: lambda *_: False
-        for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    never = dict.fromkeys(_LOOKS, lambda *_: False)
+    copied = FunctionType(
+        function.__code__,
+        function.__globals__ | never,  # pyright: ignore[reportFunctionMemberAccess]
+        function.__name__,
+        function.__defaults__,  # pyright: ignore[reportFunctionMemberAccess]
+        function.__closure__,  # pyright: ignore[reportFunctionMemberAccess]
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__  # pyright: ignore[reportFunctionMemberAccess]
+    return copied  # pyright: ignore[reportReturnType]
+
+
+@lru_cache
+def checks_for_overrides(function: Any) -> bool:
+    """Whether a function is written in Python and looks for overrides of itself, so that `without_overrides` changes it."""
+    return isinstance(function, FunctionType) and any(
+        name in function.__globals__ for name in _LOOKS.intersection(function.__code__.co_names)
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there is no memory: Python's, that of an accelerator, or torch's on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def autocast_rules(device: str) -> dict[Any, str]:
+    """The functions for which torch.autocast has a rule on this kind of device, each with the name of its operator."""
+    key = f"Autocast{torch._C._dispatch_key_for_device(device)}"  # pyright: ignore[reportAttributeAccessIssue]
+    registered = torch._C._dispatch_get_registrations_for_dispatch_key(key)  # pyright: ignore[reportAttributeAccessIssue]
+    names = {name.removeprefix("aten::").partition(".")[0] for name in registered}
+    owners = (
+        torch,
+        Tensor,
+        nn.functional,
+        torch._VF,
+        *(getattr(torch._C, part) for part in ("_nn", "_linalg", "_fft")),
+    )
+    rules = {getattr(owner, name): name for owner in owners for name in names if hasattr(owner, name)}
+    special = {"matmul": ("__matmul__", "__rmatmul__"), "pow": ("__pow__", "__rpow__")}
+    return rules | {
+        getattr(Tensor, method): name for name, methods in special.items() if name in names for method in methods
     }
-    return FunctionType(function.__code__, function.__globals__ | never, function.__name__, function.__defaults__)  # pyright: ignore
 
 
 def replaced_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> AbstractContextManager[Any]:

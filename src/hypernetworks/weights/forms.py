@@ -203,7 +203,8 @@ class LinearHead(Form):
     def materialize(self) -> Tensor:
         """reshape(H h_n + b_H), (B, *shape)."""
         # W_n = reshape(H h_n + b_H)
-        return F.linear(self.h, self.H, self.b).reshape(self.samples, *self.shape)
+        W = F.linear(self.h, self.H, self.b).reshape(self.samples, *self.shape)
+        return W.to(self.dtype)  # under autocast, the product has another
 
     def narrow(self, start: int, stop: int) -> Self:
         """The rows start to stop of each sample's tensor."""

@@ -97,6 +97,27 @@ class Layout:
         return self.together(operation(rows, v.reshape(shape)))
 
 
+@dataclass(frozen=True)
+class NewDimension:
+    """The samples are in a dimension that a result for one sample does not have."""
+
+    dim: int
+
+    def alone(self, y: Tensor) -> Tensor:
+        """A result for one sample."""
+        return y
+
+    def gathered(self, y: Tensor) -> Tensor:
+        """What `alone` returned for each sample, (B, ...), as one tensor.
+
+        Raises:
+            ValueError: it would have no such dimension.
+        """
+        if not -y.dim() <= self.dim < y.dim():
+            raise ValueError(f"out_dims is {self.dim}, but a result for all samples has {y.dim()} dimensions")
+        return y.movedim(0, self.dim)
+
+
 def candidates(shape: Sequence[int], dims: Iterable[int], samples: int) -> list[Layout]:
     """Every layout in which a tensor of this shape can hold the samples, in one of these dimensions."""
     found = []

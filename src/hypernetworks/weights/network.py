@@ -118,7 +118,7 @@ class HyperNetwork(nn.Module):
             in_dims: with weights for each sample, where the samples are in the tensors among the arguments, as in
                 torch.func.vmap: one dimension for all, a tuple with an entry for each positional argument, or a dict of
                 entries by position or keyword. An entry is a dimension, None for what all samples share, or nested as the
-                argument is.
+                argument is. If all samples share all inputs, each returned tensor is stacked over the samples.
             out_dims: where they are in the returned tensors: one dimension, or a tuple with one for each.
             samples_per_condition: n. Each condition has n samples, one after another: these dimensions have size B·n.
         """

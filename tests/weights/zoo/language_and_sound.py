@@ -130,7 +130,6 @@ ARCHITECTURES = [
         whisper(),
         {"input_features": (4, 12), "decoder_input_ids": [4]},
         vocabulary=VOCABULARY,
-        autocasts=False,  # under vmap, attention gets keys of another dtype than queries
     ),
     # in training it sets requires_grad of what it computes from its input
     Architecture("Wav2Vec2", "transformers", wav2vec2(), {"input_values": (120,)}, differentiable=False),

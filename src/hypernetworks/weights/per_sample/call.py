@@ -9,7 +9,6 @@ do not serve, and where every activation has its samples in one known dimension.
 transform of torch traces, the second. Either way a parameter of the target keeps its value.
 """
 
-import copy
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,14 +23,16 @@ from hypernetworks.torch_compat import (
     in_function_transform,
     is_exporting,
     is_jit_tracing,
+    is_out_of_memory,
     tree_flatten,
     tree_unflatten,
 )
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.per_sample.dimensions import Dims, input_places, output_places
+from hypernetworks.weights.per_sample.dimensions import Dims, input_places, new_places, output_places
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
+from hypernetworks.weights.per_sample.objects import copied
 from hypernetworks.weights.per_sample.probe import Observer, Places, probe
 from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
@@ -88,7 +89,7 @@ def run_per_sample(
         args, kwargs: the arguments.
         known: what was measured before, which this call adds to.
         in_dims: where the samples are in the tensors among the arguments.
-        out_dims: where they are in those returned.
+        out_dims: where they are in those returned, or where their new dimension is if all share all arguments.
         each: the rows in these dimensions for each of the B conditions, one after another.
 
     Raises:
@@ -103,6 +104,7 @@ def run_per_sample(
         raise ValueError(PACKED)
     places = input_places(target, args, kwargs, in_dims, samples, each)
     returned = output_places(target, args, kwargs, out_dims, samples, each)
+    stacked = None if any(places) else new_places(out_dims, each)
     leaves, form = tree_flatten((tuple(args), dict(kwargs)))
     ranks = {name: parameter.dim() for name, parameter in target.named_parameters()}
     forms: dict[str, Form] = {}
@@ -115,7 +117,7 @@ def run_per_sample(
         else:
             shared[name] = weight
     reason = None
-    if not _traced():
+    if stacked is None and not _traced():
         random = RandomNumbers(leaves)
         whole = _WholeBatch(target, new_call, forms, shared, leaves, form, places, returned)
         try:
@@ -125,9 +127,9 @@ def run_per_sample(
         random.restore()
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
     try:
-        return run_vmapped(call, made, shared, leaves, form, places, returned), call
+        return run_vmapped(call, made, shared, leaves, form, places, stacked or returned), call
     except RuntimeError as error:
-        if reason is None:
+        if reason is None or is_out_of_memory(error):
             raise
         raise RuntimeError(
             f"{type(target).__name__} cannot run with weights for each sample. On the whole batch: {reason}. Each sample "
@@ -202,7 +204,7 @@ class _WholeBatch:
     def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
         """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
         forms = {name: form.sample(0) for name, form in self.forms.items()}
-        own = [_copied(leaf) for leaf in leaves]
+        own = [copied(leaf) for leaf in leaves]
         return tree_flatten(self._call(forms, observer, own, None)[0])[0]
 
     def _check_all(self, result: Any) -> None:
@@ -242,20 +244,6 @@ class _WholeBatch:
 def _by_value(setting: Any) -> Any:
     """What tells a setting of a module from another: functions by their identity."""
     return id(setting) if callable(setting) else setting
-
-
-def _copied(leaf: Any) -> Any:
-    """An argument that a call may change.
-
-    Raises:
-        NotServedError: it cannot be copied.
-    """
-    if isinstance(leaf, Tensor):
-        return leaf.clone()
-    try:
-        return copy.deepcopy(leaf)
-    except Exception as why:  # an object may refuse in any way
-        raise NotServedError(f"an argument of type {type(leaf).__name__} cannot be copied") from why
 
 
 def _traced() -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.torch_compat import tree_flatten
-from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.layout import Layout, NewDimension
 
 Dims = int | None | Sequence[Any] | Mapping[Any, Any]
 """As in torch.func.vmap: one dimension for all tensors, None for what all samples share, or nested as the arguments are."""
@@ -35,7 +35,8 @@ def input_places(
     """Where the samples are in each leaf of (args, kwargs); None for what is shared, and for no tensors.
 
     Raises:
-        ValueError: a tensor has not the samples where it should, no tensor has samples, or `in_dims` does not fit.
+        ValueError: a tensor has not the samples where it should, no tensor has samples although none is stated to be shared,
+            or `in_dims` does not fit.
     """
     defaults, _ = _own_dims(target, args, kwargs)
     by_name: dict[Any, Any] = {}
@@ -52,8 +53,11 @@ def input_places(
     for name, value in [*enumerate(args), *kwargs.items()]:
         dims = by_name.get(name, defaults(name) if in_dims == 0 or by_name else in_dims)
         places += [_place(leaf, dim, samples, each, name) for leaf, dim in _leaves(value, dims, name)]
-    if not any(places):
-        raise ValueError("a condition for each sample needs an input tensor with as many samples, got none")
+    if not any(places) and in_dims == 0:
+        raise ValueError(
+            "a condition for each sample needs an input tensor with as many samples, got none: "
+            "in_dims=None says that all samples share the inputs"
+        )
     return places
 
 
@@ -73,6 +77,20 @@ def output_places(
         else:
             raise ValueError(f"out_dims has {len(out_dims)} entries, but more tensors are returned")
         return Layout(samples, dim, each)
+
+    return place
+
+
+def new_places(out_dims: Dims, each: int) -> Callable[[int], NewDimension]:
+    """Where the new dimension of the samples is in the k-th returned tensor, for inputs that all samples share."""
+    if each != 1:
+        raise ValueError(f"samples_per_condition is {each}, but all samples share all inputs: give each its own rows")
+
+    def place(k: int) -> NewDimension:
+        dim = out_dims[k] if isinstance(out_dims, Sequence) and k < len(out_dims) else out_dims
+        if not isinstance(dim, int):
+            raise ValueError(f"out_dims should be a dimension, or one for each returned tensor, got {out_dims!r}")
+        return NewDimension(dim)
 
     return place
 

@@ -32,6 +32,7 @@ from hypernetworks.torch_compat import is_batched
 from hypernetworks.weights.layout import Layout, candidates, differs, of_samples
 from hypernetworks.weights.per_sample.orders import Orders
 from hypernetworks.weights.per_sample.random import RandomNumbers
+from hypernetworks.weights.per_sample.refusals import Refusals
 from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 Key = tuple[str, str, tuple[int, ...]]
@@ -214,10 +215,8 @@ def probe(
     wanted = [returned(k, result) for k, result in enumerate(first)]
     for digit in range(samples.bit_length()):
         changed = (numbers >> digit) % 2 == 1
-        try:
+        with Refusals("for other values of the inputs"):
             results = measure(changed)
-        except Exception as why:  # a target may raise anything for values that it was not given
-            raise NotServedError(f"{type(why).__name__} for other values of the inputs: {why}") from why
         if [result.shape for result in results] != [result.shape for result in first]:
             raise NotServedError("what is returned depends on the values of the inputs")
         for before, after, layout in zip(first, results, wanted, strict=True):

@@ -1,4 +1,4 @@
-"""torch's lstm, gru and rnn, run by the steps of `recurrent`: torch.func.vmap has no rule for torch's own.
+"""torch's lstm, gru and rnn and their cells, run by the steps of `recurrent`: torch.func.vmap has no rule for torch's own.
 
 torch passes one flat list of weights: W_x, W_h and, with biases, b_x, b_h of each layer and direction.
 
@@ -90,9 +90,36 @@ def _recurrence(
     return output, *(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 
-RECURRENCES: dict[Any, Callable[..., tuple[Tensor, ...]]] = {
-    torch.lstm: partial(_recurrence, _lstm_step),
-    torch.gru: partial(_recurrence, _gru_step),
-    torch.rnn_tanh: partial(_recurrence, partial(_rnn_step, torch.tanh)),
-    torch.rnn_relu: partial(_recurrence, partial(_rnn_step, torch.relu)),
+def _cell(
+    step: Step,
+    input: Tensor,
+    hx: Tensor | Sequence[Tensor],
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor | State:
+    """One step of one layer, called as torch.lstm_cell is. Returns the state, a tensor if it is given as one."""
+    state = step(input, (hx,) if isinstance(hx, Tensor) else tuple(hx), (w_ih, w_hh, b_ih, b_hh))
+    return state[0] if isinstance(hx, Tensor) else state
+
+
+_STEPS: dict[Any, Step] = {
+    torch.lstm: _lstm_step,
+    torch.gru: _gru_step,
+    torch.rnn_tanh: partial(_rnn_step, torch.tanh),
+    torch.rnn_relu: partial(_rnn_step, torch.relu),
 }
+
+_CELLS: dict[Any, Step] = {
+    torch.lstm_cell: _lstm_step,
+    torch.gru_cell: _gru_step,
+    torch.rnn_tanh_cell: partial(_rnn_step, torch.tanh),
+    torch.rnn_relu_cell: partial(_rnn_step, torch.relu),
+}
+
+RECURRENCES: dict[Any, Callable[..., Any]] = {
+    **{function: partial(_recurrence, step) for function, step in _STEPS.items()},
+    **{function: partial(_cell, step) for function, step in _CELLS.items()},
+}
+"""The functions, and what is called instead."""

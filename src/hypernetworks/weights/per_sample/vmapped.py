@@ -6,7 +6,10 @@ A mode of torch's functions replaces those that would give other results that wa
     F.instance_norm     running statistics are updated once
     attention           one call for all samples, where torch's rule would call it for each
     lstm, gru, rnn      torch's own have no rule for vmap: the steps of `recurrent` are run one after another
+    layer_norm, ...     the result has the dtype of the input, not the wider one of γ and β
     F.rrelu             torch's own has no rule for vmap
+
+Under torch.autocast, each function has the dtypes that it has without vmap (`autocast.py`).
 
 B batch, N rows of each sample, T time, H hidden.
 """
@@ -24,15 +27,19 @@ from torch.overrides import TorchFunctionMode
 
 from hypernetworks.torch_compat import (
     TreeSpec,
+    checks_for_overrides,
     is_batched,
     packs_a_sequence,
     saved_tensors_are_hooked,
     tree_flatten,
     tree_unflatten,
+    without_overrides,
 )
 from hypernetworks.weights.call import Call, CopiedCall
-from hypernetworks.weights.layout import Layout
+from hypernetworks.weights.layout import Layout, NewDimension
+from hypernetworks.weights.per_sample.autocast import run_as_autocast
 from hypernetworks.weights.per_sample.hooks import change_hooks, converted
+from hypernetworks.weights.per_sample.objects import check_closed
 from hypernetworks.weights.per_sample.recurrence import RECURRENCES
 
 NO_CHECKPOINTS = "torch.utils.checkpoint and other hooks of saved tensors cannot be used inside of it"
@@ -144,12 +151,14 @@ class PerSample(TorchFunctionMode):
     Statistics over samples are those of activations. F.batch_norm of a tensor that was computed from weights only, as in
     convolutions with standardised weights, is left to vmap: each sample has its own weights, so it has its own statistics. To
     know such tensors, the mode marks what each function returns if all tensors that it was given are weights, or marked, or
-    the same for all samples.
+    constants. Inputs that all samples share are no constants: what is computed from them and weights is an activation.
     """
 
-    def __init__(self, weights: Iterable[Tensor]) -> None:
+    def __init__(self, weights: Iterable[Tensor], inputs: Iterable[Any]) -> None:
         super().__init__()
         self.weights: dict[int, Tensor] = {}
+        self.shared = {id(x): x for x in inputs if isinstance(x, Tensor) and not is_batched(x)}
+        self.running: list[Any] = []
         self.traced: list[Tensor] = []  # torch.compile has no rule for id()
         self.mark(weights)
 
@@ -163,10 +172,34 @@ class PerSample(TorchFunctionMode):
                     self.weights[id(tensor)] = tensor
 
     def of_weights(self, x: Tensor) -> bool:
-        """Whether a tensor does not depend on the inputs. What all samples share has no statistics over samples either."""
+        """Whether a tensor does not depend on the inputs."""
         if torch.compiler.is_compiling():
             return isinstance(x, nn.Parameter) or any(x is weight for weight in self.traced)
-        return id(x) in self.weights or not is_batched(x)
+        return id(x) in self.weights or not (is_batched(x) or id(x) in self.shared)
+
+    def within(self, function: Callable[..., Any], name: Any = None) -> Callable[..., Any]:
+        """A function whose own calls go through this mode, too. Within __torch_function__ it is off."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.running.append(name)
+            try:
+                with self:
+                    return function(*args, **kwargs)
+            finally:
+                self.running.pop()
+
+        return run
+
+    def replacement(self, func: Any, of_weights: bool) -> Callable[..., Any]:
+        """What is called instead of a function. `of_weights`: it is a norm of what does not depend on the inputs."""
+        if func in RECURRENCES:
+            return RECURRENCES[func] if torch.compiler.is_compiling() else self.within(RECURRENCES[func])
+        if func in REPLACED and not of_weights:
+            return REPLACED[func]
+        # some call the function that they override, such as Tensor.unflatten
+        if torch.compiler.is_compiling() or func in self.running or not checks_for_overrides(func):
+            return func
+        return self.within(without_overrides(func), func)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, or its replacement."""
@@ -175,16 +208,18 @@ class PerSample(TorchFunctionMode):
             raise ValueError(PACKED)
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         free = all(self.of_weights(tensor) for tensor in tensors)
-        replace = REPLACED.get(func)
-        if func in (F.batch_norm, F.instance_norm) and self.of_weights(args[0] if args else kwargs["input"]):
-            replace = None
-        result = (func if replace is None else replace)(*args, **kwargs)
+        x = (args[0] if args else kwargs["input"]) if func in _NORMS else None
+        # what all samples share has no statistics over samples either
+        of_weights = x is not None and (self.of_weights(x) or id(x) in self.shared)
+        result = run_as_autocast(func, args, kwargs, self.replacement(func, of_weights))
         if free:
             self.mark(tree_flatten(result)[0])
         elif not torch.compiler.is_compiling():
             # what an activation was written into is no longer made of weights only
             for written in (*tree_flatten(result)[0], *tensors[: writes(func)]):
                 self.weights.pop(id(written), None)
+                if isinstance(written, Tensor) and not is_batched(written):
+                    self.shared[id(written)] = written
         return result
 
 
@@ -194,12 +229,24 @@ def writes(func: Any) -> bool:
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
 
 
+def in_dtype_of_input(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """torch.layer_norm or torch.group_norm under vmap with γ and β in another dtype, as under autocast."""
+
+    def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return norm(input, *args, **kwargs).to(input.dtype)
+
+    return run
+
+
+_NORMS = (F.batch_norm, F.instance_norm)
+
 REPLACED: dict[Any, Callable[..., Any]] = {
     F.batch_norm: over_all_samples(F.batch_norm),
     F.instance_norm: over_all_samples(F.instance_norm),
+    torch.layer_norm: in_dtype_of_input(torch.layer_norm),
+    torch.group_norm: in_dtype_of_input(torch.group_norm),
     F.rrelu: rrelu,
     F.scaled_dot_product_attention: attention,
-    **RECURRENCES,
 }
 """The functions that vmap would handle wrongly, slowly or not at all, and what is called instead."""
 
@@ -211,7 +258,7 @@ def run_vmapped(
     leaves: Sequence[Any],
     form: TreeSpec,
     places: Sequence[Layout | None],
-    returned: Callable[[int], Layout],
+    returned: Callable[[int], Layout | NewDimension],
 ) -> Any:
     """Run the target on the arguments with weights (B, ...), each sample as a batch of one or of `each` rows.
 
@@ -234,7 +281,7 @@ def run_vmapped(
             for part, place in zip(parts, places, strict=True)
         )
         own_args, own_kwargs = tree_unflatten(parts, form)
-        with PerSample([*own.values(), *shared.values()]):
+        with PerSample([*own.values(), *shared.values()], parts):
             if isinstance(call, CopiedCall):
                 module = call.adapted(own | dict(shared))
                 like = next(iter(own.values()))
@@ -245,6 +292,9 @@ def run_vmapped(
                 result = call(own | dict(shared), own_args, own_kwargs)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
+        for part in found:
+            if not isinstance(part, Tensor):
+                check_closed(part)
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
         return tuple(returned(k).alone(part) for k, part in enumerate(tensors))
 

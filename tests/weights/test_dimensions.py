@@ -1,0 +1,82 @@
+"""Where the samples are in arguments and results: as stated, or as the target's documentation says."""
+
+import pytest
+import torch
+from torch import nn
+
+import hypernetworks as hn
+
+from .dense import B, double, wrapped
+from .loops import same_as_in_a_loop, served, why
+from .targets import C, close, shake
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_masks_of_attention_are_shared_and_masks_of_padding_are_not(batch_first):
+    own = {"dim_feedforward": 6, "dropout": 0.0, "batch_first": batch_first, **double}
+    net = hn.HyperNetwork(nn.TransformerEncoderLayer(4, 2, **own), hn.LowRankGenerator(C, rank=2))
+    shake(net)
+    x, c = torch.randn(B, B, 4, **double), torch.randn(B, C, **double)
+    causal = torch.triu(torch.ones(B, B, dtype=torch.bool), 1)
+    padding = torch.zeros(B, B, dtype=torch.bool)
+    padding[1, 2:] = padding[3, 3:] = True
+    y = net(x, causal, padding, condition=c)
+    dim = 0 if batch_first else 1
+    for n in range(B):
+        one = net(x.narrow(dim, n, 1), causal, padding[n : n + 1], condition=c[n])
+        close(y.narrow(dim, n, 1), one)
+    assert served(net), why(net)
+
+
+def test_stated_dimensions_and_shared_arguments():
+    net = wrapped(lambda net, x, scale, *, shift: (net.b(net.a(x) * scale) + shift).transpose(0, 1))
+    x, c = torch.randn(3, B, B, **double), torch.randn(B, C, **double)
+    scale, shift = torch.randn(B, **double), torch.randn(B, B, **double)
+    y = net(x, scale, shift=shift, condition=c, in_dims=(1, None), out_dims=0)
+    assert y.shape == (B, 3, B)
+    for n in range(B):
+        close(y[n : n + 1], net(x[:, n : n + 1], scale, shift=shift[n : n + 1], condition=c[n]))
+    same = net(x, scale, shift=shift, condition=c, in_dims={0: 1, 1: None, "shift": 0})
+    close(y, same)
+    net.target.run = lambda net, x: net.b(net.a(x))
+    same_as_in_a_loop(net, [x], c, dim=1, in_dims=1, out_dims=1)
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["whole batch", "vmap"])
+def test_several_samples_for_each_condition(mixed):
+    n = 3
+    more = (lambda net: (net.a.weight**2).sum()) if mixed else (lambda net: 0)
+    net = wrapped(lambda net, x: net.b(torch.tanh(net.a(x))) + more(net))
+    same_as_in_a_loop(net, [torch.randn(B * n, 5, B, **double)], torch.randn(B, C, **double), samples_per_condition=n)
+    assert served(net) != mixed
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"in_dims": (0, 0)}, "in_dims has 2 entries for 1 positional"),
+        ({"in_dims": {"y": 0}}, "in_dims has \\['y'\\], but the arguments are \\[0\\]"),
+        ({"in_dims": 1}, "with the batch in dimension 1"),
+        ({"samples_per_condition": 2}, "4 rows with 2 samples each"),
+        ({"out_dims": None}, "out_dims should be a dimension"),
+    ],
+)
+def test_dimensions_that_do_not_fit_are_refused(stated, message):
+    net = wrapped(lambda net, x: net.a(x))
+    with pytest.raises(ValueError, match=message):
+        net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double), **stated)
+
+
+def test_a_loss_is_that_of_each_sample():
+    net = wrapped(lambda net, x: net.a(x).square().mean())
+    x, c = torch.randn(B, 3, B, **double), torch.randn(B, C, **double)
+    losses = net(x, condition=c)
+    assert losses.shape == (B,)
+    close(losses, torch.stack([net(x[n : n + 1], condition=c[n]) for n in range(B)]))
+    close(net(x[:1], condition=c[:1]), losses[:1])
+
+
+def test_what_is_returned_without_samples_is_refused():
+    net = wrapped(lambda net, x: net.a(x).sum((0, 1)))
+    with pytest.raises(ValueError, match="return it with the batch there, or state out_dims"):
+        net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
