@@ -1,4 +1,6 @@
-"""Weights per sample compared with the same written by hand: training steps, forward and backward, on one thread.
+"""Weights per sample compared with the same written by hand, and the overhead of one weight set, on one thread.
+
+Training steps, forward and backward:
 
     LoRA            rank 4 on q and v of a transformer: q = x W_qᵀ + (x A_nᵀ) B_nᵀ
     packed LoRA     the same on the packed matrix of q, k and v
@@ -9,6 +11,9 @@
 Each pair is first compared in its outputs and gradients. Then both run in turn; times are minima. Peak memory is that of a
 fresh process with one of the two, above what the process had before the step.
 
+Overhead is the time of net(x, condition=c) less that of target(x), in evaluation mode and without gradients, minima of calls in
+turn. It includes the time of the generator. The targets are narrow, so that little of the time is arithmetic.
+
 python benchmarks/per_sample.py [CASE ...]
 """
 
@@ -18,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -208,6 +214,59 @@ def full_kernels(batch: int, loop: bool = False) -> tuple[nn.Module, Forward, Fo
     return net, lambda: net(x, condition=c), in_a_loop if loop else by_hand
 
 
+class EncoderBlock(nn.Module):
+    """A block of torchvision's ViT, with the same modules."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.ln_1, self.self_attention = nn.LayerNorm(d), nn.MultiheadAttention(d, 2, batch_first=True)
+        self.dropout, self.ln_2 = nn.Dropout(0.0), nn.LayerNorm(d)
+        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(0.0), nn.Linear(4 * d, d), nn.Dropout(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.ln_1(x)
+        x = x + self.dropout(self.self_attention(y, y, y, need_weights=False)[0])
+        return x + self.mlp(self.ln_2(x))
+
+
+class ViT(nn.Module):
+    """The structure of torchvision's ViT-B: 152 modules with 152 parameters."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.conv_proj, self.class_token = nn.Conv2d(3, d, 4, 4), nn.Parameter(torch.zeros(1, 1, d))
+        encoder = {"dropout": nn.Dropout(0.0), "layers": nn.Sequential(*(EncoderBlock(d) for _ in range(12)))}
+        self.encoder, self.pos_embedding = (
+            nn.ModuleDict({**encoder, "ln": nn.LayerNorm(d)}),
+            nn.Parameter(torch.randn(5, d)),
+        )
+        self.heads = nn.Sequential(nn.Linear(d, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat((self.class_token.expand(len(x), 1, -1), self.conv_proj(x).flatten(2).mT), 1)
+        for part in self.encoder.values():
+            x = part(x + self.pos_embedding if isinstance(part, nn.Dropout) else x)
+        return self.heads(x[:, 0])
+
+
+def tiny_mlp() -> tuple[hn.HyperNetwork, Tensor]:
+    """An MLP of 4 layers of 8, all weights generated."""
+    target = nn.Sequential(*(part for _ in range(4) for part in (nn.Linear(8, 8), nn.ReLU())))
+    return hn.HyperNetwork(target, hn.FullGenerator(CONDITION)), torch.randn(4, 8)
+
+
+def vit(modules: str | None) -> tuple[hn.HyperNetwork, Tensor]:
+    """The structure of ViT-B at a width of 8."""
+    return hn.HyperNetwork(ViT(8), hn.FullGenerator(CONDITION), modules), torch.randn(1, 3, 8, 8)
+
+
+OVERHEADS: dict[str, tuple[str, Callable[[], tuple[hn.HyperNetwork, Tensor]]]] = {
+    "mlp": ("MLP of 4 layers of 8", tiny_mlp),
+    "vit": ("structure of ViT-B, 152 modules, width 8, the head's weights", lambda: vit("heads.*")),
+    "vit-all": ("structure of ViT-B, 152 modules, width 8, all weights", lambda: vit(None)),
+}
+
+
 CASES: dict[str, tuple[str, Callable[[], tuple[nn.Module, Forward, Forward]]]] = {
     "lora-16": ("LoRA on q and v, B 64, T 16, d 256, 4 layers", lambda: lora(64, 16, 256, 4)),
     "lora-128": ("LoRA on q and v, B 8, T 128, d 512, 2 layers", lambda: lora(8, 128, 512, 2)),
@@ -238,15 +297,26 @@ def compare(net: nn.Module, forward: Forward, by_hand: Forward) -> None:
             torch.testing.assert_close(mine / scale, parameter.grad / scale, rtol=1e-2, atol=1e-2)
 
 
-def times(net: nn.Module, forward: Forward, by_hand: Forward) -> tuple[float, float]:
-    """The minimum seconds of a step of each, run in turn."""
-    best, end = {forward: float("inf"), by_hand: float("inf")}, time.perf_counter() + SECONDS
+def times(*functions: Callable[[], object]) -> list[float]:
+    """The minimum seconds of each, run in turn."""
+    best, end = [float("inf")] * len(functions), time.perf_counter() + SECONDS
     while time.perf_counter() < end:
-        for each in best:
+        for k, function in enumerate(functions):
             start = time.perf_counter()
-            step(net, each)
-            best[each] = min(best[each], time.perf_counter() - start)
-    return best[forward], best[by_hand]
+            function()
+            best[k] = min(best[k], time.perf_counter() - start)
+    return best
+
+
+@torch.no_grad()
+def overhead(net: hn.HyperNetwork, x: Tensor) -> tuple[float, float, float]:
+    """The seconds that a call takes more than the target alone, those of the generator, and those of the target."""
+    c = torch.randn(CONDITION)
+    net.eval()
+    call, target, generator = times(
+        lambda: net(x, condition=c), lambda: net.target(x), lambda: net.generator(c, net._own())
+    )
+    return call - target, generator, target
 
 
 def peak(case: str, which: str) -> float:
@@ -263,7 +333,7 @@ def memory() -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join([*CASES, *OVERHEADS]))
     parser.add_argument("--peak", choices=["ours", "hand"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -277,11 +347,19 @@ def main() -> None:
         print((memory()["VmHWM"] - before) / 1024)
         return
     print(f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}")
-    for case in given.cases or CASES:
+    for case in given.cases or [*CASES, *OVERHEADS]:
         torch.manual_seed(0)
+        if case in OVERHEADS:
+            more, generator, target = overhead(*OVERHEADS[case][1]())
+            print(
+                f"one weight set, {OVERHEADS[case][0]}: overhead {1e6 * more:.0f} µs a call, of which the generator "
+                f"{1e6 * generator:.0f}; the target {1e6 * target:.0f}",
+                flush=True,
+            )
+            continue
         net, forward, by_hand = CASES[case][1]()
         compare(net, forward, by_hand)
-        ours, hand = times(net, forward, by_hand)
+        ours, hand = times(partial(step, net, forward), partial(step, net, by_hand))
         space, space_by_hand = peak(case, "ours"), peak(case, "hand")
         print(
             f"{CASES[case][0]}: {1000 * ours:.1f} ms, by hand {1000 * hand:.1f} ms, ratio {ours / hand:.2f}; "

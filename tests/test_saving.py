@@ -172,6 +172,30 @@ def test_other_targets_and_generators(tmp_path):
         hn.load(tmp_path, target(), generator=wider)
 
 
+@pytest.mark.parametrize("wrong", ["a buffer more", "a generator of another size", "another shape"])
+def test_a_load_that_fails_changes_nothing(wrong, tmp_path):
+    hn.save(shaken(hn.GeneratorChain(Own(C, "x"), hn.RowScaleGenerator(C))), tmp_path)
+    given, own = target(6 if wrong == "another shape" else 5), Own(C, "x")
+    generator = hn.GeneratorChain(own, hn.RowScaleGenerator(C))
+    if wrong == "a buffer more":
+        given.register_buffer("extra", torch.zeros(1))
+    if wrong == "a generator of another size":
+        own.hidden = (7,)
+    given[1].weight.requires_grad_(False)
+    trained = [parameter.requires_grad for parameter in given.parameters()]
+    before = [(parameter, parameter.clone()) for parameter in given.parameters()]
+    attributes = [dict(vars(module)) for module in generator.modules()]
+    with pytest.raises(ValueError, match=r"does not fit|of another target"):
+        hn.load(tmp_path, given, generator=generator)
+    assert [parameter.requires_grad for parameter in given.parameters()] == trained
+    for parameter, (old, value) in zip(given.parameters(), before, strict=True):
+        assert parameter is old
+        assert torch.equal(parameter, value)
+    assert [dict(vars(module)) for module in generator.modules()] == attributes
+    assert [*generator.parameters()] == []
+    hn.HyperNetwork(target(), generator)  # it is not bound
+
+
 def test_damaged_folders(tmp_path):
     with pytest.raises(UsageError, match=r"config\.json: no such file"):
         hn.load(tmp_path / "none", target())

@@ -17,6 +17,7 @@ from hypernetworks import weights
 from hypernetworks.errors import UsageError
 from hypernetworks.files import json_object, make_folder, read_whole, write_whole
 from hypernetworks.weights import Generator, HyperNetwork
+from hypernetworks.weights.restored import restored_on_error
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 _FORMAT = "hypernetwork 1"
@@ -82,6 +83,8 @@ def load(folder: str | Path, target: nn.Module, *, generator: Generator | None =
         ValueError: the target has other parameters than the saved one, or the generator is not the saved one.
         TypeError: an argument has the wrong type.
 
+    After an error, `target` and `generator` are as they were.
+
     Example:
         net = hn.load("runs/my-hypernetwork", make_target())
     """
@@ -102,8 +105,9 @@ def load(folder: str | Path, target: nn.Module, *, generator: Generator | None =
         generator = _generator(config["generator"], place)
     elif type(generator).__name__ != config["generator"]["class"]:
         raise ValueError(f"{place} has a {config['generator']['class']}, got generator={type(generator).__name__}")
-    net = HyperNetwork(target, generator, [escape(name) for name in config["generated"]])
-    _fill(net, state, config["with_target"], place)
+    with restored_on_error(target, generator):
+        net = HyperNetwork(target, generator, [escape(name) for name in config["generated"]])
+        _fill(net, state, config["with_target"], place)
     return net
 
 

@@ -36,6 +36,17 @@ def check_selected(weights: Sequence[TargetWeight]) -> None:
             )
 
 
+def check_names(made: Mapping[str, Any], own: Mapping[str, Tensor], rule: str) -> None:
+    """Check that tensors have the names of the target's own tensors that they replace.
+
+    Raises:
+        ValueError: a name is missing or unknown. The message starts with the rule.
+    """
+    if made.keys() != own.keys():
+        missing, unknown = [name for name in own if name not in made], [name for name in made if name not in own]
+        raise ValueError(f"{rule}: missing {missing}, unknown {unknown}")
+
+
 def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
     """Check the names and shapes of given weights. Returns them in the target's dtypes, and B if there is one set per sample.
 
@@ -53,11 +64,7 @@ def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Te
             f"weights should be a dict of tensors, as generate(condition) returns it, got {kind}: "
             "give the target's own argument `weights` by position, or within net.using(condition)"
         )
-    if weights.keys() != own.keys():
-        missing, unknown = [name for name in own if name not in weights], [name for name in weights if name not in own]
-        raise ValueError(
-            f"weights should have the names of the generated tensors: missing {missing}, unknown {unknown}"
-        )
+    check_names(weights, own, "weights should have the names of the generated tensors")
     checked: dict[str, Tensor] = {}
     batches: dict[int, str] = {}
     for name, value in own.items():

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import refuse_reentrant
-from hypernetworks.weights.checks import check_selected, check_target, check_weights
+from hypernetworks.weights.checks import check_names, check_selected, check_target, check_weights
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
@@ -244,12 +244,7 @@ class HyperNetwork(nn.Module):
             made: Mapping[str, Any] = self.generator.forms(condition, own)
         else:
             made = self.generator(condition, own)
-        if len(made) != len(own) or any(name not in made for name in own):
-            missing, unknown = [name for name in own if name not in made], [name for name in made if name not in own]
-            generator = type(self.generator).__name__
-            raise ValueError(
-                f"{generator} should return the tensors of its names: missing {missing}, unknown {unknown}"
-            )
+        check_names(made, own, f"{type(self.generator).__name__} should return the tensors of its names")
         if self._unwatched and torch.is_grad_enabled() and not is_traced():
             self._unwatched -= 1
             parts = [each.tensors().values() if isinstance(each, Form) else [each] for each in made.values()]

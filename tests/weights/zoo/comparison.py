@@ -178,7 +178,8 @@ def gradients(net: hn.HyperNetwork, given: dict[str, Any], c: Tensor) -> dict[st
 def checkpointed(architecture: Architecture, per_sample: bool) -> str:
     """Compare the gradients with those with gradient checkpointing: "yes". "no": the architecture has none.
 
-    Under torch.func.vmap there is none either: "an error" says so.
+    Under torch.func.vmap there is none either: "an error" says so. It names requires_grad_() where a hook of transformers on
+    the embeddings calls that, before the first checkpoint.
     """
     net = network(architecture, "low-rank", True, per_sample)
     if not architecture.can_checkpoint(net.target):
@@ -190,7 +191,7 @@ def checkpointed(architecture: Architecture, per_sample: bool) -> str:
     twin.target = architecture.checkpoint(twin.target)
     twin._remember()
     if per_sample and not served(net):
-        with pytest.raises(RuntimeError, match=r"torch\.utils\.checkpoint.*A loop always can"):
+        with pytest.raises(RuntimeError, match=r"(torch\.utils\.checkpoint|requires_grad_\(\)).*A loop always can"):
             gradients(twin, given, c)
         return "an error"
     for name, gradient in gradients(twin, given, c).items():
@@ -215,7 +216,8 @@ def autocast(architecture: Architecture, generator: str) -> str:
     for k, (a, *each) in enumerate(zip(y, *parts, strict=True)):
         b = torch.cat(each, architecture.dim)
         assert a.dtype == b.dtype, f"output {k}: {a.dtype} instead of {b.dtype}"
-        error, usual = ((part.double() - exact[k]).abs().max().item() for part in (a, b))
-        limit = 2 * usual + 0.01 * exact[k].abs().max().item()
+        # root mean squares: a largest error of few numbers is twice as large as another by chance
+        error, usual, size = (part.square().mean().sqrt().item() for part in (a - exact[k], b - exact[k], exact[k]))
+        limit = 2 * usual + 0.01 * size
         assert error <= limit, f"output {k}: {error:.3g} where a loop has {usual:.3g}"
     return str(y[0].dtype).removeprefix("torch.")

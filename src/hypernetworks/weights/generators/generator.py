@@ -8,13 +8,13 @@ Generators can be composed: applied in sequence (`GeneratorChain`), or each to i
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.generators.factors import Factors
+from hypernetworks.weights.restored import restored_on_error
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -65,12 +65,8 @@ class Generator(nn.Module, ABC):
             raise ValueError(f"this {type(self).__name__} is already bound to a target: make another one")
         _check_devices(weights)
         dtype = reduce(torch.promote_types, (weight.value.dtype for weight in weights), torch.float32)
-        before = _contents(self)
-        try:
+        with restored_on_error(self):  # a generator that consists of others may have bound some of them
             self.build([weight._replace(value=_converted(weight.value, dtype)) for weight in weights])
-        except BaseException:
-            _restore(before)  # a generator that consists of others may have bound some of them
-            raise
         self.names = tuple(weight.name for weight in weights)
         places = ((module, name) for module in self.modules() for name, _ in module.named_parameters(recurse=False))
         self._first = next(places, None)
@@ -195,25 +191,3 @@ def _check_devices(weights: Sequence[TargetWeight]) -> None:
 def _converted(value: Tensor, dtype: torch.dtype) -> Tensor:
     """The value in a dtype; its requires_grad still says whether the target trains it."""
     return value if value.dtype == dtype else value.detach().to(dtype).requires_grad_(value.requires_grad)
-
-
-_TABLES = ("_parameters", "_buffers", "_modules")
-
-Content = list[tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]]
-
-
-def _contents(generator: nn.Module) -> Content:
-    """The attributes of a module and of its submodules, for `_restore`."""
-    return [
-        (module, dict(vars(module)), {table: dict(vars(module)[table]) for table in _TABLES})
-        for module in generator.modules()
-    ]
-
-
-def _restore(contents: Content) -> None:
-    for module, attributes, tables in contents:
-        vars(module).clear()
-        vars(module).update(attributes)
-        for table, entries in tables.items():
-            attributes[table].clear()
-            attributes[table].update(entries)
