@@ -135,7 +135,7 @@ def _on_device(
         return output, final[: len(state)]
     why_no_graph = f"the path is {backend()}"
     if backend() == "auto":
-        why_no_graph = captured_steps.refusal(cell, [t for t in weights.values() if t is not None], x)
+        why_no_graph = captured_steps.refusal(cell, [t for t in weights.values() if t is not None], x, state)
     if why_no_graph is not None:
         accelerator.log(cell, x, "the reference path", f"{why_no_kernels}; no CUDA graph: {why_no_graph}")
         return None

@@ -142,6 +142,9 @@ def test_what_cannot_be_captured_takes_the_reference_path(recorder):
         for _ in range(3):
             network(x)
     network = network_of(NATIVE["gru"], 3, 5)
+    cell, elsewhere = network.cell(0), torch.zeros(2, 5, device="meta", dtype=torch.float64)
+    assert steps.refusal(cell, list(cell.parameters()), x[0], [elsewhere]) == "tensors of different devices"
+    assert steps.refusal(cell, list(cell.parameters()), x[0], [x[0]]) is None
     for _ in range(3):
         torch.func.grad(lambda x: network(x)[0].sum())(x)
         network(x[:, :0])

@@ -105,19 +105,21 @@ def refusal(name: str, inputs: Tensors, mask: Tensor | None) -> str | None:
     x, h0 = inputs["x"], inputs["h0"]
     assert x is not None
     assert h0 is not None
-    P, norm = inputs.get("P"), inputs.get("gain") is not None
+    weight_h, P, norm = inputs["weight_h"], inputs.get("P"), inputs.get("gain") is not None
     reason = _unserved(name, inputs, mask)
     if reason is not None:
         return reason
-    K, Z = (0, 0) if P is None else (P.shape[2], P.shape[1])
+    assert weight_h is not None
+    # sizes from parameters: those of inputs are open where torch.compile makes code for any size
+    H, K, Z = weight_h.shape[1], *((0, 0) if P is None else (P.shape[2], P.shape[1]))
     if x.dtype not in DTYPES:
         return f"dtype {x.dtype}"
-    if h0.shape[1] > MAX_HIDDEN or K > MAX_HYPER or Z > MAX_EMBEDDING:
-        return f"hidden size {h0.shape[1]}, hyper size {K}, embedding size {Z}"
+    if H > MAX_HIDDEN or K > MAX_HYPER or Z > MAX_EMBEDDING:
+        return f"hidden size {H}, hyper size {K}, embedding size {Z}"
     # code that is being compiled serves any batch: trying the kernels at one is enough
     batch = 32 if torch.compiler.is_compiling() else h0.shape[0]
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs.values())
-    return _trial(name, x.device, x.dtype, batch_class(batch), (h0.shape[1], K, Z), norm, mask is not None, save)
+    return _trial(name, x.device, x.dtype, batch_class(batch), (H, K, Z), norm, mask is not None, save)
 
 
 def _unserved(name: str, inputs: Tensors, mask: Tensor | None) -> str | None:

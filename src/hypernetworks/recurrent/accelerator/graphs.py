@@ -9,9 +9,11 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,11 @@ def record_cuda_graph(run: Run) -> Run:
             graph.capture_end()
     current.wait_stream(side)
     return graph.replay
+
+
+def on_device(x: Tensor) -> AbstractContextManager[Any]:
+    """Within it, kernels are launched on the device of x."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 class GraphPool:

@@ -5,12 +5,13 @@ is what these kernels save, too.
 """
 
 import functools
+from collections.abc import Callable
 
 import torch
 
 from ..native.layer import LayerCall, Tensors
 from .dispatch import DTYPES
-from .graphs import GraphPool, Recorder, pool, record_cuda_graph
+from .graphs import GraphPool, Recorder, Run, on_device, pool, record_cuda_graph
 from .gru import GRULoop
 from .hyper_lstm import HyperLSTMLoop
 from .launch import Launch, launch
@@ -72,7 +73,7 @@ class CapturedLoop:
         if loop.shape.save:
             self.backward = self._record(record, loop.backward)
 
-    def _record(self, record, run):
+    def _record(self, record: Recorder, run: Callable[[LoopTensors], None]) -> Run:
         run(self.tensors)  # compiles and loads every kernel
         return record(lambda: run(self.tensors))
 
@@ -95,7 +96,7 @@ class TritonLayers:
         for name in results.keys() - loop.made().keys():
             results[name].zero_()  # such as the moments of a norm that is not there
         read = loop.read(call.inputs)
-        with self.graphs.lock:
+        with self.graphs.lock, on_device(call.x):
             captured = self._captured(loop)
             if captured is None:
                 made = {name: what for name, what in loop.made().items() if name not in kept}
@@ -114,7 +115,7 @@ class TritonLayers:
         """Compute the gradients of the inputs into `grads`."""
         loop = loop_of(layer_shape(call, True), self.launch)
         given = loop.read(call.inputs) | _kept(loop, results)
-        with self.graphs.lock:
+        with self.graphs.lock, on_device(call.x):
             captured = self.graphs.find(self._key(loop))
             tensors = given | room(loop.scratch(), call.x.device) if captured is None else captured.tensors
             if captured is not None:

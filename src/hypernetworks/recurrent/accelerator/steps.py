@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from ... import torch_compat
 from ..backend import undisturbed, use_backend
-from .graphs import Recorder, pool
+from .graphs import Recorder, on_device, pool
 
 if TYPE_CHECKING:
     from ..cell import RecurrentCell
@@ -36,7 +36,7 @@ _cells: "weakref.WeakKeyDictionary[RecurrentCell, int]" = weakref.WeakKeyDiction
 """A number for each cell that was captured or may be: a key that does not keep the cell alive."""
 
 
-def refusal(cell: "RecurrentCell", weights: Sequence[Tensor], x: Tensor) -> str | None:
+def refusal(cell: "RecurrentCell", weights: Sequence[Tensor], x: Tensor, state: Sequence[Tensor]) -> str | None:
     """Why the steps of a cell cannot be captured; None where they can."""
     if not undisturbed() or torch.is_autocast_enabled("cuda"):
         return "something traces or transforms the call, or autocast is on"
@@ -45,8 +45,10 @@ def refusal(cell: "RecurrentCell", weights: Sequence[Tensor], x: Tensor) -> str 
     if x.shape[0] == 0:
         return "an empty batch"
     own = {id(parameter) for parameter in cell.parameters()}
-    if any(id(weight) not in own or weight.device != x.device for weight in weights):
-        return "weights that are not the cell's own parameters, or on another device"
+    if any(id(weight) not in own for weight in weights):
+        return "weights that are not the cell's own parameters"
+    if any(tensor.device != x.device for tensor in (*state, *cell.parameters())):
+        return "tensors of different devices"
     return None
 
 
@@ -80,7 +82,7 @@ def run(
             output, final = run_steps(cell, inputs[0], inputs[1 : 1 + len(state)], rest[0] if rest else None)
         return [output, *final]
 
-    with pool.lock:
+    with pool.lock, on_device(x):
         captured = pool.get(key, functools.partial(_capture, steps, tensors, save))
     return None if captured is None else _Replay.apply(captured, pool.lock, *tensors)  # pyright: ignore[reportReturnType]
 
@@ -163,7 +165,7 @@ class _Replay(torch.autograd.Function):
     def forward(ctx: Any, captured: CapturedSteps, lock: Any, *tensors: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.captured, ctx.lock = captured, lock
         ctx.save_for_backward(*tensors)
-        with lock:
+        with lock, on_device(tensors[0]):
             _fill(captured.inputs, tensors)
             captured.forward()
             return tuple(tensor.clone() for tensor in captured.answer)
@@ -172,7 +174,7 @@ class _Replay(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *came: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         captured: CapturedSteps = ctx.captured
-        with ctx.lock:
+        with ctx.lock, on_device(came[0]):
             _fill(captured.inputs, ctx.saved_tensors)
             _fill(captured.came, came)
             captured.backward()
