@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+LONG = os.environ.get("HYPERNETWORKS_LONG") == "1"
+NOT_HERE = {"memory", "profile", "compute-sanitizer", "the compiled step in a CUDA graph"}
+"""What needs a device or a tool."""
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
@@ -30,6 +33,7 @@ def run(tmp_path: Path, *options: str) -> tuple[int, dict, str]:
     return done.returncode, json.loads(report.read_text()), (tmp_path / "accelerator.txt").read_text()
 
 
+@pytest.mark.skipif(not LONG, reason="takes a minute and a half: HYPERNETWORKS_LONG=1")
 def test_every_part_runs_or_says_why_not(tmp_path: Path) -> None:
     code, data, text = run(tmp_path, "--seconds", "850")
     assert code == 0, text
@@ -47,8 +51,17 @@ def test_every_part_runs_or_says_why_not(tmp_path: Path) -> None:
     assert all(figure["min"] > 0 for row in data["timings"] for figure in row["us"].values())
     assert data["training"]["steps"] == 1
     assert data["training"]["nats"] > 0
+    assert {line.split(":")[0] for line in data["skipped"]} == NOT_HERE
+
+
+def test_parts_can_be_chosen_and_say_why_they_do_not_run(tmp_path: Path) -> None:
+    code, data, text = run(tmp_path, "--seconds", "850", "--parts", "training,memory,sanitizer,compiled,profile")
+    assert code == 0, text
+    assert data["training"]["steps"] == 1
+    assert data["training"]["nats"] > 0
+    assert not {"parity", "timings"} & data.keys()
     skipped = {line.split(":")[0] for line in data["skipped"]}
-    assert skipped == {"memory", "profile", "compute-sanitizer", "the compiled step in a CUDA graph"}
+    assert skipped == NOT_HERE | {"parity", "determinism", "timings"}
 
 
 def test_no_figure_without_parity_and_no_part_after_the_time(tmp_path: Path) -> None:

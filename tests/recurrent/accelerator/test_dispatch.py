@@ -73,17 +73,22 @@ def test_not_served(device, monkeypatch):
 
 
 def test_no_kernels_on_this_machine(monkeypatch):
+    def unavailable():
+        dispatch._unavailable.cache_clear()
+        return dispatch.unavailable()
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert dispatch.unavailable() == "there is no CUDA device"
+    assert unavailable() == "there is no CUDA device"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
-    assert dispatch.unavailable() == "triton is not installed"
+    assert unavailable() == "triton is not installed"
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(dispatch, "version", lambda name: "3.5.1")
-    assert dispatch.unavailable() == "triton 3.5.1 is older than 3.6"
+    assert unavailable() == "triton 3.5.1 is older than 3.6"
     assert refusal(hn.GRUCell(3, 5)) == "triton 3.5.1 is older than 3.6"
     monkeypatch.setattr(dispatch, "version", lambda name: "3.10.0+git123")
-    assert dispatch.unavailable() is None
+    assert unavailable() is None
+    dispatch._unavailable.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,11 @@ _interpreted: list[bool] = []
 @torch_compat.constant_in_graphs
 def unavailable() -> str | None:
     """Why there are no Triton kernels on this machine, None where there are."""
+    return _unavailable()
+
+
+@functools.cache
+def _unavailable() -> str | None:
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     if importlib.util.find_spec("triton") is None:
@@ -158,6 +163,8 @@ def _trial(
     """Why the kernels do not run on this device, found by running them once; None where they run."""
     if interpreted() or torch_compat.in_dispatch_mode():
         return None  # nothing is compiled, or nothing can run now
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return None  # a trial waits for the device, which a capture forbids
     return _tried(name, device, dtype, batch, sizes, norm, masked, save)
 
 
