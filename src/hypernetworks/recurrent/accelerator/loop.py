@@ -128,7 +128,7 @@ class Loop(ABC):
         pre = tensors["saved_pre"]
         rows, main = pre.shape[0], self.gates * self.shape.hidden
         parts = pre.view(-1).split((rows * main, rows * (self.width - main)))
-        return {**tensors, "pre": parts[0].view(rows, main), "hyper_pre": parts[1].view(rows, -1 if rows else 0)}
+        return {**tensors, "pre": parts[0].view(rows, main), "hyper_pre": parts[1].view(rows, self.width - main)}
 
     # kernels
 
