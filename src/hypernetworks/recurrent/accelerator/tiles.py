@@ -35,7 +35,8 @@ class Tiles(NamedTuple):
         batch, hidden = shape.batch, shape.hidden
         # measured on an H200 at B 16 to 128, H 256 to 1000: wide tiles pay where the rows are many and the numbers short
         wide = batch > 64 and shape.dtype != torch.float32
-        block_m = 16 if batch <= 32 else 128 if wide else 64
+        # compiled for compute capability 8.0, a tile of 128 rows does not fit into the registers
+        block_m = 16 if batch <= 32 else 128 if wide and shape.pdl else 64
         block_n = 64 if wide else 32
         block_n = min(block_n, power_of_two(hidden, 16))
         block_k = min(64, power_of_two(hidden, 16))
