@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.recurrent.accelerator import dispatch, graphs
 
 
 class Size(NamedTuple):
@@ -60,8 +61,8 @@ ODD = {
     "odd 33": Size(6, 17, 33, 33, 33, 5),
     "odd 65": Size(4, 33, 65, 65, 65, 16),
 }
-TINY = {"tiny": Size(3, 2, 4, 5, 3, 2)}
-"""For trying the script's flow in Triton's interpreter."""
+TINY = {"tiny": Size(2, 2, 3, 7, 5, 2)}
+"""For trying the script's flow in Triton's interpreter. With fewer units, some layer norm divides by almost nothing."""
 
 
 class Arithmetic(NamedTuple):
@@ -83,12 +84,14 @@ Make = Callable[..., nn.Module]
 NETWORKS: dict[str, Make] = {
     "LSTM": lambda s, **k: hn.LSTM(s.I, s.H, **k),
     "layer-norm LSTM": lambda s, **k: hn.LSTM(s.I, s.H, layer_norm=True, **k),
+    "GRU": lambda s, **k: hn.GRU(s.I, s.H, **k),
+    "layer-norm GRU": lambda s, **k: hn.GRU(s.I, s.H, layer_norm=True, **k),
     "HyperLSTM": lambda s, **k: hn.HyperLSTM(s.I, s.H, hyper_size=s.K, hyper_embedding_size=s.Z, **k),
     "HyperLSTM without norm": lambda s, **k: hn.HyperLSTM(
         s.I, s.H, hyper_size=s.K, hyper_embedding_size=s.Z, layer_norm=False, **k
     ),
 }
-TIMED = ("layer-norm LSTM", "HyperLSTM")
+TIMED = ("layer-norm LSTM", "layer-norm GRU", "HyperLSTM")
 
 
 @dataclass
@@ -170,20 +173,22 @@ def results(
     """Outputs with final state, gradients of everything, and the names of both."""
     x = x.detach().requires_grad_()
     state = None if state is None else [tensor.detach().requires_grad_() for tensor in state]
+    carried = None if state is None else network.cells[0].named_state(state)
     given: Any = x
     if case.packed:
         lengths = torch.tensor([max(1, case.size.T - (b * case.size.T) // case.size.B) for b in range(case.size.B)])
         given = nn.utils.rnn.pack_padded_sequence(x, lengths)
     torch.manual_seed(1)
-    output, final = network(given, state)
-    answers = [output.data if case.packed else output, *final]
+    output, final = network(given, carried)
+    finals = [final] if isinstance(final, Tensor) else list(final)
+    answers = [output.data if case.packed else output, *finals]
     leaves = [x, *(state or ()), *network.parameters()]
     names = ["x", *(f"state {k}" for k in range(len(state or ()))), *(name for name, _ in network.named_parameters())]
     if cotangents is None:
         generator = torch.Generator().manual_seed(2)
         cotangents = [torch.randn(a.shape, generator=generator, dtype=torch.float64) for a in answers]
     grads = torch.autograd.grad(answers, leaves, [c.to(a) for c, a in zip(cotangents, answers, strict=True)])
-    return [a.detach() for a in answers], list(grads), ["output", *(f"final {k}" for k in range(len(final))), *names]
+    return [a.detach() for a in answers], list(grads), ["output", *(f"final {k}" for k in range(len(finals))), *names]
 
 
 def error(ours: Tensor, truth: Tensor) -> float:
@@ -252,12 +257,16 @@ def odd_sizes(network: str, name: str, odd: dict[str, Size]) -> dict[str, Size]:
     return {label: odd[label] for label in kept}
 
 
-def timed_sizes(name: str, sizes: dict[str, Size]) -> dict[str, Size]:
-    """The sizes at which the kernels are timed in an arithmetic: float16 at two of them, to save compilation."""
-    return {label: size for label, size in sizes.items() if name != "float16" or label not in ("ptb", "long")}
+def timed_sizes(network: str, name: str, sizes: dict[str, Size]) -> dict[str, Size]:
+    """The sizes at which a network is timed in an arithmetic: float16 and the GRU at few of them, to save compilation."""
+    few = {"float16": ("small", "middle")}.get(name, tuple(sizes))
+    few = ("small",) if network == "layer-norm GRU" else few
+    return {label: size for label, size in sizes.items() if label in (*few, "tiny")}
 
 
-def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], names: list[str]) -> None:
+def check_parity(
+    report: Report, sizes: dict[str, Size], odd: dict[str, Size], names: list[str], deadline: float
+) -> None:
     report.say(
         "\nParity with the reference in float64 on the CPU: the largest ‖a − b‖ / ‖b‖ of all outputs and gradients"
     )
@@ -265,7 +274,11 @@ def check_parity(report: Report, sizes: dict[str, Size], odd: dict[str, Size], n
     for network in NETWORKS:
         for name in names:
             worst, place, count, failures = 0.0, "", 0, {}
-            for title, case in cases(timed_sizes(name, sizes), odd_sizes(network, name, odd)):
+            if time.monotonic() > deadline:
+                report.skip(f"parity of {network}, {name}", "no time left, so it gets no figure")
+                report.failed.add((network, name))
+                continue
+            for title, case in cases(timed_sizes(network, name, sizes), odd_sizes(network, name, odd)):
                 if title.endswith("steps") and network not in TIMED:
                     continue
                 try:
@@ -332,11 +345,11 @@ def check_graphs(report: Report) -> None:
     """Captured layers give what launched ones give, in every order in which autograd may use them."""
     size, device = ODD["odd 33"] if report.device == "cuda" else TINY["tiny"], report.device
     torch.manual_seed(4)
-    ours = hn.LSTM(size.I, size.H, 2, layer_norm=True, bidirectional=True, device=device)
+    layers, calls = (2, 4) if report.device == "cuda" else (1, 2)
+    ours = hn.LSTM(size.I, size.H, layers, layer_norm=True, bidirectional=True, device=device)
     parameters = list(ours.parameters())
-    xs = [torch.randn(size.T, size.B, size.I, device=device) for _ in range(4)]
-    layer = importlib.import_module("hypernetworks.recurrent.accelerator.layer")
-    pool = layer.pool
+    xs = [torch.randn(size.T, size.B, size.I, device=device) for _ in range(calls)]
+    pool = graphs.pool
 
     def grads(output: Tensor, retain: bool = False) -> list[Tensor]:
         return list(torch.autograd.grad(output.square().sum(), parameters, retain_graph=retain))
@@ -350,12 +363,12 @@ def check_graphs(report: Report) -> None:
         outcome["one after another"] = (captured, launched)
         outputs = [ours(x)[0] for x in xs]
         together = [grads(output) for output in reversed(outputs)][::-1]
-        outcome["four forwards, then four backwards"] = (list(zip(outputs, together, strict=True)), launched)
+        outcome["forwards, then backwards in the other order"] = (list(zip(outputs, together, strict=True)), launched)
         first = ours(xs[0])[0]
         with torch.no_grad():
             ours(xs[1])
         once = grads(first, retain=True)
-        ours(xs[2])
+        ours(xs[-1])
         outcome["backward twice, forwards between"] = ([(first, once), (first, grads(first))], [launched[0]] * 2)
     rows = []
     for what, (got, wanted) in outcome.items():
@@ -373,7 +386,7 @@ def check_graphs(report: Report) -> None:
 
 
 def forget_graphs() -> None:
-    importlib.import_module("hypernetworks.recurrent.accelerator.layer").pool.clear()
+    graphs.pool.clear()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -493,9 +506,9 @@ def contestants(report: Report, label: str, size: Size, names: list[str], eager:
                 report.skip(
                     f"nn.LSTM in a CUDA graph, {name}, {label}", f"{type(failure).__name__}: {str(failure)[:200]}"
                 )
-        if label not in timed_sizes(name, {label: size}):
-            continue
         for network in TIMED:
+            if label not in timed_sizes(network, name, {label: size}):
+                continue
             if (network, name) in report.failed:
                 report.skip(f"timing of {network}, {name}, {label}", "its parity or determinism failed")
                 continue
@@ -506,7 +519,9 @@ def contestants(report: Report, label: str, size: Size, names: list[str], eager:
     return made
 
 
-def time_size(report: Report, label: str, size: Size, names: list[str], rounds: int, eager: bool) -> None:
+def time_size(
+    report: Report, label: str, size: Size, names: list[str], rounds: int, eager: bool, deadline: float
+) -> None:
     made = contestants(report, label, size, names, eager)
     cuda = report.device == "cuda"
     for one in made:
@@ -519,15 +534,18 @@ def time_size(report: Report, label: str, size: Size, names: list[str], rounds: 
                 torch.cuda.reset_peak_memory_stats()
                 run()
                 one.peak = torch.cuda.max_memory_allocated() - before
-    for k in range(rounds):
+    done = 0
+    while done < rounds and (done < 2 or time.monotonic() < deadline):
+        done += 1
         for one in made:
-            if "reference" in one.name and k >= 3:
+            if "reference" in one.name and done > 3:
                 continue
             for what in ("forward", "training"):
                 one.times[what].append(milliseconds(getattr(one, what), one.repeats, report.device))
     base = {one.arithmetic: one for one in made if one.name == "nn.LSTM"}
     report.say(
-        f"\n{label} (T {size.T}, B {size.B}, I {size.I}, H {size.H}, K {size.K}, Z {size.Z}): microseconds a time step"
+        f"\n{label} (T {size.T}, B {size.B}, I {size.I}, H {size.H}, K {size.K}, Z {size.Z}): microseconds a time step, "
+        f"{done} rounds"
     )
     report.say(f"  {'':44} {'forward':>17} {'forward+backward':>17} {'x nn.LSTM':>9}  {'MiB, a':>10}")
     report.say(f"  {'':44} {'min     median':>17} {'min     median':>17} {'training':>9}  {'training step':>13}")
@@ -556,34 +574,76 @@ def time_all(report: Report, sizes: dict[str, Size], names: list[str], arguments
         if time.monotonic() > arguments.deadline:
             report.skip(f"timings of {label}", "no time left")
             continue
-        time_size(report, label, size, names, arguments.rounds, label in ("small", "tiny"))
+        time_size(report, label, size, names, arguments.rounds, label in ("small", "tiny"), arguments.deadline)
         forget_graphs()
         report.write(arguments.out)
 
 
 def time_compiled(report: Report, sizes: dict[str, Size]) -> None:
-    """The reference's step compiled by torch, all steps in one CUDA graph: what serves where there are no kernels."""
+    """The path that serves where there are no kernels: the compiled step, all steps in one CUDA graph."""
     if report.device != "cuda" or "small" not in sizes:
         report.skip("the compiled step in a CUDA graph", "no CUDA device, or size small was not asked for")
         return
     size = sizes["small"]
-    x = torch.randn(size.T, size.B, size.I, device="cuda").requires_grad_()
-    ours = NETWORKS["HyperLSTM"](size, device="cuda")
-    start = time.monotonic()
-    try:
-        one = graphed("HyperLSTM, compiled step in a CUDA graph", "float32", ours, x, "compiled", 5)
-    except Exception as failure:  # noqa: BLE001  it is a comparison only
-        report.skip("the compiled step in a CUDA graph", f"{type(failure).__name__}: {str(failure)[:300]}")
+    rows = report.data.setdefault("compiled", [])
+    for network in ("HyperLSTM", "HyperGRU"):
+        x = torch.randn(size.T, size.B, size.I, device="cuda").requires_grad_()
+        kind = {"HyperLSTM": hn.HyperLSTM, "HyperGRU": hn.HyperGRU}[network]
+        ours = kind(size.I, size.H, hyper_size=size.K, hyper_embedding_size=size.Z, device="cuda")
+        one = contestant(network, "float32", ours, x, "auto", 5)
+        start = time.monotonic()
+        with arithmetic("float32"), without_kernels():
+            with hn.use_backend("reference"):
+                wanted = ours(x)[0]
+            for _ in range(3):
+                one.training()
+                one.forward()
+            with hn.use_backend("auto"):
+                apart = error(ours(x)[0], wanted.detach().double().cpu())
+            ready = time.monotonic() - start
+            if not apart <= ARITHMETIC["float32"].tolerance:
+                report.skip(f"the compiled step of {network} in a CUDA graph", f"its parity failed: {apart:.1e}")
+                continue
+            runs = (("forward", one.forward), ("training", one.training))
+            figures = {what: min(milliseconds(run, 5, "cuda") for _ in range(5)) / size.T * 1e3 for what, run in runs}
+        rows.append({"network": network, "us": figures, "parity": apart, "seconds_until_ready": ready})
+        report.say(
+            f"\nsmall, {network}, the compiled step in a CUDA graph, float32: {figures['forward']:.2f} us a step forward, "
+            f"{figures['training']:.2f} forward+backward (ready after {ready:.0f} s, parity {apart:.1e})"
+        )
+        forget_graphs()
+
+
+def measure_memory(report: Report, sizes: dict[str, Size]) -> None:
+    """The peak of a training step at T, 2T and 4T: it grows as what is saved does, in proportion to T."""
+    if report.device != "cuda":
+        report.skip("memory", "the CPU's allocator does not count")
         return
-    figures = {
-        what: min(milliseconds(run, 5, "cuda") for _ in range(5)) / size.T * 1e3
-        for what, run in (("forward", one.forward), ("training", one.training))
-    }
-    report.data["compiled"] = figures
-    report.say(
-        f"\nsmall, {one.name}, float32: {figures['forward']:.2f} us a step forward, {figures['training']:.2f} forward+backward "
-        f"(compiled and captured in {time.monotonic() - start:.0f} s)"
-    )
+    size = sizes.get("small") or next(iter(sizes.values()))
+    rows = report.data.setdefault("memory", [])
+    for network in TIMED:
+        if (network, "float32") in report.failed:
+            continue
+        peaks = []
+        for factor in (1, 2, 4):
+            s = size._replace(T=factor * size.T)
+            ours = NETWORKS[network](s, device="cuda")
+            x = torch.randn(s.T, s.B, s.I, device="cuda").requires_grad_()
+            one = contestant(network, "float32", ours, x, "triton", 1)
+            for _ in range(3):
+                one.training()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            one.training()
+            peaks.append(torch.cuda.max_memory_allocated() - before)
+            kept = sum(t.numel() * t.element_size() for c in graphs.pool._captured.values() for t in c.tensors.values())
+            rows.append({"network": network, "T": s.T, "peak": peaks[-1], "held_by_graphs": kept})
+            forget_graphs()
+        growth = (peaks[2] - peaks[1]) / max(1, peaks[1] - peaks[0])
+        report.say(
+            f"  memory of a training step, {network}, T {size.T}, {2 * size.T}, {4 * size.T}: "
+            f"{', '.join(f'{peak / 2**20:.0f}' for peak in peaks)} MiB; growth {growth:.2f} (2 is proportional to T)"
+        )
 
 
 def profile(report: Report, sizes: dict[str, Size], names: list[str]) -> None:
@@ -718,17 +778,26 @@ def _ids(data: str, symbols: list[str]) -> Tensor:
 
 
 def strict() -> None:
-    """Make it an error where a layer that should run on the kernels takes the reference path."""
-    dispatch = importlib.import_module("hypernetworks.recurrent.accelerator.dispatch")
-    run = dispatch.run
+    """Make it an error where a layer that should run on the kernels takes another path."""
+    refusal = dispatch.refusal
 
-    def run_or_raise(*given: Any) -> Any:
-        answer = run(*given)
-        if answer is None:
-            raise RuntimeError("the kernels did not run")
-        return answer
+    def none_or_raise(*given: Any) -> str | None:
+        reason = refusal(*given)
+        if reason is not None:
+            raise RuntimeError(f"the kernels did not run: {reason}")
+        return None
 
-    dispatch.run = run_or_raise
+    dispatch.refusal = none_or_raise
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """Within it, layers take the path that serves where there are no kernels."""
+    refusal, dispatch.refusal = dispatch.refusal, lambda *_: "a comparison without them"
+    try:
+        yield
+    finally:
+        dispatch.refusal = refusal
 
 
 def compile_one(job: tuple[str, str, str]) -> str:
@@ -750,7 +819,7 @@ def compile_one(job: tuple[str, str, str]) -> str:
     return ""
 
 
-def compile_all(report: Report, sizes: dict[str, Size], names: list[str]) -> None:
+def compile_all(report: Report, sizes: dict[str, Size], names: list[str], seconds: float) -> None:
     """Compile what is needed in processes side by side: Triton keeps what it compiled on disk."""
     if report.device != "cuda":
         return
@@ -759,14 +828,22 @@ def compile_all(report: Report, sizes: dict[str, Size], names: list[str]) -> Non
     order = [name for name in order if name != "tf32"] + [name for name in order if name == "tf32"]
     jobs = [("HyperLSTM", "preset", "float32")] if "float32" in names else []
     for name in order:  # tf32 last: it shares most of its kernels with float32
-        jobs += [(network, label, name) for network in reversed(TIMED) for label in timed_sizes(name, sizes)]
+        jobs += [(network, label, name) for network in reversed(TIMED) for label in timed_sizes(network, name, sizes)]
         jobs += [(network, label, name) for network in NETWORKS for label in odd_sizes(network, name, ODD)]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "hypernetworks.recurrent.accelerator.layer"])
+    context.set_forkserver_preload(["torch", "hypernetworks.recurrent.accelerator.operators"])
+    done = 0
     with context.Pool(min(len(jobs), os.cpu_count() or 2)) as workers:
-        for trouble in filter(None, workers.imap_unordered(compile_one, jobs)):
-            report.say(trouble)
-    report.say(f"compiled the kernels of {len(jobs)} networks in {time.monotonic() - start:.0f} s")
+        outcomes = workers.imap_unordered(compile_one, jobs)
+        try:
+            while done < len(jobs):
+                trouble = outcomes.next(timeout=max(1, start + seconds - time.monotonic()))
+                done += 1
+                if trouble:
+                    report.say(trouble)
+        except multiprocessing.TimeoutError:
+            report.say(f"the rest is compiled when it is needed: {seconds:.0f} s are over")
+    report.say(f"compiled the kernels of {done} of {len(jobs)} networks in {time.monotonic() - start:.0f} s")
 
 
 def describe(report: Report) -> None:
@@ -791,7 +868,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("accelerator-results"), help="folder of the results")
     parser.add_argument(
         "--parts",
-        default="parity,determinism,timings,training,profile,sanitizer,compiled",
+        default="parity,determinism,sanitizer,timings,compiled,memory,training,profile",
         help="what to do, in this order",
     )
     parser.add_argument("--sizes", default=",".join(SIZES), help="sizes to time")
@@ -817,10 +894,12 @@ def main() -> int:
     if device == "cuda" and not torch.cuda.is_available():
         print("there is no CUDA device: --interpret tries the flow of this script on the CPU")
         return 2
+    if arguments.interpret:
+        dispatch.interpret()
     strict()
     report = Report(device)
     if arguments.one_parity:
-        check_parity(report, {}, {"odd 7": ODD["odd 7"]}, ["float32"])
+        check_parity(report, {}, {"odd 7": ODD["odd 7"]}, ["float32"], arguments.deadline)
         return len(report.failed)
     sizes = TINY if arguments.interpret else {name: SIZES[name] for name in arguments.sizes.split(",")}
     names = ["float32"] if arguments.interpret else arguments.arithmetic.split(",")
@@ -828,15 +907,16 @@ def main() -> int:
     parts = arguments.parts.split(",")
     clock = time.monotonic()
     if not arguments.no_compile:
-        compile_all(report, sizes, names)
+        compile_all(report, sizes, names, arguments.seconds / 2)
     todo: dict[str, Callable[[], None]] = {
-        "parity": lambda: check_parity(report, sizes, TINY if arguments.interpret else ODD, names),
+        "parity": lambda: check_parity(report, sizes, TINY if arguments.interpret else ODD, names, arguments.deadline),
         "determinism": lambda: (check_determinism(report, sizes, names), check_graphs(report)),
+        "sanitizer": lambda: check_sanitizer(report),
         "timings": lambda: time_all(report, sizes, names, arguments),
+        "compiled": lambda: time_compiled(report, sizes),
+        "memory": lambda: measure_memory(report, sizes),
         "training": lambda: train(report, arguments.text, arguments.steps, arguments.deadline),
         "profile": lambda: profile(report, sizes, [name for name in names if name in ("float32", "bfloat16")]),
-        "sanitizer": lambda: check_sanitizer(report),
-        "compiled": lambda: time_compiled(report, sizes),
     }
     for part, run in todo.items():
         if part not in parts:

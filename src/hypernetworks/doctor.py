@@ -10,7 +10,7 @@ import torch
 
 from hypernetworks.data.named_sets import list_data
 from hypernetworks.data_sets import NAMED_SETS
-from hypernetworks.recurrent.accelerator.dispatch import unavailable
+from hypernetworks.recurrent.accelerator import dispatch, steps
 from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.kernels import BuildError, ensure
 from hypernetworks.runs.machine import processor
@@ -35,6 +35,7 @@ class Doctor:
             ("backend", f"{backend()}: {_path()}"),
             ("native kernels", _kernels()),
             ("Triton kernels", _triton()),
+            ("CUDA graphs", _graphs()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
             ("labml-nn", _installed("labml-nn", "for comparison in bench: pip install --no-deps labml-nn==0.5.1")),
@@ -47,7 +48,7 @@ class Doctor:
 
 def _path() -> str:
     chosen = {
-        "auto": "native kernels on the CPU and Triton kernels on CUDA devices where supported, else plain torch",
+        "auto": "native kernels on the CPU; Triton kernels, else CUDA graphs, on CUDA devices; else plain torch",
         "native": "native kernels where supported, else plain torch",
         "reference": "plain torch, any device and dtype",
         "compiled": "plain torch through torch.compile",
@@ -67,13 +68,18 @@ def _kernels() -> str:
 
 
 def _triton() -> str:
-    """What compiles the kernels of LSTM and HyperLSTM for the accelerator, or why there are none."""
-    reason = unavailable()
-    return (
-        f"of LSTM and HyperLSTM, compiled on first use by triton {version('triton')}"
-        if reason is None
-        else f"none: {reason}"
-    )
+    """What compiles the kernels for the accelerator, or why there are none."""
+    reason = dispatch.unavailable() or dispatch.too_old(torch.device("cuda"))
+    if reason is not None:
+        return f"none: {reason}"
+    return f"of LSTM, GRU and HyperLSTM, compiled on first use by triton {version('triton')}"
+
+
+def _graphs() -> str:
+    """What runs layers on the accelerator that have no Triton kernels."""
+    if not torch.cuda.is_available():
+        return "none: there is no CUDA device"
+    return f"{steps.description()}, for layers without Triton kernels"
 
 
 def _installed(name: str, otherwise: str = "required: reinstall hypernetworks") -> str:

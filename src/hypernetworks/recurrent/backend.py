@@ -6,7 +6,8 @@ native      C++ kernels for float32 and float64 on the CPU, a whole layer in one
             device or dtype, autocast, torch.func transforms, networks without a kernel) takes the reference path.
 triton      Triton kernels for float32, bfloat16 and float16 on CUDA devices. Whatever they do not support takes the reference
             path.
-auto        native or triton if it supports the call and can be built, else reference: the default.
+auto        native or triton if it supports the call and can be built; on a CUDA device otherwise the compiled step in one CUDA
+            graph; else reference: the default.
 """
 
 import functools
@@ -94,7 +95,7 @@ def native_serves(tensors: Iterable[Tensor | None]) -> bool:
 
     It supports dense tensors of float32 or float64 on the CPU whose memory holds their values.
     """
-    return not _transformed() and kernels_read(tensors)
+    return not transformed() and kernels_read(tensors)
 
 
 def kernels_read(tensors: Iterable[Tensor | None]) -> bool:
@@ -114,11 +115,11 @@ def kernels_read(tensors: Iterable[Tensor | None]) -> bool:
 
 def undisturbed() -> bool:
     """Whether a kernel may be called without torch's dispatcher: nothing traces or transforms the call."""
-    watched = torch.compiler.is_compiling() or torch_compat.is_jit_tracing() or _transformed()
+    watched = torch.compiler.is_compiling() or torch_compat.is_jit_tracing() or transformed()
     return not watched and not torch_compat.in_dispatch_mode()
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether autocast, a torch.func transform or forward-mode AD is active: they have no rule for a kernel."""
     return torch.is_autocast_enabled("cpu") or torch_compat.in_function_transform() or torch_compat.in_forward_ad()
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from .backend import compiled
 from .checks import check_input, check_probability, check_sizes, check_state
 from .hooks import ParameterHolder, run_inner_hooks
-from .native.op import LayerOp, Tensors
+from .native.layer import Tensors
+from .native.op import LayerOp
 from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_step, run_steps
 
 EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales"})

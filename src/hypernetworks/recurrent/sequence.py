@@ -7,6 +7,7 @@ B batch, T time, N rows of all time steps, I input, H hidden.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from .accelerator import dispatch as accelerator
+from .accelerator import steps as captured_steps
 from .backend import backend, kernels_read, native_serves, native_wanted, undisturbed
-from .native.op import Tensors
+from .native.layer import Tensors
 from .native.stepper import OneStep, StepLayer
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def _run_sequence(
     """What `run_layer` returns, by the path that serves a whole sequence."""
     mask = cell.dropout_mask(x.shape[0], x)
     if accelerator.wanted(x):
-        answer = _accelerated(cell, x, steps, state, mask)
+        answer = _on_device(cell, x, steps, state, mask)
         if answer is not None:
             return answer
     served = _native_parameters(cell, x, steps, state)
@@ -125,19 +127,37 @@ def run_steps(
     return torch.cat(outputs), state
 
 
-def _accelerated(
+def _on_device(
     cell: "RecurrentCell", x: Tensor, steps: TimeSteps, state: Sequence[Tensor], mask: Tensor | None
 ) -> tuple[Tensor, Sequence[Tensor]] | None:
-    """What `run_layer` returns, from the Triton kernels; None where they do not serve the cell."""
-    if cell.native is None or cell.has_own_equations():
-        return None
-    parameters = cell.native_parameters()
-    if parameters is None:
+    """What `run_layer` returns, from the Triton kernels or from a CUDA graph; None where neither serves the cell."""
+    parameters = None if cell.native is None or cell.has_own_equations() else cell.native_parameters()
+    if cell.native is None or parameters is None:
         return None
     weights, settings = parameters
     inputs = {"x": x} | dict(zip(cell.native.states, state, strict=False)) | weights
-    answer = accelerator.run(cell.native.name, inputs, mask, steps.sizes, steps.reverse, *settings)
+    cast, cast_mask = accelerator.autocast(inputs, mask)
+    why_no_kernels = accelerator.refusal(cell.native.name, cast, cast_mask)
+    if why_no_kernels is None:
+        accelerator.log(cell, x, "the Triton kernels")
+        output, *final = cell.native.dispatched(cast, cast_mask, steps.sizes, steps.reverse, *settings)
+        return output, final[: len(state)]
+    why_no_graph = f"the path is {backend()}"
+    if backend() == "auto":
+        why_no_graph = captured_steps.refusal(cell, [t for t in weights.values() if t is not None], x, state)
+    if why_no_graph is not None:
+        accelerator.log(cell, x, "the reference path", f"{why_no_kernels}; no CUDA graph: {why_no_graph}")
+        return None
+    accelerator.log(cell, x, captured_steps.description(), why_no_kernels)
+    form = (settings, tuple(steps.each()), steps.reverse)
+    answer = captured_steps.run(cell, x, state, mask, form, partial(_steps_of, steps))
     return None if answer is None else (answer[0], answer[1:])
+
+
+def _steps_of(
+    steps: TimeSteps, cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor], mask: Tensor | None
+) -> tuple[Tensor, Sequence[Tensor]]:
+    return run_steps(cell, x, steps, state, mask)
 
 
 def _native_parameters(

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.library import opcheck
 
 import hypernetworks as hn
+from hypernetworks.recurrent.accelerator import dispatch
 from hypernetworks.recurrent.accelerator.graphs import GraphPool
-from hypernetworks.recurrent.accelerator.launch import launch
-from hypernetworks.recurrent.accelerator.layer import lstm_layer
+from hypernetworks.recurrent.accelerator.operators import TritonLayers
 from hypernetworks.recurrent.sequence import TimeSteps, run_steps
-
-STATES = ("h0", "c0", "hyper_h0", "hyper_c0")
 
 
 class Case(NamedTuple):
@@ -33,6 +32,7 @@ class Case(NamedTuple):
     bias: bool = True
     reverse: bool = False
     dropout: bool = False
+    gru: bool = False
 
     @property
     def packed(self) -> bool:
@@ -40,7 +40,8 @@ class Case(NamedTuple):
 
     def cell(self, dtype: torch.dtype) -> Any:
         if self.K == 0:
-            return hn.LSTMCell(self.I, self.H, self.bias, layer_norm=self.norm, layer_norm_eps=1e-3, dtype=dtype)
+            kind = hn.GRUCell if self.gru else hn.LSTMCell
+            return kind(self.I, self.H, self.bias, layer_norm=self.norm, layer_norm_eps=1e-3, dtype=dtype)
         sizes = {"hyper_size": self.K, "hyper_embedding_size": self.Z}
         return hn.HyperLSTMCell(self.I, self.H, **sizes, layer_norm=self.norm, layer_norm_eps=1e-3, dtype=dtype)
 
@@ -54,6 +55,15 @@ CASES = {
     "layer-norm LSTM, size 7, packed": Case(7, 7, batch_sizes=(3, 2, 1)),
     "layer-norm LSTM, size 33, dropout": Case(5, 33, batch_sizes=(2, 2), dropout=True),
     "layer-norm LSTM, size 65, reverse": Case(65, 65, batch_sizes=(1, 1), reverse=True),
+    "GRU, one step of one row": Case(3, 5, batch_sizes=(1,), norm=False, gru=True),
+    "GRU without bias, packed, reverse, dropout": Case(
+        4, 6, batch_sizes=(3, 2, 1), norm=False, bias=False, reverse=True, dropout=True, gru=True
+    ),
+    "GRU, 17 rows": Case(3, 4, batch_sizes=(17, 17), norm=False, gru=True),
+    "layer-norm GRU, size 1": Case(1, 1, batch_sizes=(1, 1), gru=True),
+    "layer-norm GRU, size 7, packed, reverse": Case(7, 7, batch_sizes=(3, 2, 1), reverse=True, gru=True),
+    "layer-norm GRU, size 33, packed, dropout": Case(5, 33, batch_sizes=(2, 1, 1), dropout=True, gru=True),
+    "layer-norm GRU, size 65, reverse": Case(65, 65, batch_sizes=(1, 1), reverse=True, gru=True),
     "HyperLSTM, size 1": Case(1, 1, 1, 1, batch_sizes=(1, 1)),
     "HyperLSTM, size 7, packed, reverse, dropout": Case(4, 7, 7, 3, batch_sizes=(3, 2, 1), reverse=True, dropout=True),
     "HyperLSTM, size 33, packed": Case(3, 33, 5, 2, batch_sizes=(2, 1)),
@@ -93,11 +103,18 @@ def draw(case: Case, seed: int = 0) -> Drawn:
     return Drawn(cell, x, state, mask)
 
 
-def kernels(case: Case, drawn: Drawn, pool: GraphPool) -> tuple[Tensor, ...]:
+def arguments(case: Case, drawn: Drawn) -> tuple[Any, ...]:
+    """The arguments of the operator, after its inputs by name."""
     weights, settings = drawn.cell.native_parameters()
-    inputs = {"x": drawn.x} | dict(zip(STATES, drawn.state, strict=False)) | weights
-    sizes = case.batch_sizes if case.packed else None
-    return lstm_layer(inputs, drawn.mask, sizes, case.reverse, *settings, pool=pool)
+    inputs = {"x": drawn.x} | dict(zip(drawn.cell.native.states, drawn.state, strict=False)) | weights
+    return inputs, drawn.mask, case.batch_sizes if case.packed else None, case.reverse, *settings
+
+
+def kernels(case: Case, drawn: Drawn, pool: GraphPool) -> tuple[Tensor, ...]:
+    """Through the operator, where these kernels are under the key CPU."""
+    op = drawn.cell.native
+    op.implement("CPU", TritonLayers("cpu", pool), override=True)
+    return op.dispatched(*arguments(case, drawn))[: 1 + len(drawn.state)]
 
 
 def reference(case: Case, drawn: Drawn) -> list[Tensor]:
@@ -121,15 +138,14 @@ def error(ours: Any, theirs: Any) -> float:
 
 
 def parity(case: Case) -> dict[str, Any]:
-    pool = GraphPool(launch, no_recorder)
     drawn = draw(case)
     truth = drawn.double(case)
-    ours, theirs = kernels(case, drawn, GraphPool(launch, no_recorder)), reference(case, truth)
+    ours, theirs = kernels(case, drawn, GraphPool(no_recorder)), reference(case, truth)
     cotangents = [torch.randn_like(a) for a in ours]
     got = [*ours, *grads(ours, drawn, cotangents)]
     wanted = [*theirs, *grads(theirs, truth, [c.double() for c in cotangents])]
     with torch.no_grad():
-        again = kernels(case, drawn, pool)
+        again = kernels(case, drawn, GraphPool(no_recorder))
     return {"error": error(got, wanted), "same without gradients": equal(again, ours)}
 
 
@@ -142,97 +158,108 @@ def no_recorder(run: Callable[[], None]) -> Callable[[], None]:
 
 
 def graphs() -> dict[str, Any]:
-    """The captured layers' logic, with a recorder that replays by running again."""
+    """The logic of captured loops, with a recorder that replays by running again. The LSTM is a part of the HyperLSTM."""
     recorded = []
 
     def record(run: Callable[[], None]) -> Callable[[], None]:
         recorded.append(run)
         return run
 
-    case = Case(2, 3)
-    drawn = [draw(case, seed) for seed in range(3)]
-    launched = [kernels(case, d, GraphPool(launch, record)) for d in drawn]
-    cotangents = [torch.randn_like(a) for a in launched[0]]
-    wanted = [grads(answer, d, cotangents) for answer, d in zip(launched, drawn, strict=True)]
-    pool = GraphPool(launch, record)
     checks: dict[str, Any] = {}
-    kernels(case, drawn[0], pool)
-    checks["the first call is not captured"] = not recorded
-    # every call before a backward holds a lease: two captured layers, each with a loop for each direction
-    answers = [kernels(case, d, pool) for d in drawn[:2]]
-    checks["two calls, two captured layers"] = len(recorded) == 4
-    backwards = [grads(answer, d, cotangents) for answer, d in reversed(list(zip(answers, drawn, strict=False)))]
-    checks["their answers"] = equal(answers[0], launched[0]) and equal(answers[1], launched[1])
-    checks["their gradients"] = equal(backwards[1], wanted[0]) and equal(backwards[0], wanted[1])
-    third = kernels(case, drawn[2], pool)
-    checks["a lease ends with the backward pass"] = len(recorded) == 4 and equal(third, launched[2])
-    first = grads(third, drawn[2], cotangents, retain=True)
-    kernels(case, drawn[0], pool)
-    checks["a retained graph keeps its lease"] = equal(grads(third, drawn[2], cotangents), first) and equal(
-        first, wanted[2]
-    )
-    del third
-    held = [kernels(case, drawn[0], pool) for _ in range(2)]
-    del held
-    kernels(case, drawn[0], pool)
-    checks["a graph that is dropped ends its lease"] = len(recorded) == 4
-    with torch.no_grad():
-        for _ in range(3):
-            kernels(case, drawn[0], pool)
-    checks["without gradients, one captured loop"] = len(recorded) == 5
-
-    def packed_away(tensor: Tensor) -> Tensor:
-        return tensor.clone()
-
-    with torch.autograd.graph.saved_tensors_hooks(packed_away, lambda tensor: tensor):
-        moved = kernels(case, drawn[0], pool)
-    kernels(case, drawn[1], pool)
-    checks["saved tensors that hooks moved"] = equal(grads(moved, drawn[0], cotangents), wanted[0])
+    for name, case in {"GRU": Case(2, 3, gru=True), "HyperLSTM": Case(1, 1, 1, 1, (1,))}.items():
+        recorded.clear()
+        drawn = [draw(case, seed) for seed in range(2)]
+        launched = [kernels(case, d, GraphPool(no_recorder)) for d in drawn]
+        cotangents = [torch.randn_like(a) for a in launched[0]]
+        wanted = [grads(answer, d, cotangents) for answer, d in zip(launched, drawn, strict=True)]
+        pool = GraphPool(record)
+        kernels(case, drawn[0], pool)
+        checks[f"{name}: the first call is not captured"] = not recorded
+        # two forward passes before their backward passes, in the other order: one captured loop for each direction
+        answers = [kernels(case, d, pool) for d in drawn]
+        checks[f"{name}: one captured loop for each direction"] = len(recorded) == 2
+        backwards = [
+            grads(answer, d, cotangents, True) for answer, d in reversed(list(zip(answers, drawn, strict=False)))
+        ]
+        checks[f"{name}: answers"] = equal(answers[0], launched[0]) and equal(answers[1], launched[1])
+        checks[f"{name}: gradients"] = equal(backwards[1], wanted[0]) and equal(backwards[0], wanted[1])
+        kernels(case, drawn[1], pool)
+        checks[f"{name}: a second backward pass"] = equal(grads(answers[0], drawn[0], cotangents), wanted[0])
+        with torch.no_grad():
+            without = [kernels(case, drawn[0], pool) for _ in range(2)]
+        checks[f"{name}: without gradients"] = len(recorded) == 3 and all(equal(a, launched[0]) for a in without)
 
     def fails(run: Callable[[], None]) -> Callable[[], None]:
         raise RuntimeError("no graph")
 
-    broken = GraphPool(launch, fails)
-    kernels(case, drawn[0], broken)
-    checks["a capture that fails"] = equal(kernels(case, drawn[0], broken), launched[0])
+    def too_large(run: Callable[[], None]) -> Callable[[], None]:
+        raise torch.OutOfMemoryError("no memory")
+
+    for what, recorder in {"a capture that fails": fails, "out of memory during a capture": too_large}.items():
+        broken = GraphPool(recorder)
+        answers = [kernels(case, drawn[0], broken) for _ in range(3)]
+        checks[what] = all(equal(answer, launched[0]) for answer in answers)
+        checks[f"gradients after {what}"] = equal(grads(answers[2], drawn[0], cotangents), wanted[0])
     return checks
+
+
+def operators() -> dict[str, Any]:
+    """torch's own checks of an operator: schema, fake kernel, autograd, tracing."""
+    dispatch.interpret()
+    found = {}
+    for name, case in {"LSTM": Case(2, 3), "GRU": Case(2, 3, gru=True), "HyperLSTM": Case(2, 3, 2, 2, (1, 1))}.items():
+        op, drawn = draw(case).cell.native, draw(case)
+        inputs, mask, *rest = arguments(case, drawn)
+        given = [*(inputs.get(n) for n in op.inputs), mask, *rest]
+        outcome = opcheck(getattr(torch.ops.hypernetworks, op.name).default, (*given, True))
+        found[name] = set(outcome.values()) == {"SUCCESS"}
+        with hn.use_backend("triton"):
+            cell = drawn.cell
+            compiled = torch.compile(cell, backend="aot_eager", fullgraph=True)
+            x = torch.randn(1, case.I)
+            found[f"{name}, torch.compile"] = torch.equal(compiled(x)[0], cell(x)[0])
+    wrong = [t.double() if k == 1 else t for k, t in enumerate(given)]
+    try:
+        torch.ops.hypernetworks.lstm(*wrong, True)
+    except TypeError as refusal:
+        found["a tensor of another dtype"] = "should be torch.float32 on the CPU" in str(refusal)
+    return found
 
 
 def networks() -> dict[str, Any]:
     """Through the public networks: two layers, both directions, packed, and a cell."""
+    dispatch.interpret()
     torch.manual_seed(5)
-    rnn = hn.HyperLSTM(2, 3, 2, hyper_size=2, hyper_embedding_size=2, bidirectional=True)
+    hyper = hn.HyperLSTM(2, 3, 2, hyper_size=2, hyper_embedding_size=2, bidirectional=True)
+    gru = hn.GRU(2, 3, 2, bidirectional=True, layer_norm=True)
     packed = torch.nn.utils.rnn.pack_sequence([torch.randn(2, 2), torch.randn(1, 2)])
-    answers = []
-    for path in ("reference", "triton"):
-        with hn.use_backend(path):
-            output, state = rnn(packed)
-            answers.append([output.data, *state])
     cell, x, state = hn.LSTMCell(2, 3), torch.randn(4, 2), (torch.randn(4, 3), torch.randn(4, 3))
-    cells = []
+    answers: dict[str, list] = {}
     for path in ("reference", "triton"):
         with hn.use_backend(path):
-            cells.append(cell(x, state)[1])
-    gru = hn.HyperGRU(2, 3, hyper_size=2, hyper_embedding_size=2)
+            for name, rnn in (("HyperLSTM", hyper), ("GRU", gru)):
+                output, final = rnn(packed)
+                answers.setdefault(name, []).append([output.data, *final])
+            answers.setdefault("cell", []).append(cell(x, state)[1])
+    unserved = hn.HyperGRU(2, 3, hyper_size=2, hyper_embedding_size=2)
     with hn.use_backend("triton"):
-        served = gru(torch.randn(2, 1, 2))[0].isfinite().all().item()
-    return {
-        "network": error(answers[1], [a.double() for a in answers[0]]) < 1e-5,
-        "cell": error(cells[1], [a.double() for a in cells[0]]) < 1e-5,
-        "a family without kernels takes the reference path": served,
-    }
+        served = unserved(torch.randn(2, 1, 2))[0].isfinite().all().item()
+    same = {name: error(ours, [a.double() for a in theirs]) < 1e-5 for name, (theirs, ours) in answers.items()}
+    return same | {"a family without kernels takes the reference path": served}
 
 
 def main() -> None:
     group = sys.argv[1]
-    chosen = (
-        [group]
-        if group in ("graphs", "networks")
-        else [name for name in CASES if name.startswith("Hyper") == (group == "hyper")]
-    )
+    checks = {"graphs": graphs, "operators": operators, "networks": networks}
+    of_group = {
+        "lstm": lambda n: "LSTM" in n and "Hyper" not in n,
+        "gru": lambda n: "GRU" in n,
+        "hyper": lambda n: "Hyper" in n,
+    }
+    chosen = [group] if group in checks else [name for name in CASES if of_group[group](name)]
     for name in chosen:
         start = time.perf_counter()
-        made = {"graphs": graphs, "networks": networks}.get(name)
+        made = checks.get(name)
         outcome = made() if made is not None else parity(CASES[name])
         print(json.dumps({"name": name, "seconds": round(time.perf_counter() - start, 1)} | outcome), flush=True)
 

@@ -13,8 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from hypernetworks.recurrent.accelerator.graphs import room
-from hypernetworks.recurrent.accelerator.lstm import LSTMLoop
+from hypernetworks.recurrent.accelerator.operators import loop_of, room
 from hypernetworks.recurrent.accelerator.shape import LayerShape
 
 SHARED = {80: 163 * 1024, 90: 227 * 1024}
@@ -28,10 +27,19 @@ SIZES = {
     "odd": (17, 33, 33, 5),
     "plain": (32, 256, 0, 0),
     "wide": (64, 2048, 0, 0),
+    "gru small": (32, 256, 0, 0),
+    "gru ptb": (128, 1000, 0, 0),
+    "gru odd": (17, 33, 0, 0),
+    "gru wide": (64, 2048, 0, 0),
 }
-"""B, H, K and Z."""
+"""B, H, K and Z; the cell is a GRU where the name says so, else an LSTM."""
 LONG = os.environ.get("HYPERNETWORKS_LONG") == "1"
-QUICK = [("small", torch.float32, 90), ("middle", torch.bfloat16, 80), ("plain", torch.float32, 80)]
+QUICK = [
+    ("small", torch.float32, 90),
+    ("middle", torch.bfloat16, 80),
+    ("plain", torch.float32, 80),
+    ("gru small", torch.float32, 90),
+]
 ALL = [(name, dtype, capability) for name in SIZES for dtype in TYPES for capability in SHARED]
 
 
@@ -81,10 +89,13 @@ def spilled(kernel: Any, capability: int, folder: Path) -> int:
     return sum(int(number) for number in re.findall(r"(\d+) bytes spill stores", report))
 
 
-def compiled(name: str, dtype: torch.dtype, capability: int, norm: bool = True) -> Iterator[tuple[str, Any]]:
+def compiled(
+    name: str, dtype: torch.dtype, capability: int, norm: bool = True, masked: bool = False
+) -> Iterator[tuple[str, Any]]:
     B, H, K, Z = SIZES[name]
     compiler = Compiler(capability)
     shape = LayerShape(
+        name="gru" if name.startswith("gru") else "lstm",
         device=torch.device("cpu"),
         dtype=dtype,
         batch_sizes=(B,),
@@ -93,20 +104,21 @@ def compiled(name: str, dtype: torch.dtype, capability: int, norm: bool = True) 
         hidden=H,
         hyper=K,
         embedding=Z,
-        bias=True,
+        bias_h=True,
         norm=norm,
-        masked=False,
+        masked=masked,
         save=True,
         eps=1e-5,
         precision="tf32x3" if dtype == torch.float32 else "tf32",
         pdl=capability >= 90,
     )
-    loop = LSTMLoop(shape, compiler)
-    tensors = room(shape, loop.inputs() | loop.made() | loop.scratch())
+    loop = loop_of(shape, compiler)
+    tensors = room(loop.inputs() | loop.made() | loop.scratch(), shape.device)
     loop.forward(tensors)
     loop.backward(tensors)
-    x, weight = torch.empty(B, H, dtype=dtype), torch.empty(shape.width, H, dtype=dtype)
-    loop.gradients(tensors, x, weight, need_x=False, need_weights=True)
+    given = {"x": torch.empty(B, H, dtype=dtype), "weight_x": torch.empty(loop.gates * H, H, dtype=dtype)}
+    given["hyper_weight_x"] = torch.empty(4 * K, 2 * H, dtype=dtype)
+    loop.gradients(tensors, given, False, True)
     for key, kernel in compiler.compiled.items():
         yield key[0], kernel
 
@@ -122,12 +134,14 @@ def test_kernels_compile_without_spills(name: str, dtype: torch.dtype, capabilit
         # ptxas may choose to keep a register or two in memory far below the limit of 255, for more programs at a time
         assert used["STACK"] == 0 or spilled(kernel, capability, tmp_path) <= 8, (kernel_name, used)
         assert kernel.metadata.shared <= SHARED[capability], kernel_name
-    expected = {"product_forward", "cell_forward", "cell_backward", "product_backward", "norm_gradients"}
+    cell = {"gru_forward", "gru_backward"} if name.startswith("gru") else {"cell_forward", "cell_backward"}
+    expected = cell | {"product_forward", "product_backward", "norm_gradients"}
     if SIZES[name][2]:
         expected |= {"hyper_forward", "scales_forward", "scales_backward", "hyper_backward", "scale_gradients"}
     assert names == expected
 
 
-def test_a_plain_lstm_compiles_without_the_norm(tmp_path: Path) -> None:
-    names = {name for name, _ in compiled("plain", torch.float32, 90, norm=False)}
-    assert names == {"product_forward", "cell_forward", "cell_backward", "product_backward"}
+@pytest.mark.parametrize(("name", "cell"), [("plain", "cell"), ("gru small", "gru")])
+def test_a_plain_cell_with_dropout_compiles_without_the_norm(name: str, cell: str) -> None:
+    names = {name for name, _ in compiled(name, torch.float32, 90, norm=False, masked=True)}
+    assert names == {"product_forward", f"{cell}_forward", f"{cell}_backward", "product_backward"}

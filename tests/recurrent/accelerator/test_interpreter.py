@@ -20,7 +20,7 @@ def interpret(group: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("group", "cases"), [("plain", 6), ("hyper", 5)])
+@pytest.mark.parametrize(("group", "cases"), [("lstm", 6), ("gru", 7), ("hyper", 5)])
 def test_kernels_give_the_numbers_of_the_reference_path(group: str, cases: int) -> None:
     outcomes = interpret(group)
     assert len(outcomes) == cases
@@ -29,7 +29,7 @@ def test_kernels_give_the_numbers_of_the_reference_path(group: str, cases: int) 
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("group", ["graphs", "networks"])
-def test_captured_layers_and_networks(group: str) -> None:
+@pytest.mark.parametrize("group", ["graphs", "operators", "networks"])
+def test_captured_loops_operators_and_networks(group: str) -> None:
     checks = interpret(group)[group]
     assert {what: passed for what, passed in checks.items() if what != "seconds" and passed is not True} == {}

@@ -1,6 +1,10 @@
-"""Decide whether a layer runs on the Triton kernels. Each reason not to is logged once.
+"""Decide how a layer runs on a CUDA device. Every path gives the reference's numbers.
 
-A layer that they do not serve takes another path and gives the same numbers.
+    1. the Triton kernels, where they serve the layer
+    2. the steps of the reference path in one CUDA graph, which "auto" alone takes
+    3. the reference path
+
+One line is logged for each kind of layer: which path it takes, and why not an earlier one.
 """
 
 import functools
@@ -8,120 +12,203 @@ import importlib
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+import subprocess
+from importlib.metadata import version
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..backend import backend, undisturbed
+from ... import torch_compat
+from ..backend import backend, transformed
+from ..native.gru import gru
+from ..native.layer import LayerCall, LayerKernels, Tensors
+from ..native.lstm import lstm
 
 logger = logging.getLogger(__name__)
 
-Inputs = Mapping[str, Tensor | None]
-
+SERVED = (lstm, gru)
 LEAST_CAPABILITY = (8, 0)
-_failed: set[tuple] = set()
-"""What failed to compile or to launch here: an operator with the sizes that its kernels are compiled for."""
+LEAST_TRITON = (3, 6)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+MAX_HIDDEN, MAX_HYPER, MAX_EMBEDDING = 2048, 256, 64
+
+
+class OnDevice:
+    """The kernels, imported when they are first called: triton is optional, and its import takes time."""
+
+    title = "Triton"
+    dtypes = DTYPES
+
+    def __init__(self, device: str = "cuda") -> None:
+        self.device = device
+
+    def forward(self, call: LayerCall, results: dict[str, Tensor], save: bool) -> None:
+        """Compute the answer and what is saved into `results`."""
+        _kernels(self.device).forward(call, results, save)
+
+    def backward(self, call: LayerCall, came: Tensors, results: dict, grads: dict, *needs: bool) -> None:
+        """Compute the gradients of the inputs into `grads`."""
+        _kernels(self.device).backward(call, came, results, grads, *needs)
+
+
+for _operator in SERVED:
+    _operator.implement("CUDA", OnDevice())
 
 
 def wanted(x: Tensor) -> bool:
-    """Whether a layer with this input may ask for the kernels at all."""
+    """Whether a layer with this input may take the kernels or a graph at all."""
     if not x.is_cuda:
         return backend() == "triton" and interpreted()
-    return backend() in ("auto", "triton") and undisturbed()
+    return backend() in ("auto", "triton") and not transformed()
+
+
+def interpret() -> None:
+    """Let Triton's interpreter compute layers on the CPU where the path is "triton": for tests, with TRITON_INTERPRET=1.
+
+    The C++ kernels of these operators are out of reach in this process afterwards.
+    """
+    assert os.environ.get("TRITON_INTERPRET") == "1"
+    for operator in SERVED:
+        operator.implement("CPU", OnDevice("cpu"), override=True)
+    _interpreted.append(True)
 
 
 def interpreted() -> bool:
-    """Whether Triton's interpreter runs the kernels, on the CPU, where they are asked for."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
+    """Whether `interpret` was called."""
+    return bool(_interpreted)
+
+
+_interpreted: list[bool] = []
+
+
+@torch_compat.constant_in_graphs
+def unavailable() -> str | None:
+    """Why there are no Triton kernels on this machine, None where there are."""
+    return _unavailable()
 
 
 @functools.cache
-def unavailable() -> str | None:
-    """Why there are no kernels on this machine, None where there are."""
+def _unavailable() -> str | None:
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     if torch.version.hip is not None:
         return "the kernels have not been tried on ROCm"
+    found = version("triton")
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < LEAST_TRITON:
+        return f"triton {found} is older than {LEAST_TRITON[0]}.{LEAST_TRITON[1]}"
     return None
 
 
-def run(
-    name: str,
-    inputs: Inputs,
-    mask: Tensor | None,
-    batch_sizes: Sequence[int] | None,
-    reverse: bool,
-    *settings: float,
-) -> tuple[Tensor, ...] | None:
-    """The answer of the operator `name` from the Triton kernels; None where they do not serve it."""
-    eps = settings[0] if settings else 0.0
-    inputs, mask = _autocast(inputs, mask)
+def refusal(name: str, inputs: Tensors, mask: Tensor | None) -> str | None:
+    """Why the Triton kernels do not serve a layer; None where they do."""
+    reason = None if interpreted() else unavailable()
+    if reason is not None:
+        return reason
+    x, h0 = inputs["x"], inputs["h0"]
+    assert x is not None
+    assert h0 is not None
+    weight_h, P, norm = inputs["weight_h"], inputs.get("P"), inputs.get("gain") is not None
+    reason = _unserved(name, inputs, mask)
+    if reason is not None:
+        return reason
+    assert weight_h is not None
+    # sizes from parameters: those of inputs are open where torch.compile makes code for any size
+    H, K, Z = weight_h.shape[1], *((0, 0) if P is None else (P.shape[2], P.shape[1]))
+    if x.dtype not in DTYPES:
+        return f"dtype {x.dtype}"
+    if H > MAX_HIDDEN or K > MAX_HYPER or Z > MAX_EMBEDDING:
+        return f"hidden size {H}, hyper size {K}, embedding size {Z}"
+    # code that is being compiled serves any batch: trying the kernels at one is enough
+    batch = 32 if torch.compiler.is_compiling() else h0.shape[0]
+    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs.values())
+    return _trial(name, x.device, x.dtype, batch_class(batch), (H, K, Z), norm, mask is not None, save)
+
+
+def _unserved(name: str, inputs: Tensors, mask: Tensor | None) -> str | None:
     x = inputs["x"]
     assert x is not None
-    reason = _refusal(name, inputs, mask)
-    shape = None
-    if reason is None:
-        shape = _layer().layer_shape(inputs, mask, batch_sizes, reverse, eps, True)
-        reason = _layer().refusal(shape)
-    kind = None if shape is None else (name, shape.dtype, shape.hidden, shape.hyper, shape.embedding, shape.norm)
-    if reason is None and kind in _failed:
-        reason = "its Triton kernels failed before"
-    if reason is not None or kind is None:
-        _log(f"{name} on {x.device.type} takes the reference path: {reason}")
-        return None
-    try:
-        answer = _layer().lstm_layer(inputs, mask, batch_sizes, reverse, eps)
-    except _failures() as error:
-        _failed.add(kind)
-        logger.warning("the Triton kernels of %s failed, the reference path takes over: %s", name, error)
-        return None
-    _log(f"{name} on {x.device.type} takes the Triton kernels")
-    return answer
-
-
-def _refusal(name: str, inputs: Inputs, mask: Tensor | None) -> str | None:
-    if not interpreted() and unavailable() is not None:
-        return unavailable()
-    if name != "lstm":
+    if name not in [operator.name for operator in SERVED]:
         return f"there are no Triton kernels of {name}"
-    x = inputs["x"]
-    assert x is not None
-    if x.is_cuda and torch.cuda.get_device_capability(x.device) < LEAST_CAPABILITY:
-        return f"compute capability below {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
+    if name == "gru" and inputs.get("P") is not None:
+        return "there are no Triton kernels of a GRU with a hyper cell"
     if x.shape[0] == 0:
         return "an empty batch"
     if inputs.get("P") is not None and (inputs.get("gain") is None) != (inputs.get("hyper_gain") is None):
         return "a layer norm in one of two cells"
-    given = [tensor for tensor in (*inputs.values(), mask) if tensor is not None]
-    if any(tensor.device != x.device or tensor.dtype != x.dtype for tensor in given):
-        return "tensors of different devices or dtypes"
+    for tensor in (*inputs.values(), mask):
+        if tensor is not None and (tensor.device != x.device or tensor.dtype != x.dtype):
+            return "tensors of different devices or dtypes"
     return None
 
 
-def _autocast(inputs: Inputs, mask: Tensor | None) -> tuple[Inputs, Tensor | None]:
+def batch_class(batch: int) -> int:
+    """A batch that stands for all that have the same kernels: their tiles depend on it."""
+    return 32 if batch <= 32 else 64 if batch <= 64 else 128
+
+
+@torch_compat.constant_in_graphs
+def _trial(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch: int,
+    sizes: tuple[int, int, int],
+    norm: bool,
+    masked: bool,
+    save: bool,
+) -> str | None:
+    """Why the kernels do not run on this device, found by running them once; None where they run."""
+    if interpreted() or torch_compat.in_dispatch_mode():
+        return None  # nothing is compiled, or nothing can run now
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return None  # a trial waits for the device, which a capture forbids
+    return _tried(name, device, dtype, batch, sizes, norm, masked, save)
+
+
+@functools.cache
+def _tried(name: str, device: torch.device, *kind) -> str | None:
+    reason = too_old(device)
+    if reason is not None:
+        return reason
+    try:
+        importlib.import_module(".trial", __package__).run(name, device, *kind)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, OSError, subprocess.SubprocessError, ImportError) as error:
+        logger.warning("the Triton kernels of %s failed on %s, another path takes over: %s", name, device, error)
+        return "its Triton kernels failed"
+    return None
+
+
+def too_old(device: torch.device) -> str | None:
+    """Why a device cannot run the kernels; None where it can."""
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= LEAST_CAPABILITY:
+        return None
+    return "compute capability {}.{}, below {}.{}".format(*capability, *LEAST_CAPABILITY)
+
+
+def autocast(inputs: Tensors, mask: Tensor | None) -> tuple[Tensors, Tensor | None]:
     """Under autocast a layer runs in its dtype, as torch's own LSTM does."""
     if not torch.is_autocast_enabled("cuda"):
         return inputs, mask
     dtype = torch.get_autocast_dtype("cuda")
-    with torch.autocast("cuda", enabled=False):
-        cast = {name: None if tensor is None else tensor.to(dtype) for name, tensor in inputs.items()}
-        return cast, None if mask is None else mask.to(dtype)
+    cast = {name: None if tensor is None else tensor.to(dtype) for name, tensor in inputs.items()}
+    return cast, None if mask is None else mask.to(dtype)
 
 
 @functools.cache
-def _layer():
-    return importlib.import_module(".layer", __package__)
+def _kernels(device: str) -> LayerKernels:
+    return importlib.import_module(".operators", __package__).TritonLayers(device)
 
 
-@functools.cache
-def _failures() -> tuple[type[Exception], ...]:
-    """What Triton raises where a kernel cannot be compiled or does not fit the device."""
-    errors = importlib.import_module("triton.compiler.errors")
-    runtime = importlib.import_module("triton.runtime.errors")
-    return errors.CompilationError, runtime.OutOfResources, runtime.PTXASError
+def log(cell: nn.Module, x: Tensor, path: str, why: str = "") -> None:
+    """Log once which path a kind of layer takes, and why not an earlier one."""
+    if not torch.compiler.is_compiling():
+        _log(f"{type(cell).__name__} on {x.device.type} takes {path}{why and f' ({why})'}")
 
 
 @functools.cache

@@ -2,13 +2,13 @@
 
 Each program makes one tile of the result, of BLOCK_M rows and BLOCK_N columns of one gate.
 
-H hidden, K hyper hidden (0 for a network without a hyper cell); gates i, f, g, o.
+H hidden, K hyper hidden (0 for a network without a hyper cell). The main cell has GATES blocks of H, a hyper cell four of K.
 """
 
 import triton
 import triton.language as tl
 
-from .cells import follow
+from .parts import follow
 
 
 @triton.jit
@@ -63,7 +63,8 @@ def product_forward(
     h,
     weight_h,
     wx,
-    out,
+    pre,
+    wh,
     hyper_h,
     hyper_weight_h,
     hyper_weight_hh,
@@ -73,38 +74,44 @@ def product_forward(
     rows,
     H: tl.constexpr,
     K: tl.constexpr,
-    WX_STRIDE: tl.constexpr,
+    GATES: tl.constexpr,
+    APART: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     PRECISION: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """W_h h_{t-1} to `out`; and Ŵ_x x_t + b̂ + Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} to `hyper_pre`.
+    """W_x x_t + b + W_h h_{t-1} to `pre`, for all gates but the last APART: of these W_h h_{t-1} alone goes to `wh`.
 
-    Without a hyper cell `out` is W_x x_t + b + W_h h_{t-1}.
+    Of a hyper cell, Ŵ_x x_t + b̂ + Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} goes to `hyper_pre`. wx holds the products on x of both.
     """
     follow(PDL)
     TILES: tl.constexpr = (H + BLOCK_N - 1) // BLOCK_N
+    SUMMED: tl.constexpr = GATES - APART
     tile = tl.program_id(0)
     r = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     r_ok = r < rows
-    x_n = (x_row + r).to(tl.int64)[:, None] * WX_STRIDE
+    x_n = (x_row + r).to(tl.int64)[:, None] * (GATES * H + 4 * K)
     n = (row + r).to(tl.int64)[:, None]
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    if tile < 4 * TILES:
+    if tile < GATES * TILES:
         gate = tile // TILES
         j = (tile % TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
         j_ok = j < H
         ok = r_ok[:, None] & j_ok[None, :]
         column = gate * H + j
         acc = _dot_rows(acc, h, weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
-        if K == 0:
-            acc += tl.load(wx + x_n + column[None, :], mask=ok, other=0.0).to(tl.float32)
-        tl.store(out + n * (4 * H) + column[None, :], acc.to(out.dtype.element_ty), mask=ok)
+        if SUMMED > 0:
+            summed = ok & (gate < SUMMED)
+            with_x = acc + tl.load(wx + x_n + column[None, :], mask=summed, other=0.0).to(tl.float32)
+            tl.store(pre + n * (GATES * H) + column[None, :], with_x.to(pre.dtype.element_ty), mask=summed)
+        if APART > 0:
+            to = wh + n * (APART * H) + (column - SUMMED * H)[None, :]
+            tl.store(to, acc.to(wh.dtype.element_ty), mask=ok & (gate >= SUMMED))
     elif K > 0:
         HYPER_TILES: tl.constexpr = (K + BLOCK_N - 1) // BLOCK_N
-        hyper_tile = tile - 4 * TILES
+        hyper_tile = tile - GATES * TILES
         gate = hyper_tile // HYPER_TILES
         j = (hyper_tile % HYPER_TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
         j_ok = j < K
@@ -112,7 +119,7 @@ def product_forward(
         column = gate * K + j
         acc = _dot_rows(acc, h, hyper_weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
         acc = _dot_rows(acc, hyper_h, hyper_weight_hh, r, r_ok, column, j_ok, K, K, BLOCK_K, PRECISION)
-        acc += tl.load(wx + x_n + 4 * H + column[None, :], mask=ok, other=0.0).to(tl.float32)
+        acc += tl.load(wx + x_n + GATES * H + column[None, :], mask=ok, other=0.0).to(tl.float32)
         tl.store(hyper_pre + n * (4 * K) + column[None, :], acc.to(hyper_pre.dtype.element_ty), mask=ok)
 
 
@@ -129,6 +136,7 @@ def product_backward(
     batch,
     H: tl.constexpr,
     K: tl.constexpr,
+    GATES: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -137,12 +145,12 @@ def product_backward(
 ):
     """The gradient of h_{t-1} in parts, one for each gate and one for the hyper cell, and that of ĥ_{t-1}.
 
-    grad_wh holds the gradients of W_h h and of the hyper cell's pre-activations, (N, 4H + 4K). The kernels that
-    read the parts sum them in a fixed order.
+    grad_wh (N, GATES·H + 4K) holds the gradients of W_h h and of the hyper cell's pre-activations. The kernels that read
+    the parts sum them in a fixed order.
     """
     follow(PDL)
     TILES: tl.constexpr = (H + BLOCK_N - 1) // BLOCK_N
-    STRIDE: tl.constexpr = 4 * H + 4 * K
+    STRIDE: tl.constexpr = GATES * H + 4 * K
     tile = tl.program_id(0)
     r = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     r_ok = r < rows
@@ -152,16 +160,20 @@ def product_backward(
     j = (tile % TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
     j_ok = j < H
     to = partial_h + part * batch * H + r[:, None] * H + j[None, :]
-    if tile < 4 * TILES:
+    if tile < GATES * TILES:
         weight = weight_h + part * H * H
         acc = _dot_columns(acc, a + part * H, weight, r, r_ok, j, j_ok, STRIDE, H, H, BLOCK_K, PRECISION)
         tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
     elif K > 0:
-        if tile < 5 * TILES:
-            acc = _dot_columns(acc, a + 4 * H, hyper_weight_h, r, r_ok, j, j_ok, STRIDE, H, 4 * K, BLOCK_K, PRECISION)
+        if tile < (GATES + 1) * TILES:
+            acc = _dot_columns(
+                acc, a + GATES * H, hyper_weight_h, r, r_ok, j, j_ok, STRIDE, H, 4 * K, BLOCK_K, PRECISION
+            )
             tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
         else:
-            k = (tile - 5 * TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
+            k = (tile - (GATES + 1) * TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
             k_ok = k < K
-            acc = _dot_columns(acc, a + 4 * H, hyper_weight_hh, r, r_ok, k, k_ok, STRIDE, K, 4 * K, BLOCK_K, PRECISION)
+            acc = _dot_columns(
+                acc, a + GATES * H, hyper_weight_hh, r, r_ok, k, k_ok, STRIDE, K, 4 * K, BLOCK_K, PRECISION
+            )
             tl.store(grad_hyper_h + r[:, None] * K + k[None, :], acc, mask=r_ok[:, None] & k_ok[None, :])

@@ -1,23 +1,16 @@
-"""The hyper cell and what it does to the main cell's gates, forward and backward.
+"""What the hyper cell does to the main cell's gates, forward and backward.
 
-    ĥ_t, ĉ_t = LSTM(hyper_pre, ĉ_{t-1});  z_a^y = P_a^y ĥ_t + p_a^y;  d_a^y = D_a^y z_a^y
-    pre^y    = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
+    d_a^y = D_a^y z_a^y
+    pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
 
-P (12, Z, K), p (8, Z), D (12, H, Z): blocks in the order h, x, b, and in each the gates i, f, g, o.
+D (12, H, Z): blocks in the order h, x, b, and in each the gates i, f, g, o.
 """
 
 import triton
 import triton.language as tl
 
-from .cells import cell_gradients, follow, load, load_gates, normalise, store, tanh
-
-
-@triton.jit
-def _matrix_p(P, block, K: tl.constexpr, Z: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_Z: tl.constexpr):
-    """P of one block, (Z, K)."""
-    k = tl.arange(0, BLOCK_Q)
-    e = tl.arange(0, BLOCK_Z)
-    return load(P, (block * Z + e)[:, None] * K + k[None, :], (e < Z)[:, None] & (k < K)[None, :])
+from .hyper_cell import matrix_p
+from .parts import follow, load, store
 
 
 @triton.jit
@@ -32,78 +25,6 @@ def _load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
     """z of one block, (rows, Z)."""
     e = tl.arange(0, BLOCK_Z)
     return load(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], r_ok[:, None] & (e < Z)[None, :])
-
-
-@triton.jit(do_not_specialize=["row", "before_row", "before_rows"])
-def hyper_forward(
-    hyper_pre,
-    hyper_h,
-    hyper_c,
-    hyper_c0,
-    saved_hyper_h,
-    saved_hyper_c,
-    hyper_stats,
-    hyper_gain,
-    hyper_shift,
-    hyper_cell_gain,
-    hyper_cell_shift,
-    P,
-    p,
-    saved_z,
-    row,
-    before_row,
-    before_rows,
-    eps,
-    K: tl.constexpr,
-    Z: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_Z: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    """ĥ_t, ĉ_t and z. One program for each row and gate; all four compute the cell, the first one stores it."""
-    b = tl.program_id(0)
-    gate = tl.program_id(1)
-    k = tl.arange(0, BLOCK_Q)
-    ok = k < K
-    e = tl.arange(0, BLOCK_Z)
-    # parameters can be read while the previous kernel still runs
-    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
-    p_h = load(p, gate * Z + e, e < Z)
-    p_x = load(p, (4 + gate) * Z + e, e < Z)
-    gain_i, gain_f, gain_g, gain_o = load_gates(hyper_gain, k, ok, K)
-    shift_i, shift_f, shift_g, shift_o = load_gates(hyper_shift, k, ok, K)
-    follow(PDL)
-    n = (row + b).to(tl.int64)
-    before = (before_row + b).to(tl.int64)
-    i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
-    here = b * K + k
-    c = load(saved_hyper_c, before * K + k, ok & (b < before_rows)) + load(hyper_c0, here, ok & (b >= before_rows))
-    writes = gate == 0
-    if hyper_gain is not None:
-        gain_c, shift_c = load(hyper_cell_gain, k, ok), load(hyper_cell_shift, k, ok)
-        if hyper_stats is not None:
-            hyper_stats += n * 10
-        i = normalise(i, ok, hyper_stats, writes, 0, K, eps) * gain_i + shift_i
-        f = normalise(f, ok, hyper_stats, writes, 2, K, eps) * gain_f + shift_f
-        g = normalise(g, ok, hyper_stats, writes, 4, K, eps) * gain_g + shift_g
-        o = normalise(o, ok, hyper_stats, writes, 6, K, eps) * gain_o + shift_o
-    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g), 0.0)
-    normed = c
-    if hyper_gain is not None:
-        normed = normalise(c, ok, hyper_stats, writes, 8, K, eps) * gain_c + shift_c
-    h = tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0)
-    # z_a^y = P_a^y ĥ_t + p_a^y
-    saved_z += n * (12 * Z) + gate * Z + e
-    tl.store(saved_z, tl.sum(P_h * h[None, :], 1) + p_h, mask=e < Z)
-    tl.store(saved_z + 4 * Z, tl.sum(P_x * h[None, :], 1) + p_x, mask=e < Z)
-    tl.store(saved_z + 8 * Z, tl.sum(P_b * h[None, :], 1), mask=e < Z)
-    store(hyper_h, here, h, ok & writes)
-    store(hyper_c, here, c, ok & writes)
-    store(saved_hyper_c, n * K + k, c, ok & writes)
-    if saved_hyper_h is not None:
-        store(saved_hyper_h, n * K + k, h, ok & writes)
 
 
 @triton.jit(do_not_specialize=["x_row", "row", "rows"])
@@ -204,9 +125,9 @@ def scales_backward(
     D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
     d_h = tl.dot(_load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z), tl.trans(D_h), input_precision=PRECISION)
     d_x = tl.dot(_load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z), tl.trans(D_x), input_precision=PRECISION)
-    P_h = _matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_x = _matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
-    P_b = _matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_h = matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_x = matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
+    P_b = matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
     main_wh = load(wh, narrow, ok)
     main_wx = load(wx, wide, ok)
     follow(PDL)
@@ -228,93 +149,3 @@ def scales_backward(
     k = tl.arange(0, BLOCK_Q)
     place = (gate * tl.num_programs(2) + chunk) * batch + r
     tl.store(partial_hyper_h + place[:, None] * K + k[None, :], grad_h, mask=r_ok[:, None] & (k < K)[None, :])
-
-
-@triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
-def hyper_backward(
-    partial_z,
-    partial_hyper_h,
-    recurrent,
-    grad_hyper_h,
-    grad_hyper_c,
-    hyper_pre,
-    hyper_stats,
-    saved_hyper_c,
-    hyper_c0,
-    hyper_gain,
-    hyper_shift,
-    hyper_cell_gain,
-    hyper_cell_shift,
-    grad_z,
-    grad_wx,
-    grad_wh,
-    grad_normed,
-    grad_cell_normed,
-    row,
-    before_row,
-    before_rows,
-    after_rows,
-    batch,
-    H: tl.constexpr,
-    K: tl.constexpr,
-    Z: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    BLOCK_E: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    """The gradients of z and of the hyper cell's pre-activations. One program for each row."""
-    follow(PDL)
-    b = tl.program_id(0)
-    n = (row + b).to(tl.int64)
-    k = tl.arange(0, BLOCK_Q)
-    ok = k < K
-    here = b * K + k
-    i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
-    e = tl.arange(0, BLOCK_E)
-    chunk = tl.arange(0, BLOCK_P // 4)
-    parts = (chunk[:, None] * batch + b) * (12 * Z) + e[None, :]
-    parts_ok = (chunk < CHUNKS)[:, None] & (e < 12 * Z)[None, :]
-    store(grad_z, n * (12 * Z) + e, tl.sum(load(partial_z, parts, parts_ok), 0), e < 12 * Z)
-    part = tl.arange(0, BLOCK_P)
-    parts = (part[:, None] * batch + b) * K + k[None, :]
-    dh = tl.sum(load(partial_hyper_h, parts, (part < 4 * CHUNKS)[:, None] & ok[None, :]), 0)
-    dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
-    before = (before_row + b).to(tl.int64)
-    c_before = load(saved_hyper_c, before * K + k, ok & (b < before_rows))
-    c_before += load(hyper_c0, here, ok & (b >= before_rows))
-    if hyper_gain is not None:
-        hyper_stats += n * 10
-        grad_normed += n * (4 * K)
-        grad_cell_normed += n * K
-    grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
-        dh,
-        load(grad_hyper_c, here, ok),
-        load(saved_hyper_c, n * K + k, ok),
-        c_before,
-        1.0,
-        i,
-        f,
-        g,
-        o,
-        hyper_stats,
-        hyper_gain,
-        hyper_shift,
-        hyper_cell_gain,
-        hyper_cell_shift,
-        grad_normed,
-        grad_cell_normed,
-        k,
-        ok,
-        K,
-    )
-    store(grad_hyper_c, here, dc, ok)
-    # the hyper cell adds its products on x and h, so both buffers get its gradients
-    to = n * (4 * H + 4 * K) + 4 * H + k
-    for buffer in tl.static_range(2):
-        grads = grad_wx if buffer == 0 else grad_wh
-        store(grads, to, grad_i, ok)
-        store(grads, to + K, grad_f, ok)
-        store(grads, to + 2 * K, grad_g, ok)
-        store(grads, to + 3 * K, grad_o, ok)

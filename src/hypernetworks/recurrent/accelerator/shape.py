@@ -1,4 +1,4 @@
-"""What one call of a layer is made for: sizes, dtype, the rows of each step, and the tiles of its kernels.
+"""What one call of a layer is made for: sizes, dtype, and the rows of each step.
 
 B batch, T time, N rows of all steps, I input, H hidden, K hyper hidden, Z embedding.
 """
@@ -8,8 +8,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-
-from .launch import power_of_two
 
 
 class Step(NamedTuple):
@@ -30,6 +28,8 @@ class Step(NamedTuple):
 class LayerShape:
     """Everything that a captured graph depends on, except addresses."""
 
+    name: str
+    """Of the operator: lstm or gru."""
     device: torch.device
     dtype: torch.dtype
     batch_sizes: tuple[int, ...]
@@ -39,7 +39,8 @@ class LayerShape:
     hyper: int
     """0 for a layer without a hyper cell."""
     embedding: int
-    bias: bool
+    bias_h: bool
+    """Whether a GRU has b_h."""
     norm: bool
     masked: bool
     save: bool
@@ -64,11 +65,6 @@ class LayerShape:
     def rows(self) -> int:
         """N."""
         return sum(self.batch_sizes)
-
-    @property
-    def width(self) -> int:
-        """Columns of the product on x: all gates of both cells."""
-        return 4 * (self.hidden + self.hyper)
 
     @property
     def kept_rows(self) -> int:
@@ -99,57 +95,3 @@ class LayerShape:
                 )
             )
         return steps
-
-    @cached_property
-    def tiles(self) -> "Tiles":
-        """The tiles of the kernels."""
-        return Tiles.choose(self)
-
-
-class Tiles(NamedTuple):
-    """Block sizes and warps. They depend on the sizes alone, not on a search, so they are the same in every run."""
-
-    product: dict[str, int]
-    product_warps: int
-    product_stages: int
-    row_block: int
-    row_warps: int
-    hyper_block: int
-    hyper_warps: int
-    scale_rows: int
-    scale_columns: int
-    scale_warps: int
-    scale_backward_warps: int
-    embedding_block: int
-
-    @property
-    def scale_blocks(self) -> dict[str, int]:
-        """Blocks of the kernels that scale the gates."""
-        return {"BLOCK_R": self.scale_rows, "BLOCK_C": self.scale_columns, "BLOCK_Z": self.embedding_block}
-
-    @classmethod
-    def choose(cls, shape: LayerShape) -> "Tiles":
-        """The tiles for a shape."""
-        batch, hidden = shape.batch, shape.hidden
-        # measured on an H200 at B 16 to 128, H 256 to 1000: wide tiles pay where the rows are many and the numbers short
-        wide = batch > 64 and shape.dtype != torch.float32
-        block_m = 16 if batch <= 32 else 128 if wide else 64
-        block_n = 64 if wide else 32
-        block_n = min(block_n, power_of_two(hidden, 16))
-        block_k = min(64, power_of_two(hidden, 16))
-        row_block = power_of_two(hidden, 32)
-        hyper_block = power_of_two(shape.hyper, 16)
-        return cls(
-            product={"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k},
-            product_warps=4,
-            product_stages=4,
-            row_block=row_block,
-            row_warps=max(1, min(8, row_block // 256)),
-            hyper_block=hyper_block,
-            hyper_warps=4,
-            scale_rows=16,
-            scale_columns=min(64, power_of_two(hidden, 16)),
-            scale_warps=4,
-            scale_backward_warps=4,
-            embedding_block=power_of_two(shape.embedding, 16),
-        )

@@ -7,7 +7,7 @@ order. Without atomics, equal inputs give equal bits.
 import triton
 import triton.language as tl
 
-from .cells import load
+from .parts import load
 
 
 @triton.jit(do_not_specialize=["rows", "share"])
@@ -20,13 +20,14 @@ def norm_gradients(
     share,
     GATES: tl.constexpr,
     SIZE: tl.constexpr,
+    STATS: tl.constexpr,
     STAT: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
     """Σ_n grad ⊙ (a − mean)/σ and Σ_n grad over a share of the rows, to partial (SPLITS, 2, GATES·SIZE).
 
-    STAT is where stats (N, 10) has the first gate's mean.
+    STAT is where stats (N, STATS) has the first gate's mean.
     """
     TILES: tl.constexpr = (SIZE + BLOCK_C - 1) // BLOCK_C
     gate = tl.program_id(0) // TILES
@@ -44,8 +45,8 @@ def norm_gradients(
         ok = n_ok[:, None] & j_ok[None, :]
         there = n[:, None] * (GATES * SIZE) + column[None, :]
         grad = load(grad_normed, there, ok)
-        mean = load(stats, n * 10 + STAT + 2 * gate, n_ok)[:, None]
-        inverse = load(stats, n * 10 + STAT + 2 * gate + 1, n_ok)[:, None]
+        mean = load(stats, n * STATS + STAT + 2 * gate, n_ok)[:, None]
+        inverse = load(stats, n * STATS + STAT + 2 * gate + 1, n_ok)[:, None]
         gain += grad * (load(a, there, ok) - mean) * inverse
         shift += grad
     to = partial + split * (2 * GATES * SIZE) + column

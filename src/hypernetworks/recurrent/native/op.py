@@ -5,44 +5,28 @@
 
 so that it works with autograd, torch.compile and torch.export. All shapes are checked before a kernel runs: it then
 reads and writes within the given tensors, whatever is passed. Every operator takes the tensors of a hyper cell, too.
+The C++ kernels are under the key CPU. `implement` adds kernels for another type of device.
 """
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..backend import undisturbed
-from .call import SUFFIX, Kernel
-from .huge_pages import on_huge_pages
-from .threads import thread_count
-
-Tensors = dict[str, Tensor | None]
-Shapes = dict[str, tuple[int, ...]]
-
-
-class Sizes(NamedTuple):
-    """N rows of all time steps, B batch, I input, H hidden, L depth, K hyper hidden (0: no hyper cell), Z embedding."""
-
-    N: int
-    B: int
-    I: int
-    H: int
-    L: int
-    K: int
-    Z: int
-
-    def fields(self) -> dict[str, int]:
-        """The sizes by their names in the kernels' structure."""
-        return dict(zip(("rows", "batch", "input", "hidden", "depth", "hyper", "embedding"), self, strict=True))
-
+from .layer import LayerCall, LayerKernels, NativeLayers, Shapes, Sizes, Tensors, all_batch_sizes, check_tensors
 
 ANY = Sizes(1, 1, 1, 1, 1, 1, 1)
 HYPER_STATES = ("hyper_h", "hyper_c")
 HYPER_NORM = ("hyper_gain", "hyper_shift", "hyper_cell_gain", "hyper_cell_shift")
+IN_OWN_DTYPE = ("saved_pre", "saved_wh", "saved_hyper_h")
+"""What is saved in the dtype of x. Everything else that is saved is sums, in float32 or wider."""
+NATIVE = NativeLayers()
+_library = torch.library.Library("hypernetworks", "FRAGMENT")
 
 
 class LayerOp:
@@ -89,8 +73,8 @@ class LayerOp:
         self._required = tuple(name for name in self.inputs if name not in self.optional)
         self.answer = ("output", *self._results_of_state)
         self.saved = tuple(self._saved_shapes(ANY))
-        self.kernel = Kernel("LayerCall", "layer_call.h")
         self._define()
+        self.implement("CPU", NATIVE)
 
     def sizes(self, inputs: Tensors) -> Sizes:
         """The sizes that the inputs have."""
@@ -148,14 +132,23 @@ class LayerOp:
     def __call__(
         self, inputs: Tensors, mask: Tensor | None, batch_sizes: Sequence[int] | None, reverse: bool, *settings: float
     ) -> tuple[Tensor, ...]:
-        """Run the layer: the answer. x (N, I) holds the rows of all steps; batch_sizes is None where all have the same."""
+        """Run the layer on the CPU: the answer. x (N, I) holds the rows of all steps; batch_sizes None: as many at each."""
         tensors = [*(inputs.get(name) for name in self.inputs), mask]
-        save = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        save = _needs_backward(tensors)
         # torch has nothing to record or to trace: leave its dispatcher out, which costs more than a small kernel
-        run = self._forward if not save and _all_ordinary(tensors) and undisturbed() else self._operator
+        direct = not save and _all_ordinary(tensors) and undisturbed()
+        run = partial(self._forward, NATIVE) if direct else self._operator
         return run(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
 
-    def checked(self, inputs: Tensors) -> tuple[dict[str, Any], Sizes]:
+    def dispatched(
+        self, inputs: Tensors, mask: Tensor | None, batch_sizes: Sequence[int] | None, reverse: bool, *settings: float
+    ) -> tuple[Tensor, ...]:
+        """The same on any device that has kernels, always through torch's dispatcher."""
+        tensors = [*(inputs.get(name) for name in self.inputs), mask]
+        save = _needs_backward(tensors)
+        return self._operator(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
+
+    def checked(self, inputs: Tensors, kernels: LayerKernels = NATIVE) -> tuple[dict[str, Any], Sizes]:
         """The inputs by name, each contiguous and of its shape, and their sizes; those left out are None.
 
         Raises:
@@ -172,7 +165,7 @@ class LayerOp:
             if given and len(given) < len(group):
                 raise ValueError(f"{', '.join(group)} come together, got only {', '.join(given)}")
         sizes = self.sizes(checked)
-        check_tensors(checked["x"], checked, self._known_shapes(sizes))
+        check_tensors(checked["x"], checked, self._known_shapes(sizes), kernels, {})
         return checked, sizes
 
     @functools.lru_cache(maxsize=64)  # noqa: B019  there are as many objects as operators
@@ -190,21 +183,22 @@ class LayerOp:
         needs = ["bool need_input", "bool need_weights"]
         torch.library.define(forward, f"({', '.join([*given, 'bool save'])}) -> ({', '.join(results)})")
         torch.library.define(backward, f"({', '.join([*came, *given, *results, *needs])}) -> ({', '.join(grads)})")
-        torch.library.impl(forward, "CPU", self._forward)
-        torch.library.impl(backward, "CPU", self._backward)
         torch.library.register_fake(forward, self._forward_shapes)
         torch.library.register_fake(backward, self._backward_shapes)
         torch.library.register_autograd(forward, self._grads, setup_context=self._keep)
         torch.library.register_autograd(backward, self._no_second_backward)
         self._operator = getattr(torch.ops.hypernetworks, self.name)
 
-    def _forward(self, *given: Any) -> tuple[Tensor, ...]:
+    def implement(self, key: str, kernels: LayerKernels, override: bool = False) -> None:
+        """Let these kernels compute the layers whose tensors have this dispatch key of torch."""
+        _library.impl(self.name, partial(self._forward, kernels), key, allow_override=override)
+        _library.impl(f"{self.name}_backward", partial(self._backward, kernels), key, allow_override=override)
+
+    def _forward(self, kernels: LayerKernels, *given: Any) -> tuple[Tensor, ...]:
         tensors, settings, (save,) = _split(given, len(self.inputs) + 1, 2 + len(self.settings), 1)
-        inputs, sizes, fields = self._prepare(tensors, settings)
-        results = self._results(inputs["x"], sizes, save)
-        for tensor in results.values():
-            on_huge_pages(tensor)
-        self._run("forward", inputs["x"], fields | results | {"save": save})
+        call = self._call(kernels, tensors, settings)
+        results = self._results(call.x, call.sizes, save)
+        kernels.forward(call, results, save)
         return tuple(results.values())
 
     def _forward_shapes(self, *given: Any) -> tuple[Tensor, ...]:
@@ -216,21 +210,23 @@ class LayerOp:
         """Fresh tensors for the answer and for what is saved."""
         full, kept = self.shapes(sizes), self._saved_shapes(sizes if save else sizes._replace(N=0))
         shapes = {name: full[name] for name in self.answer} | {name: kept[name] for name in self.saved}
-        return {name: x.new_empty(shape) for name, shape in shapes.items()}
+        dtypes = self._dtypes(x.dtype)
+        return {name: x.new_empty(shape, dtype=dtypes.get(name, x.dtype)) for name, shape in shapes.items()}
 
-    def _backward(self, *given: Any) -> tuple[Tensor, ...]:
-        came, tensors, settings, results, (need_input, need_weights) = self._parts(given)
-        inputs, sizes, fields = self._prepare(tensors, settings)
-        x, shapes = inputs["x"], self.shapes(sizes)
-        results = dict(zip((*self.answer, *self.saved), _contiguous(results), strict=True))
+    def _dtypes(self, dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """The dtypes of what is saved, where they may differ from that of x."""
+        wider = torch.promote_types(dtype, torch.float32)
+        return {name: wider for name in self.saved if name not in IN_OWN_DTYPE}
+
+    def _backward(self, kernels: LayerKernels, *given: Any) -> tuple[Tensor, ...]:
+        came, tensors, settings, results, needs = self._parts(given)
+        call = self._call(kernels, tensors, settings)
+        results = dict(zip((*self.answer, *self.saved), map(torch.Tensor.contiguous, results), strict=True))
         came = dict(zip(self.answer, _contiguous(came), strict=True))
         for those in (results, came):
-            check_tensors(x, those, shapes)
-        grads = self._fresh_grads(inputs, need_input, need_weights)
-        fields |= results | {"save": True, "need_input": need_input, "need_weights": need_weights}
-        fields |= {f"grad_{name}": tensor for name, tensor in came.items()}
-        fields |= {f"grad_{name}": tensor for name, tensor in grads.items() if tensor.numel()}
-        self._run("backward", x, fields)
+            check_tensors(call.x, those, self.shapes(call.sizes), kernels, self._dtypes(call.x.dtype))
+        grads = self._fresh_grads(call.inputs, *needs)
+        kernels.backward(call, came, results, grads, *needs)
         return tuple(grads.values())
 
     def _backward_shapes(self, *given: Any) -> tuple[Tensor, ...]:
@@ -253,19 +249,12 @@ class LayerOp:
         answer, tensors = len(self.answer), len(self.inputs) + 1
         return _split(given, answer, tensors, 2 + len(self.settings), answer + len(self.saved), 2)
 
-    def _prepare(
-        self, tensors: Sequence[Tensor | None], settings: Sequence[Any]
-    ) -> tuple[dict[str, Any], Sizes, dict[str, Any]]:
-        """The inputs by name, checked; their sizes; and all that both passes tell the kernel."""
+    def _call(self, kernels: LayerKernels, tensors: Sequence[Tensor | None], settings: Sequence[Any]) -> LayerCall:
+        """The arguments that both passes have, checked."""
         batch_sizes, reverse, *numbers = settings
-        inputs, sizes = self.checked(dict(zip((*self.inputs, "mask"), tensors, strict=True)))
-        each = _all_batch_sizes(batch_sizes, sizes.N, sizes.B)
-        fields = inputs | sizes.fields() | {"steps": len(each), "batch_sizes": each, "reverse": reverse}
-        fields |= dict(zip(self.settings, numbers, strict=True))
-        return inputs, sizes, fields
-
-    def _run(self, which: str, x: Tensor, fields: dict[str, Any]) -> None:
-        self.kernel(f"{self.name}_{which}", x.dtype, fields | {"threads": thread_count()})
+        inputs, sizes = self.checked(dict(zip((*self.inputs, "mask"), tensors, strict=True)), kernels)
+        each = all_batch_sizes(batch_sizes, sizes.N, sizes.B)
+        return LayerCall(self.name, inputs, sizes, each, reverse, dict(zip(self.settings, numbers, strict=True)))
 
     def _keep(self, ctx: Any, inputs: Sequence[Any], output: Sequence[Tensor]) -> None:
         tensors, ctx.settings, _ = _split(inputs, len(self.inputs) + 1, 2 + len(self.settings), 1)
@@ -285,21 +274,12 @@ class LayerOp:
 
     def _no_second_backward(self, ctx: Any, *came: Tensor | None) -> tuple[Any, ...]:
         raise RuntimeError(
-            "the native path has no second backward: compute gradients of gradients under hn.use_backend('reference')"
+            "the kernels have no second backward: compute gradients of gradients under hn.use_backend('reference')"
         )
 
 
-def check_tensors(first: Tensor, tensors: Mapping[str, Tensor | None], shapes: Shapes) -> None:
-    """Every tensor that is given has its shape, is on the CPU, and has the dtype of `first`: float32 or float64."""
-    if first.dtype not in SUFFIX:
-        raise TypeError(f"the native kernels serve float32 and float64, got {first.dtype}")
-    for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        if tensor.shape != shapes[name]:
-            raise ValueError(f"{name} should have shape {shapes[name]}, got {tuple(tensor.shape)}")
-        if tensor.dtype != first.dtype or not tensor.is_cpu:
-            raise TypeError(f"{name} should be {first.dtype} on the CPU, got {tensor.dtype} on {tensor.device}")
+def _needs_backward(tensors: Iterable[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _all_ordinary(tensors: Iterable[Tensor | None]) -> bool:
@@ -316,20 +296,3 @@ def _split(given: Sequence[Any], *counts: int) -> list[Sequence[Any]]:
 
 def _contiguous(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]
-
-
-def _all_batch_sizes(batch_sizes: Sequence[int] | None, rows: int, batch: int) -> Tensor:
-    """B_t for every step, checked: from B down to 1, never growing, N rows in all; B each where none are given."""
-    if rows == 0 or batch == 0:
-        raise ValueError(f"there should be at least one row and one sequence, got {rows} and {batch}")
-    if batch_sizes is None:
-        if rows % batch:
-            raise ValueError(f"{rows} rows are no whole number of steps of {batch} sequences")
-        return torch.full((rows // batch,), batch, dtype=torch.int64, device="cpu")
-    sizes = torch.tensor(batch_sizes, dtype=torch.int64, device="cpu")
-    falling = len(sizes) > 0 and sizes[0] == batch and sizes[-1] >= 1 and not (sizes[1:] > sizes[:-1]).any()
-    if not falling or sizes.sum() != rows:
-        raise ValueError(
-            f"batch_sizes should fall from {batch} to at least 1 and sum up to {rows}, got {list(batch_sizes)}"
-        )
-    return sizes

@@ -3,7 +3,8 @@
 The plain RHN has a pass of its own, which keeps h_l and t_l themselves and not what they are made of.
 """
 
-from .op import LayerOp, Shapes, Sizes
+from .layer import Shapes, Sizes
+from .op import LayerOp
 
 
 def _saved(s: Sizes) -> Shapes:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .call import Kernel, structure
 from .huge_pages import on_huge_pages
-from .op import LayerOp, Sizes, Tensors
+from .layer import Sizes, Tensors
+from .op import LayerOp
 from .threads import thread_count
 
 CELLS: Final = ("lstm", "gru", "rnn", "rhn")

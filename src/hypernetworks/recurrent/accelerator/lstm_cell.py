@@ -2,7 +2,7 @@
 
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g),   h_t = σ(o) ⊙ tanh(LN_c(c_t))     with i, f, g, o = LN_y(pre^y)
 
-A row fits into the registers of one program, so a layer norm needs no other program. All arithmetic is float32.
+A row fits into the registers of one program, so a layer norm needs no other program.
 
 stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 """
@@ -12,36 +12,8 @@ stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 
 import triton
 import triton.language as tl
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-
-@triton.jit
-def follow(PDL: tl.constexpr):
-    """Wait until the previous kernel has ended and its results can be read. Let the next kernel start up to this point.
-
-    With programmatic dependent launch a kernel may start before the previous one has ended. Without it, this does nothing.
-    """
-    if PDL:
-        gdc_wait()
-        gdc_launch_dependents()
-
-
-@triton.jit
-def tanh(a):
-    """tanh a = 2 σ(2a) − 1: Triton's interpreter has no tanh."""
-    return 2.0 * tl.sigmoid(2.0 * a) - 1.0
-
-
-@triton.jit
-def load(tensor, offset, ok):
-    """Elements as float32, zero where not `ok`."""
-    return tl.load(tensor + offset, mask=ok, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def store(tensor, offset, value, ok):
-    """Store in the tensor's own dtype."""
-    tl.store(tensor + offset, value.to(tensor.dtype.element_ty), mask=ok)
+from .parts import follow, load, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -53,25 +25,6 @@ def load_gates(tensor, j, ok, SIZE: tl.constexpr):
     else:
         i, f, g, o = 0.0, 0.0, 0.0, 0.0
     return i, f, g, o
-
-
-@triton.jit
-def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
-    """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
-    mean = tl.sum(a, 0) * (1.0 / SIZE)
-    centred = tl.where(ok, a - mean, 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred, 0) * (1.0 / SIZE) + eps)
-    if stats is not None:
-        tl.store(stats + AT, mean, mask=writes)
-        tl.store(stats + AT + 1, inverse, mask=writes)
-    return centred * inverse
-
-
-@triton.jit
-def _normed_again(a, ok, stats, AT: tl.constexpr):
-    """(a − mean)/σ of a row, and 1/σ, from the stats of the forward pass."""
-    inverse = tl.load(stats + AT + 1)
-    return tl.where(ok, (a - tl.load(stats + AT)) * inverse, 0.0), inverse
 
 
 @triton.jit(do_not_specialize=["x_row", "row"])
@@ -132,13 +85,6 @@ def cell_forward(
 
 
 @triton.jit
-def _norm_backward(grad, normed, inverse, gain, SIZE: tl.constexpr):
-    """The gradient of a from that of LN(a)."""
-    grad *= gain
-    return inverse * (grad - tl.sum(grad, 0) * (1.0 / SIZE) - normed * (tl.sum(grad * normed, 0) * (1.0 / SIZE)))
-
-
-@triton.jit
 def cell_gradients(
     grad_h,
     grad_c,
@@ -168,11 +114,11 @@ def cell_gradients(
         gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, SIZE)
         shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, SIZE)
         gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
-        normed_i, inverse_i = _normed_again(i, ok, stats, 0)
-        normed_f, inverse_f = _normed_again(f, ok, stats, 2)
-        normed_g, inverse_g = _normed_again(g, ok, stats, 4)
-        normed_o, inverse_o = _normed_again(o, ok, stats, 6)
-        normed_c, inverse_c = _normed_again(c, ok, stats, 8)
+        normed_i, inverse_i = normed_again(i, ok, stats, 0)
+        normed_f, inverse_f = normed_again(f, ok, stats, 2)
+        normed_g, inverse_g = normed_again(g, ok, stats, 4)
+        normed_o, inverse_o = normed_again(o, ok, stats, 6)
+        normed_c, inverse_c = normed_again(c, ok, stats, 8)
         i, f = normed_i * gain_i + shift_i, normed_f * gain_f + shift_f
         g, o = normed_g * gain_g + shift_g, normed_o * gain_o + shift_o
         c = normed_c * gain_c + shift_c
@@ -181,7 +127,7 @@ def cell_gradients(
     grad = grad_h * o * (1.0 - t * t)
     if gain is not None:
         store(grad_cell_normed, j, grad, ok)
-        grad = _norm_backward(grad, normed_c, inverse_c, gain_c, SIZE)
+        grad = norm_backward(grad, normed_c, inverse_c, gain_c, SIZE)
     grad_c = tl.where(ok, grad_c + grad, 0.0)
     # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
     grad_i = grad_c * drop * g * i * (1.0 - i)
@@ -193,10 +139,10 @@ def cell_gradients(
         store(grad_normed, SIZE + j, grad_f, ok)
         store(grad_normed, 2 * SIZE + j, grad_g, ok)
         store(grad_normed, 3 * SIZE + j, grad_o, ok)
-        grad_i = _norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
-        grad_f = _norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
-        grad_g = _norm_backward(grad_g, normed_g, inverse_g, gain_g, SIZE)
-        grad_o = _norm_backward(grad_o, normed_o, inverse_o, gain_o, SIZE)
+        grad_i = norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
+        grad_f = norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
+        grad_g = norm_backward(grad_g, normed_g, inverse_g, gain_g, SIZE)
+        grad_o = norm_backward(grad_o, normed_o, inverse_o, gain_o, SIZE)
     return grad_i, grad_f, grad_g, grad_o, grad_c * f
 
 

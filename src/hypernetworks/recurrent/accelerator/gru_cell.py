@@ -1,0 +1,164 @@
+"""The GRU cell after its products, forward and backward. One program computes one row of a step.
+
+    r, u = σ(LN(pre^r)), σ(LN(pre^u))                              pre = W x_t + b + U h_{t-1}
+    n    = tanh(LN_n(pre^n)),   pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
+    h_t  = n' + u ⊙ (h_{t-1} − n'),   n' = drop(n)
+
+stats (N, 6) holds mean and 1/σ of r, u and n.
+"""
+
+# its types do not cover what kernels return
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+
+from .parts import follow, load, norm_backward, normalise, normed_again, store, tanh
+
+
+@triton.jit
+def _load_three(tensor, j, ok, SIZE: tl.constexpr):
+    """The blocks of r, u and n in a row."""
+    return load(tensor, j, ok), load(tensor, SIZE + j, ok), load(tensor, 2 * SIZE + j, ok)
+
+
+@triton.jit(do_not_specialize=["x_row", "row"])
+def gru_forward(
+    pre,
+    wh,
+    wx,
+    bias_h,
+    h,
+    mask,
+    gain,
+    shift,
+    output,
+    stats,
+    x_row,
+    row,
+    eps,
+    H: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    SAVE: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """h_t from pre^r and pre^u, W_n x_t + b_n (in wx) and U_n h_{t-1} (wh). h (B, H) is the running state."""
+    follow(PDL)
+    b = tl.program_id(0)
+    j = tl.arange(0, BLOCK_H)
+    ok = j < H
+    x_n = (x_row + b).to(tl.int64)
+    row_n = (row + b).to(tl.int64)
+    pre += row_n * (3 * H)
+    if stats is not None:
+        stats += row_n * 6
+    # all loads come first: none of them waits for a sum over the row
+    r, u = load(pre, j, ok), load(pre, H + j, ok)
+    n_h = load(wh, row_n * H + j, ok)
+    n_x = load(wx, x_n * (3 * H) + 2 * H + j, ok)
+    h_before = load(h, b * H + j, ok)
+    if bias_h is not None:
+        n_h += load(bias_h, j, ok)
+    if gain is not None:
+        gain_r, gain_u, gain_n = _load_three(gain, j, ok, H)
+        shift_r, shift_u, shift_n = _load_three(shift, j, ok, H)
+        r = normalise(r, ok, stats, True, 0, H, eps) * gain_r + shift_r
+        u = normalise(u, ok, stats, True, 2, H, eps) * gain_u + shift_u
+    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h), rounded here as the backward pass reads it
+    n = (n_x + tl.sigmoid(r) * n_h).to(pre.dtype.element_ty).to(tl.float32)
+    if SAVE:
+        store(pre, 2 * H + j, n, ok)
+    if gain is not None:
+        n = normalise(n, ok, stats, True, 4, H, eps) * gain_n + shift_n
+    n = tanh(n)
+    if mask is not None:
+        n *= load(mask, x_n * H + j, ok)
+    # h_t = n' + u ⊙ (h_{t-1} − n')
+    h_t = n + tl.sigmoid(u) * (h_before - n)
+    store(h, b * H + j, h_t, ok)
+    store(output, x_n * H + j, h_t, ok)
+
+
+@triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
+def gru_backward(
+    grad_output,
+    partial_h,
+    grad_h,
+    pre,
+    wh,
+    bias_h,
+    stats,
+    output,
+    h0,
+    mask,
+    gain,
+    shift,
+    grad_wx,
+    grad_wh,
+    grad_normed,
+    row,
+    before_row,
+    before_rows,
+    after_rows,
+    batch,
+    H: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """The gradients of W x and U h from that of h_t.
+
+    grad_h (B, H) is the running gradient of h as far as it does not come from a product: that of the final state at first,
+    then u ⊙ the gradient of h_t.
+    """
+    follow(PDL)
+    b = tl.program_id(0)
+    j = tl.arange(0, BLOCK_H)
+    ok = j < H
+    row_n = (row + b).to(tl.int64)
+    here = b * H + j
+    dh = load(grad_output, row_n * H + j, ok) + load(grad_h, here, ok)
+    # the rows of the step after this one have made the products' share of the gradient of h_t; for the others there is none
+    for part in tl.static_range(3):
+        dh += load(partial_h, part * batch * H + here, ok & (b < after_rows))
+    before = (before_row + b).to(tl.int64)
+    h_before = load(output, before * H + j, ok & (b < before_rows)) + load(h0, here, ok & (b >= before_rows))
+    r, u, n = _load_three(pre + row_n * (3 * H), j, ok, H)
+    n_h = load(wh, row_n * H + j, ok)
+    if bias_h is not None:
+        n_h += load(bias_h, j, ok)
+    drop = 1.0
+    if mask is not None:
+        drop = load(mask, row_n * H + j, ok)
+    if gain is not None:
+        stats += row_n * 6
+        gain_r, gain_u, gain_n = _load_three(gain, j, ok, H)
+        shift_r, shift_u, shift_n = _load_three(shift, j, ok, H)
+        normed_r, inverse_r = normed_again(r, ok, stats, 0)
+        normed_u, inverse_u = normed_again(u, ok, stats, 2)
+        normed_n, inverse_n = normed_again(n, ok, stats, 4)
+        r, u = normed_r * gain_r + shift_r, normed_u * gain_u + shift_u
+        n = normed_n * gain_n + shift_n
+    r, u, n = tl.sigmoid(r), tl.sigmoid(u), tanh(n)
+    # h_t = n' + u ⊙ (h_{t-1} − n'),   n' = drop(n)
+    store(grad_h, here, dh * u, ok)
+    grad_u = dh * (h_before - n * drop) * u * (1.0 - u)
+    grad_n = dh * (1.0 - u) * drop * (1.0 - n * n)
+    if gain is not None:
+        grad_normed += row_n * (3 * H)
+        store(grad_normed, H + j, grad_u, ok)
+        store(grad_normed, 2 * H + j, grad_n, ok)
+        grad_u = norm_backward(grad_u, normed_u, inverse_u, gain_u, H)
+        grad_n = norm_backward(grad_n, normed_n, inverse_n, gain_n, H)
+    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
+    grad_r = grad_n * n_h * r * (1.0 - r)
+    if gain is not None:
+        store(grad_normed, j, grad_r, ok)
+        grad_r = norm_backward(grad_r, normed_r, inverse_r, gain_r, H)
+    grad_wx += row_n * (3 * H)
+    grad_wh += row_n * (3 * H)
+    store(grad_wx, j, grad_r, ok)
+    store(grad_wx, H + j, grad_u, ok)
+    store(grad_wx, 2 * H + j, grad_n, ok)
+    store(grad_wh, j, grad_r, ok)
+    store(grad_wh, H + j, grad_u, ok)
+    store(grad_wh, 2 * H + j, grad_n * r, ok)

@@ -1,0 +1,66 @@
+"""What several kernels are made of: waiting for the kernel before, loads and stores, and the layer norm of a row.
+
+All arithmetic is float32, whatever the tensors store.
+"""
+
+# its types do not cover what kernels return
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def follow(PDL: tl.constexpr):
+    """Wait until the previous kernel has ended and its results can be read. Let the next kernel start up to this point.
+
+    With programmatic dependent launch a kernel may start before the previous one has ended. Without it, this does nothing.
+    """
+    if PDL:
+        gdc_wait()
+        gdc_launch_dependents()
+
+
+@triton.jit
+def tanh(a):
+    """tanh a = 2 σ(2a) − 1: Triton's interpreter has no tanh."""
+    return 2.0 * tl.sigmoid(2.0 * a) - 1.0
+
+
+@triton.jit
+def load(tensor, offset, ok):
+    """Elements as float32, zero where not `ok`."""
+    return tl.load(tensor + offset, mask=ok, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store(tensor, offset, value, ok):
+    """Store in the tensor's own dtype."""
+    tl.store(tensor + offset, value.to(tensor.dtype.element_ty), mask=ok)
+
+
+@triton.jit
+def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
+    """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
+    mean = tl.sum(a, 0) * (1.0 / SIZE)
+    centred = tl.where(ok, a - mean, 0.0)
+    inverse = tl.rsqrt(tl.sum(centred * centred, 0) * (1.0 / SIZE) + eps)
+    if stats is not None:
+        tl.store(stats + AT, mean, mask=writes)
+        tl.store(stats + AT + 1, inverse, mask=writes)
+    return centred * inverse
+
+
+@triton.jit
+def normed_again(a, ok, stats, AT: tl.constexpr):
+    """(a − mean)/σ of a row, and 1/σ, from the stats of the forward pass."""
+    inverse = tl.load(stats + AT + 1)
+    return tl.where(ok, (a - tl.load(stats + AT)) * inverse, 0.0), inverse
+
+
+@triton.jit
+def norm_backward(grad, normed, inverse, gain, SIZE: tl.constexpr):
+    """The gradient of a from that of LN(a)."""
+    grad *= gain
+    return inverse * (grad - tl.sum(grad, 0) * (1.0 / SIZE) - normed * (tl.sum(grad * normed, 0) * (1.0 / SIZE)))
