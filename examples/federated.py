@@ -143,11 +143,11 @@ if __name__ == "__main__":
     over_seeds(
         experiment,
         clients=20,
-        rounds=600,
+        rounds=200,
         steps=20,
         local_rate=1e-2,
         fedavg_rate=1e-2,
         rate=1e-2,
-        server_rate=1e-3,
+        server_rate=1e-4,
         scored_on=("test", "validation"),
     )
