@@ -22,13 +22,14 @@ from seeds import over_seeds
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.errors import UsageError
 from hypernetworks.vision import load_images
 
 BATCH, TOGETHER = 32, 5
 
 
 class Client:
-    """Its training and test images, which stay with it."""
+    """Its images to learn from and to be scored on, which stay with it."""
 
     def __init__(self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
         self.train, self.test = train, test
@@ -46,21 +47,19 @@ class Client:
 
     @torch.no_grad()
     def accuracy(self, model: nn.Module) -> float:
-        """On its test images, in per cent."""
+        """On the images that it is scored on, in per cent."""
         x, y = self.test
         return 100 * (model(x).argmax(1) == y).double().mean().item()
 
 
-def make_clients(count: int) -> list[Client]:
+def make_clients(count: int, scored_on: str = "test") -> list[Client]:
     """Each has two classes. The images of a class are divided evenly among those who have it."""
     data = load_images("cifar10")
-    x, y = (
-        torch.cat((data.train.images, data.validation.images)),
-        torch.cat((data.train.labels, data.validation.labels)),
-    )
-    splits = [
-        ((images.float() - 120) / 64, labels) for images, labels in ((x, y), (data.test.images, data.test.labels))
-    ]
+    seen, scored = [data.train, data.validation], data.test
+    if scored_on == "validation":
+        seen, scored = [data.train], data.validation
+    x, y = torch.cat([part.images for part in seen]), torch.cat([part.labels for part in seen])
+    splits = [((images.float() - 120) / 64, labels) for images, labels in ((x, y), (scored.images, scored.labels))]
     # a random order of the classes for every five clients
     classes = torch.cat([torch.randperm(10) for _ in range((count + 4) // 5)])[: 2 * count].view(count, 2).tolist()
     holders = [[client for client in range(count) if k in classes[client]] for k in range(10)]
@@ -69,6 +68,8 @@ def make_clients(count: int) -> list[Client]:
         parts = []
         for x, y in splits:
             shares = [(y == k).nonzero()[:, 0][holders[k].index(client) :: len(holders[k])] for k in own]
+            if not all(len(share) for share in shares):
+                raise UsageError(f"clients should be fewer, got {count}: some have no images of a class")
             parts.append((x[torch.cat(shares)], y[torch.cat(shares)]))
         clients.append(Client(*parts))
     return clients
@@ -118,15 +119,35 @@ def personalized(clients: list[Client], rounds: int, steps: int, rate: float, se
     return sum(client.accuracy(net.materialize(embedding(k))) for k, client in enumerate(clients)) / len(clients)
 
 
-def experiment(seed: int, clients: int, rounds: int, steps: int, rate: float, server_rate: float) -> dict[str, float]:
+def experiment(
+    seed: int,
+    clients: int,
+    rounds: int,
+    steps: int,
+    local_rate: float,
+    fedavg_rate: float,
+    rate: float,
+    server_rate: float,
+    scored_on: str,
+) -> dict[str, float]:
     """The mean accuracy over clients, in per cent."""
-    made = make_clients(clients)
+    made = make_clients(clients, scored_on)
     return {
-        "local": local(made, rounds, steps, rate),
-        "FedAvg": averaged(made, rounds, steps, rate),
+        "local": local(made, rounds, steps, local_rate),
+        "FedAvg": averaged(made, rounds, steps, fedavg_rate),
         "pFedHN": personalized(made, rounds, steps, rate, server_rate),
     }
 
 
 if __name__ == "__main__":
-    over_seeds(experiment, clients=20, rounds=1000, steps=20, rate=1e-2, server_rate=1e-3)
+    over_seeds(
+        experiment,
+        clients=20,
+        rounds=200,
+        steps=20,
+        local_rate=1e-2,
+        fedavg_rate=1e-2,
+        rate=1e-2,
+        server_rate=1e-4,
+        scored_on=("test", "validation"),
+    )

@@ -10,12 +10,15 @@ image has no fixed resolution: it can be drawn at any size.
 python examples/implicit_image.py --seeds 5 --picture digits.png        requires MNIST (fetched on first use)
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from seeds import over_seeds
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.errors import UsageError
 from hypernetworks.vision import load_images
 
 CODE, WIDTH, OMEGA = 32, 48, 10.0
@@ -48,9 +51,15 @@ def draw(net: hn.HyperNetwork, codes: Tensor, side: int) -> Tensor:
     return net(where, condition=codes)[..., 0].unflatten(1, (side, side))
 
 
-def experiment(seed: int, steps: int, images: int, rate: float, picture: str) -> dict[str, float]:
+def experiment(seed: int, steps: int, images: int, rate: float, picture: Path | None) -> dict[str, float]:
     """The peak signal-to-noise ratio in dB: of all images, the best and the worst, and of the means of 4 × 4 finer pixels."""
     given = load_images("mnist").train.images[:images, 0].float() / 255
+    if len(given) < images:
+        raise UsageError(f"images should be at most {len(given)}, got {images}")
+    if picture and (images < 2 or picture.suffix not in (".pdf", ".png", ".svg")):
+        raise UsageError(
+            f"a picture needs two images and a name in .pdf, .png or .svg, got {images} and {str(picture)!r}"
+        )
     torch.manual_seed(seed)
     net, codes = make_net(images)
     optimizer = torch.optim.Adam([*net.generator.parameters(), *codes.parameters()], lr=rate)
@@ -66,7 +75,7 @@ def experiment(seed: int, steps: int, images: int, rate: float, picture: str) ->
         error = (again - given).square().mean((1, 2))
         larger = draw(net, codes.weight, 112)
         if picture:
-            between = torch.lerp(codes.weight[0], codes.weight[1], torch.linspace(0, 1, 8).unsqueeze(1))
+            between = torch.lerp(codes.weight[0], codes.weight[1], torch.linspace(0, 1, len(given[:8])).unsqueeze(1))
             save(picture, [given[:8], again[:8], larger[:8], draw(net, between, 112)])
     # PSNR = −10 log₁₀ of the mean square error
     finer = F.mse_loss(F.avg_pool2d(larger, 4), given)
@@ -74,7 +83,7 @@ def experiment(seed: int, steps: int, images: int, rate: float, picture: str) ->
     return {name: -10 * each.log10().item() for name, each in psnr.items()}
 
 
-def save(picture: str, rows: list[Tensor]) -> None:
+def save(picture: Path, rows: list[Tensor]) -> None:
     """Save rows of images: given, from their codes, at four times the size, and between two codes. Requires matplotlib."""
     from matplotlib.figure import Figure
 
@@ -89,4 +98,4 @@ def save(picture: str, rows: list[Tensor]) -> None:
 
 
 if __name__ == "__main__":
-    over_seeds(experiment, steps=2000, images=16, rate=5e-4, picture="")
+    over_seeds(experiment, steps=2000, images=16, rate=5e-4, picture=None)

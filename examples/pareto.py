@@ -22,6 +22,7 @@ from seeds import over_seeds
 from torch import Tensor, nn
 
 import hypernetworks as hn
+from hypernetworks.errors import UsageError
 
 SIZE, BATCH = 20, 64
 
@@ -91,6 +92,8 @@ def front(points: int) -> Tensor:
 
 def experiment(seed: int, steps: int, points: int, rate: float) -> dict[str, float]:
     """The hypervolume of the whole front and of what was learned, and how far r_1 L_1 and r_2 L_2 are from equal."""
+    if points < 3:
+        raise UsageError(f"points should be at least 3, got {points}: the imbalance leaves out both ends")
     r_1 = torch.linspace(0, 1, points).unsqueeze(1)
     r = torch.cat((r_1, 1 - r_1), dim=1)
     result = {"whole front": hypervolume(front(100_001))}

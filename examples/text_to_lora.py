@@ -28,6 +28,7 @@ import hypernetworks as hn
 from hypernetworks.text import Corpus, load_corpus
 
 WIDTH, HEADS, LAYERS, LENGTH, RANK = 64, 4, 2, 64, 4
+BATCH, OF_EACH = 32, 3  # pieces of one task alone, and of each task in a mixed batch
 PHRASES = ("in upper case", "with dashes for spaces", "with other vowels", "backwards")
 NEVER_SHOWN = ({0, 1}, {2, 3}, {0, 2, 3}, {0, 1, 2})
 TASKS = [set(parts) for size in (1, 2, 3, 4) for parts in combinations(range(4), size)]
@@ -125,26 +126,28 @@ def make_net(model: nn.Module) -> hn.HyperNetwork:
     return hn.HyperNetwork(model, hn.EncodedGenerator(encoder, generator, encoder.in_features), ADAPTED)
 
 
-def own_lora(model: nn.Module, texts: Texts, task: set[int], steps: int) -> tuple[hn.HyperNetwork, Tensor]:
+def own_lora(model: nn.Module, texts: Texts, task: set[int], steps: int, rate: float) -> tuple[hn.HyperNetwork, Tensor]:
     """A LoRA of one task alone, as a hypernetwork with one constant condition."""
     net = hn.HyperNetwork(model, hn.LowRankGenerator(1, RANK, hidden=()), ADAPTED)
     c = torch.ones(1)
 
     def loss() -> Tensor:
-        ids = texts.draw("train", task, 32)
+        ids = texts.draw("train", task, BATCH)
         return cross_entropy(net(ids[:, :-1], condition=c), ids)
 
-    fit(net.generator.parameters(), loss, steps, 3e-3)
+    fit(net.generator.parameters(), loss, steps, rate)
     return net, c
 
 
-def experiment(seed: int, base_steps: int, own_steps: int, steps: int, peft: str) -> dict[str, float]:
+def experiment(
+    seed: int, base_steps: int, own_steps: int, steps: int, own_rate: float, rate: float, peft: Path | None
+) -> dict[str, float]:
     """The recovered share of the tasks shown and of those only described, in per cent, and the losses it is made of."""
     texts = Texts(corpus := load_corpus("tiny-shakespeare"))
     model = LanguageModel(len(corpus.alphabet))
 
     def base_loss() -> Tensor:
-        ids = texts.draw("train", set(), 32)
+        ids = texts.draw("train", set(), BATCH)
         return cross_entropy(model(ids[:, :-1]), ids)
 
     fit(model.parameters(), base_loss, base_steps, 3e-3)
@@ -152,20 +155,20 @@ def experiment(seed: int, base_steps: int, own_steps: int, steps: int, peft: str
 
     net = make_net(model)
     n = {described(task): counted(described(task)) for task in TASKS}
-    conditions = torch.stack([n[described(task)] for task in SHOWN]).repeat_interleave(3, 0)
+    conditions = torch.stack([n[described(task)] for task in SHOWN]).repeat_interleave(OF_EACH, 0)
 
     def mixed_loss() -> Tensor:
-        ids = torch.cat([texts.draw("train", task, 3) for task in SHOWN])  # all tasks in one batch
+        ids = torch.cat([texts.draw("train", task, OF_EACH) for task in SHOWN])  # all tasks in one batch
         return cross_entropy(net(ids[:, :-1], condition=conditions), ids)
 
-    fit(net.generator.parameters(), mixed_loss, steps, 2e-3)
+    fit(net.generator.parameters(), mixed_loss, steps, rate)
 
     shares: dict[str, list[float]] = {"shown": [], "only described": []}
     for task in TASKS:
-        own, c = own_lora(model, texts, task, own_steps)
-        torch.manual_seed(1000)  # the same validation pieces for all
-        ids = texts.draw("validation", task, 256)
-        with torch.no_grad():
+        own, c = own_lora(model, texts, task, own_steps, own_rate)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(1000)  # the same validation pieces for all
+            ids = texts.draw("validation", task, 256)
             frozen = cross_entropy(model(ids[:, :-1]), ids).item()
             gained = cross_entropy(own(ids[:, :-1], condition=c), ids).item()
             made = cross_entropy(net(ids[:, :-1], condition=n[described(task)]), ids).item()
@@ -176,9 +179,9 @@ def experiment(seed: int, base_steps: int, own_steps: int, steps: int, peft: str
         print(f"  {described(task):80}{kind:16}{frozen:6.2f}{gained:6.2f}{made:6.2f}{share:8.1f} %", flush=True)
     if peft:
         for task in TASKS:
-            hn.interop.save_peft(net, n[described(task)], Path(peft) / described(task).replace(" ", "-"))
+            hn.interop.save_peft(net, n[described(task)], peft / described(task).replace(" ", "-"))
     return {kind: sum(each) / len(each) for kind, each in shares.items()}
 
 
 if __name__ == "__main__":
-    over_seeds(experiment, base_steps=500, own_steps=100, steps=500, peft="")
+    over_seeds(experiment, base_steps=500, own_steps=60, steps=640, own_rate=1e-2, rate=6e-4, peft=None)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import hypernetworks as hn
+from hypernetworks.errors import FaultError, UsageError
 
 from .docs.pages import PAGES, commands
 from .optional import optional
@@ -71,6 +72,45 @@ def test_seeds_give_mean_and_deviation(example, tmp_path, capsys):
     assert "score" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--seeds 0", "argument --seeds: expected a whole number of at least 1, got '0'"),
+        ("--steps 1.5", "argument --steps: expected a whole number of at least 1, got '1.5'"),
+        ("--rate -1", "argument --rate: expected a finite number of at least 0, got '-1'"),
+        ("--rate nan", "argument --rate: expected a finite number of at least 0, got 'nan'"),
+        ("--rate fast", "argument --rate: invalid number value: 'fast'"),
+        ("--tasks three", "argument --tasks: invalid choice: 'three'"),
+        ("--picture no/such.png", "argument --picture: 'no/such.png': there is no folder 'no'"),
+        ("--out no/such.json", "argument --out: 'no/such.json': there is no folder 'no'"),
+        ("--out .", "--out should be a file, but '.' is a folder"),
+        ("--stepz 3", "unrecognized arguments: --stepz 3"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(arguments, message, example, capsys):
+    def never(**given):
+        raise AssertionError("the experiment ran")
+
+    settings = {"steps": 5, "rate": 0.5, "tasks": ("one", "two"), "picture": None}
+    with pytest.raises(SystemExit) as ended:
+        example("seeds").over_seeds(never, arguments.split(), **settings)
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("images"), 2), (FaultError("no network"), 1)])
+def test_an_error_of_the_experiment_is_one_line(error, code, example, capsys):
+    def experiment(seed: int) -> dict[str, float]:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        example("seeds").over_seeds(experiment, [])
+    assert ended.value.code == code
+    assert capsys.readouterr().err.endswith(f": {error}\n")
+
+
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "examples/lora" not in line])
 def test_the_commands_of_the_pages_are_understood(line, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
@@ -106,10 +146,11 @@ def test_every_task_gets_its_lora(example):
 
 @needs_mnist
 def test_the_regulariser_keeps_what_was_learned(example):
-    result = example("continual").experiment(0, tasks="split", steps=100, strength=0.1, width=50, rate=2e-3)
-    assert result["with"] > 94
-    assert result["with"] > result["without"] + 5
-    assert result["without, just after"] > 96
+    experiment = example("continual").experiment
+    kept, lost = (experiment(0, tasks="split", steps=100, strength=each, width=50, rate=2e-3) for each in (0.1, 0.0))
+    assert kept["after all tasks"] > 94
+    assert kept["after all tasks"] > lost["after all tasks"] + 5
+    assert lost["just after each task"] > 96
 
 
 @needs_mnist
@@ -130,10 +171,16 @@ def test_permuted_digits_are_other_tasks(example):
 def test_codes_become_images(example, tmp_path):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "picture.png"
-    psnr = example("implicit_image").experiment(0, steps=80, images=8, rate=1e-3, picture=str(picture))
+    module = example("implicit_image")
+    psnr = module.experiment(0, steps=80, images=8, rate=1e-3, picture=picture)
     assert psnr["worst image"] <= psnr["all"] <= psnr["best image"]
     assert psnr["all"] > 15
     assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="images should be at most 55000, got 60000"):
+        module.experiment(0, steps=1, images=60_000, rate=1e-3, picture=None)
+    for images, name in ((1, "picture.png"), (2, "picture.txt")):
+        with pytest.raises(UsageError, match="a picture needs two images"):
+            module.experiment(0, steps=1, images=images, rate=1e-3, picture=tmp_path / name)
 
 
 def test_the_hypervolume_is_an_area(example):
@@ -154,12 +201,14 @@ def test_preferences_become_compromises(example):
     assert result["Chebyshev"] <= result["whole front"]
     assert result["Chebyshev, imbalance"] < 0.2
     assert result["weighted sum"] < result["Chebyshev"]
+    with pytest.raises(UsageError, match="points should be at least 3, got 2"):
+        example("pareto").experiment(0, steps=1, points=2, rate=2e-3)
 
 
 @needs("tinyshakespeare.txt")
 def test_descriptions_become_loras(example, tmp_path):
     module = example("text_to_lora")
-    shares = module.experiment(0, base_steps=40, own_steps=3, steps=20, peft=str(tmp_path))
+    shares = module.experiment(0, base_steps=40, own_steps=3, steps=20, own_rate=1e-2, rate=1e-3, peft=tmp_path)
     assert set(shares) == {"shown", "only described"}
     assert len(list(tmp_path.iterdir())) == len(module.TASKS)
 
@@ -200,5 +249,18 @@ def test_clients_get_networks_of_their_own(example):
     assert {len(client.train[1].unique()) for client in clients} == {2}
     assert all(set(c.train[1].tolist()) == set(c.test[1].tolist()) for c in clients)
     assert sum(len(client.train[1]) for client in clients) == 7000
-    result = module.experiment(0, clients=10, rounds=60, steps=10, rate=1e-2, server_rate=2e-3)
+    rates = {"local_rate": 1e-2, "fedavg_rate": 1e-2, "rate": 1e-2, "server_rate": 2e-3}
+    result = module.experiment(0, clients=10, rounds=60, steps=10, **rates, scored_on="validation")
     assert result["pFedHN"] > result["FedAvg"]
+    with pytest.raises(UsageError, match="clients should be fewer, got 2000"):
+        module.make_clients(2000)
+
+
+@needs("cifar-10-batches-bin")
+def test_rates_are_chosen_on_images_that_are_kept_back(example):
+    module = example("federated")
+    images = {on: module.make_clients(10, on) for on in ("test", "validation")}
+    counts = {
+        on: [sum(len(getattr(c, part)[1]) for c in made) for part in ("train", "test")] for on, made in images.items()
+    }
+    assert counts == {"test": [7000, 1000], "validation": [6300, 700]}
