@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from hypernetworks.recurrent.native.build import library
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import hypernetworks as hn
+from hypernetworks.recurrent.native.kernels import library
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, K, Z, close, hyper_families, tensors
 from ..recurrent.reference import norm, one_step

@@ -31,7 +31,7 @@ def test_every_network_of_a_preset_has_the_size_with_whatever_is_searched(name: 
         made = plan.configure(network, values)
         assert abs(count_parameters(made.model, 65) - settings.parameters) <= settings.parameters / 100
         assert (made.model.network, made.schedule.learning_rate) == (network, values["schedule.learning_rate"])
-        assert made.model.dropout == 0.5
+        assert made.model.dropout == values["model.dropout"]
 
 
 @pytest.mark.parametrize(
