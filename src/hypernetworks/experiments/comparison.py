@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hypernetworks.errors import UsageError
@@ -149,12 +150,13 @@ def training_speed(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 def table(experiment: Experiment[Any, Any, Any], rows: Sequence[ComparisonRow]) -> Table:
     """The rows as a table for the terminal, best first."""
-    shown = Table(experiment.variant, title=f"{experiment.name}: {len(rows)} variants on the same data")
-    for key in (*rows[0].figures, *rows[0].scores):
-        shown.add_column(experiment.headings.get(key, key.replace("_", " ")), justify="right")
+    shown = Table(title=f"{experiment.name}: {len(rows)} variants on the same data", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column(experiment.variant, no_wrap=True)
+    for key in (*rows[0].figures, *rows[0].scores):  # in a narrow terminal, a number takes two lines and loses no digit
+        shown.add_column(experiment.headings.get(key, key.replace("_", " ")), justify="right", overflow="fold")
     against = differences(rows)
     if against:
-        shown.add_column(f"to {rows[0].variant}", justify="right")
+        shown.add_column(f"to {rows[0].variant}", justify="right", overflow="fold")
         if len(rows[0].runs) > 1:
             shown.caption = f"difference to {rows[0].variant} over paired seeds, with its 95 % t interval"
     for row in sorted(rows, key=lambda row: mean([*row.scores.values()][-1])):
