@@ -150,7 +150,9 @@ def training_speed(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 def table(experiment: Experiment[Any, Any, Any], rows: Sequence[ComparisonRow]) -> Table:
     """The rows as a table for the terminal, best first."""
-    shown = Table(title=f"{experiment.name}: {len(rows)} variants on the same data", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(
+        title=f"{experiment.name}: {len(rows)} variants on the same data", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     shown.add_column(experiment.variant, no_wrap=True)
     for key in (*rows[0].figures, *rows[0].scores):  # in a narrow terminal, a number takes two lines and loses no digit
         shown.add_column(experiment.headings.get(key, key.replace("_", " ")), justify="right", overflow="fold")
