@@ -69,8 +69,6 @@ def test_closed_streams_change_nothing(place: Path, closed: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    for name in ("model.safetensors", "trainer.pt"):
-        assert (place / "new" / name).stat().st_size == (place / "run" / name).stat().st_size
     one, other = (load_file(place / name / "model.safetensors") for name in ("run", "new"))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 

@@ -204,6 +204,13 @@ class TestModel:
         assert same(dict(sorted(loaded.items())), dict(sorted(tensors.items())))
         assert model_digest(loaded, metadata) == model_digest(tensors, self.METADATA)
 
+    def test_equal_models_are_equal_files(self, tmp_path: Path) -> None:
+        metadata = {**self.METADATA, **{f"name {n}": '"ü\n\\' for n in range(20)}}
+        for n in range(5):
+            save_model(tmp_path / f"{n}.safetensors", self.tensors(), metadata)
+        assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+        assert load_model(tmp_path / "0.safetensors")[1] == metadata
+
     def test_the_digest_tells_names_shapes_types_values_and_metadata_apart(self) -> None:
         a = torch.zeros(4)
         variants = [{"a": a}, {"b": a}, {"a": a.reshape(2, 2)}, {"a": a.int()}, {"a": a + 1}, {"a": a, "b": a}, {}]

@@ -117,7 +117,16 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     marks = {"format": _MODEL_FORMAT, "sha256": model_digest(copies, metadata)}
-    write_whole(path, safetensors.torch.save(copies, {**metadata, **marks}))
+    write_whole(path, _sorted(safetensors.torch.save(copies, {**metadata, **marks})))
+
+
+def _sorted(data: bytes) -> bytes:
+    """The same file with a sorted header, so that equal models are equal files: safetensors writes metadata in a random order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(
+        json.loads(data[8 : 8 + size]), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    ).encode()
+    return data[:8] + header.ljust(size) + data[8 + size :]
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
