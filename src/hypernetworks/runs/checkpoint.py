@@ -121,7 +121,7 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
 
 
 def _sorted(data: bytes) -> bytes:
-    """The same file with a sorted header, so that equal models are equal files: safetensors writes metadata in a random order."""
+    """The same file with a sorted header, so that equal models are equal files. safetensors writes metadata in random order."""
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(
         json.loads(data[8 : 8 + size]), sort_keys=True, ensure_ascii=False, separators=(",", ":")
