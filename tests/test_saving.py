@@ -106,6 +106,12 @@ def test_without_the_target(tmp_path):
     assert not torch.equal(fresh.target[0].weight, net.target[0].weight)
 
 
+def test_a_folder_without_a_name_is_refused():
+    net = hn.HyperNetwork(nn.Linear(4, 3), hn.LowRankGenerator(2, rank=1))
+    with pytest.raises(UsageError, match="folder should be the name of a folder, got an empty text"):
+        hn.save(net, "")
+
+
 def test_dtypes(tmp_path):
     """The generator comes back in its own dtype, and the target keeps the one it has."""
     net = hn.HyperNetwork(target(dtype=torch.bfloat16), hn.LowRankGenerator(C, rank=2))

@@ -143,9 +143,14 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
     A command class with `defaults` provides the values that the flags change: those of a preset, or of a run.
     """
-    for name in _FOLDERS:
-        if f"{name}=" in rest or (name, "") in pairwise(rest):
-            raise UsageError(f"{name} should name a folder, got an empty text")
+    for before, value in pairwise(["", *rest]):
+        if value == "" and (before in _FOLDERS or not before.startswith("--")):
+            name = before if before in _FOLDERS else "an argument"
+        elif value in {f"{flag}=" for flag in _FOLDERS}:
+            name = value.removesuffix("=")
+        else:
+            continue
+        raise UsageError(f"{name} should name a file or folder, got an empty text")
     kind = _command_type(command)
     errors = io.StringIO()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypernetworks.errors import FaultError, UsageError
 
-__all__ = ["json_object", "make_folder", "read_whole", "remove_stale", "sync_folder", "write_whole"]
+__all__ = ["json_object", "make_folder", "named_folder", "read_whole", "remove_stale", "sync_folder", "write_whole"]
 
 _STALE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
@@ -104,9 +104,16 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{folder}: a file stands where the run's folder would be: give another --out") from error
+        raise UsageError(f"{folder}: is a file, expected a folder") from error
     except OSError as error:
         raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
+def named_folder(folder: str | Path) -> Path:
+    """The path of a folder; UsageError for an empty text, which would be the current folder."""
+    if folder == "":
+        raise UsageError("folder should be the name of a folder, got an empty text")
+    return Path(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hypernetworks import weights
 from hypernetworks.errors import UsageError
-from hypernetworks.files import json_object, make_folder, read_whole, write_whole
+from hypernetworks.files import json_object, make_folder, named_folder, read_whole, write_whole
 from hypernetworks.weights import Generator, HyperNetwork
 from hypernetworks.weights.restored import restored_on_error
 
@@ -52,6 +52,7 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
 
     if not isinstance(net, HyperNetwork):
         raise TypeError(f"net should be a HyperNetwork, got {type(net).__name__}")
+    place = named_folder(folder)
     config = {
         "format": _FORMAT,
         "target": type(net.target).__name__,
@@ -63,7 +64,6 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
     state = net.state_dict()
     if not with_target:
         state = {name: tensor for name, tensor in state.items() if name.startswith("generator.")}
-    place = Path(folder)
     make_folder(place)
     save_model(place / MODEL, state, {"config": hashlib.sha256(text).hexdigest()})
     write_whole(place / CONFIG, text)

@@ -52,7 +52,10 @@ def test_only_a_command_that_can_resume_says_so(capsys: Capture, monkeypatch: py
 @pytest.mark.parametrize("flag", [["--out", ""], ["--out="]])
 def test_a_folder_without_a_name_is_refused(place: Path, capsys: Capture, flag: list[str]) -> None:
     given = ["text", "train", *corpus(place), *SIZES, *SHORT, *flag]
-    assert error_line(capsys, given, 2) == "--out should name a folder, got an empty text"
+    assert error_line(capsys, given, 2) == "--out should name a file or folder, got an empty text"
+    assert (
+        error_line(capsys, ["text", "generate", ""], 2) == "an argument should name a file or folder, got an empty text"
+    )
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])

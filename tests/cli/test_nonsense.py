@@ -44,7 +44,7 @@ NONSENSE = {
     "text train --corpus ptb-char --out {0}/new": "ptb.train.txt was not found and cannot be fetched: put it in ",
     "text train --corpus {0}/toy.txt --out {0}/run --batch-size 2": "run: already holds a run: give --resume ",
     "text train --corpus {0}/toy.txt --out {0} --batch-size 2": "holds other files",
-    "text train --corpus {0}/toy.txt --out {0}/toy.txt --batch-size 2": "toy.txt: a file stands where the run's folder",
+    "text train --corpus {0}/toy.txt --out {0}/toy.txt --batch-size 2": "toy.txt: is a file, expected a folder",
     "text train --resume --out {0}/toy.txt": "toy.txt: is a file, expected a run",
     "text train --resume --out {0}/foreign": "foreign: not a run of hypernetworks text",
     "text train --resume --out {0}/run --batch-size 5": "resumed with its own settings, .* batch_size 5 .* has 2",

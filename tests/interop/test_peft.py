@@ -232,6 +232,19 @@ def test_generators_and_conditions_that_do_not_fit(tmp_path):
         save_peft(net, torch.randn(2, C), tmp_path)
     with pytest.raises(ValueError, match=r"one vector, \(C,\), for one adapter, got list"):
         save_peft(net, [1.0], tmp_path)
+    net = hn.HyperNetwork(nn.Linear(4, 4), hn.LowRankGenerator(C, rank=1), "weight")
+    for attempt in (
+        lambda: save_peft(net, torch.zeros(C + 2), tmp_path),
+        lambda: net.generator.factors(torch.zeros(C + 2)),
+    ):
+        with pytest.raises(ValueError, match=r"condition should have shape \(3,\) or \(batch, 3\), got \(5,\)"):
+            attempt()
+    with pytest.raises(TypeError, match="net should be a HyperNetwork, got Linear"):
+        save_peft(nn.Linear(4, 3), torch.zeros(C), tmp_path)
+    with pytest.raises(UsageError, match="folder should be the name of a folder, got an empty text"):
+        save_peft(net, torch.zeros(C), "")
+    with pytest.raises(ValueError, match="wanted should have at least one matrix, got none"):
+        hn.reconstruction_loss({}, {})
 
 
 def damage(folder, name, text):
@@ -249,6 +262,17 @@ CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
         (json.dumps(CONFIG | {"use_dora": True}), "use_dora: the adapter is more than low-rank matrices"),
         (json.dumps(CONFIG | {"modules_to_save": ["x"], "bias": "all"}), "modules_to_save, bias: the adapter is more"),
         (json.dumps(CONFIG), "adapter_model.safetensors: no such file"),
+        (json.dumps(CONFIG | {"lora_alpha": None}), "lora_alpha should be a finite number, got None"),
+        (json.dumps(CONFIG | {"lora_alpha": True}), "lora_alpha should be a finite number, got True"),
+        (
+            json.dumps(CONFIG | {"alpha_pattern": {"0": "x"}}),
+            r"alpha_pattern\['0'\] should be a finite number, got 'x'",
+        ),
+        (json.dumps(CONFIG | {"alpha_pattern": {"(": 2}}), r"alpha_pattern has '\(', which is no regular expression"),
+        (json.dumps(CONFIG | {"rank_pattern": [1]}), r"rank_pattern should be an object, got \[1\]"),
+        (json.dumps(CONFIG | {"r": "x"}), "r should be a whole number of at least 1, got 'x'"),
+        (json.dumps(CONFIG | {"r": 0}), "r should be a whole number of at least 1, got 0"),
+        (json.dumps(CONFIG | {"use_rslora": "yes"}), "use_rslora should be true or false, got 'yes'"),
     ],
 )
 def test_folders_that_cannot_be_read(config, message, tmp_path):
@@ -267,6 +291,10 @@ def test_folders_that_cannot_be_read(config, message, tmp_path):
             "the factors of a do not fit together",
         ),
         ({}, "has no tensors"),
+        (
+            {"a.lora_A.weight": torch.zeros(3, 3), "a.lora_B.weight": torch.zeros(4, 3)},
+            "r is 2 for a, but its factors have rank 3",
+        ),
     ],
 )
 def test_tensors_that_are_no_lora(tensors, message, tmp_path):

@@ -109,7 +109,7 @@ def test_an_error_within_releases_it(tmp_path: Path) -> None:
 
 def test_what_cannot_be_locked_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file: a file stands where"), only_writer(tmp_path / "file"):
+    with pytest.raises(UsageError, match="file: is a file, expected a folder"), only_writer(tmp_path / "file"):
         pass
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / LOCK).symlink_to(tmp_path / "elsewhere")

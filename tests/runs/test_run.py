@@ -42,7 +42,7 @@ class TestCreateAndOpen:
         with pytest.raises(UsageError, match=r"holds other files \('run', …\): give another --out"):
             Run.create(tmp_path, CONFIG)
         for path in (tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "run"):
-            with pytest.raises(UsageError, match="a file stands where the run's folder would be"):
+            with pytest.raises(UsageError, match="is a file, expected a folder"):
                 Run.create(path, CONFIG)
 
     def test_a_setting_without_a_number_leaves_no_folder(self, tmp_path: Path) -> None:

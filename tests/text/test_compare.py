@@ -224,7 +224,7 @@ def test_networks_may_have_settings_of_their_own(toy: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--learning-rate", "gru=0.1"], "settings are given for gru, but networks are lstm hyper-lstm"),
+        (["--learning-rate", "gru=0.1"], "settings are given for gru, which is not in --networks lstm hyper-lstm"),
         (["--learning-rate", "lstm=fast"], "learning-rate"),
         (["--learning-rate", "elman=0.1"], "elman=0.1"),
         (["--corpus", "lstm=ptb-char"], "all variants read the same data, got ptb-char for lstm"),

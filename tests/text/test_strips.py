@@ -48,5 +48,5 @@ def test_a_network_that_generates_no_weights_is_refused(
     run = TEXT.train(tmp_path / "run", config, corpus, "tiny").folder
     capsys.readouterr()
     assert cli.main(["text", "strips", str(run), "--device", "cpu"]) == 2
-    assert capsys.readouterr().err.endswith("run: gru generates no weights, which could change\n")
+    assert capsys.readouterr().err.endswith("run: gru generates no weights: there is no change to draw\n")
     assert not (run / "strips.svg").exists()

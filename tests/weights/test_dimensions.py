@@ -80,3 +80,14 @@ def test_what_is_returned_without_samples_is_refused():
     net = wrapped(lambda net, x: net.a(x).sum((0, 1)))
     with pytest.raises(ValueError, match="return it with the batch there, or state out_dims"):
         net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
+
+
+def test_numbers_of_samples_and_dimensions_that_cannot_be():
+    net = hn.HyperNetwork(nn.Linear(4, 3), hn.LowRankGenerator(C, rank=2))
+    x, c = torch.randn(B, 4), torch.randn(B, C)
+    with pytest.raises(ValueError, match="weights for each sample need at least one sample, got none"):
+        net(x[:0], condition=c[:0])
+    with pytest.raises(ValueError, match="samples_per_condition should be at least 1, got 0"):
+        net(x, condition=c, samples_per_condition=0)
+    with pytest.raises(ValueError, match=r"in_dims says 5 for argument 0, but a tensor in it has shape"):
+        net(x, condition=c, in_dims=5)

@@ -8,6 +8,7 @@ A folder has adapter_config.json and adapter_model.safetensors. Tensors of a mod
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
-from hypernetworks.files import json_object, make_folder, read_whole, write_whole
+from hypernetworks.files import json_object, make_folder, named_folder, read_whole, write_whole
 from hypernetworks.weights import Factors, HyperNetwork
 from hypernetworks.weights.selection import TargetWeight, select
 
@@ -44,14 +45,17 @@ def save_peft(net: HyperNetwork, condition: Tensor, folder: str | Path, base_mod
     Raises:
         ValueError: the condition is not one vector, a generated tensor is not a low-rank matrix, or PEFT has no LoRA for its
             module: it has for Linear, Embedding, convolutions without groups, and transformers' Conv1D.
-        TypeError: the generator does not make factors.
+        TypeError: `net` is not a HyperNetwork, or its generator makes no factors.
         UsageError, FaultError: the folder cannot be written.
 
     Example:
-        hn.interop.save_peft(net, tasks(2), "adapters/task-2")
+        hn.interop.save_peft(net, tasks(2), "runs/adapters/task-2")
     """
     import safetensors.torch
 
+    if not isinstance(net, HyperNetwork):
+        raise TypeError(f"net should be a HyperNetwork, got {type(net).__name__}")
+    place = named_folder(folder)
     if not isinstance(condition, Tensor) or condition.dim() != 1:
         shape = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
         raise ValueError(f"condition should be one vector, (C,), for one adapter, got {shape}")
@@ -66,7 +70,6 @@ def save_peft(net: HyperNetwork, condition: Tensor, folder: str | Path, base_mod
         for key, tensor in _theirs(factors[name], weight, net.target).items():
             tensors[_PREFIX + key] = tensor.cpu().contiguous()
     config = _config(factors, chosen, net.target, base_model)
-    place = Path(folder)
     make_folder(place)
     write_whole(place / TENSORS, safetensors.torch.save(tensors, {"format": "pt"}))
     write_whole(place / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
@@ -81,8 +84,8 @@ def load_peft(folder: str | Path) -> dict[str, Factors]:
         folder: with adapter_config.json and adapter_model.safetensors.
 
     Raises:
-        UsageError: a file is missing or damaged, or the adapter is more than a LoRA: another method, DoRA, trained biases,
-            modules saved as a whole.
+        UsageError: a file is missing or damaged, a value in adapter_config.json is impossible or contradicts the tensors, or
+            the adapter is more than a LoRA: another method, DoRA, trained biases, modules saved as a whole.
 
     Example:
         wanted = hn.stack_factors([hn.interop.load_peft(folder) for folder in folders])
@@ -110,7 +113,10 @@ def load_peft(folder: str | Path) -> dict[str, Factors]:
         ):
             raise UsageError(f"{place / TENSORS}: the factors of {module} do not fit together")
         A, B = part["A"].flatten(1), part["B"].flatten(1)
-        scale = _scale(config, module, rank=len(A))
+        rank = _of_module(config, "r", "rank_pattern", module, len(A))
+        if rank != len(A):
+            raise UsageError(f"{place / CONFIG}: r is {rank} for {module}, but its factors have rank {len(A)}")
+        scale = _scale(config, module, len(A))
         factors[f"{module}.weight"] = Factors(B.mT, A.mT, scale) if module in tables else Factors(A, B, scale)
     if not factors:
         raise UsageError(f"{place / TENSORS}: has no tensors")
@@ -178,15 +184,41 @@ def _check_config(config: Mapping[str, Any], place: Path) -> None:
         more.append("bias")
     if more:
         raise UsageError(f"{place}: {', '.join(more)}: the adapter is more than low-rank matrices")
+    _check_value(config.get("r", 1), "r", place, whole=True)
+    _check_value(config.get("lora_alpha", 1), "lora_alpha", place)
+    for key in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(key) or {}
+        if not isinstance(patterns, dict):
+            raise UsageError(f"{place}: {key} should be an object, got {patterns!r}")
+        for pattern, value in patterns.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UsageError(f"{place}: {key} has {pattern!r}, which is no regular expression ({error})") from error
+            _check_value(value, f"{key}[{pattern!r}]", place, whole=key == "rank_pattern")
+    if not isinstance(config.get("use_rslora") or False, bool):
+        raise UsageError(f"{place}: use_rslora should be true or false, got {config['use_rslora']!r}")
+
+
+def _check_value(value: Any, name: str, place: Path, whole: bool = False) -> None:
+    """UsageError unless a value is a finite number, or with `whole` a whole one of at least 1."""
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or (whole and value < 1):
+        wanted = "a whole number of at least 1" if whole else "a finite number"
+        raise UsageError(f"{place}: {name} should be {wanted}, got {value!r}")
+
+
+def _of_module(config: Mapping[str, Any], key: str, patterns: str, module: str, default: float) -> float:
+    """A value of a module: that of the first pattern that its name matches, else the common one."""
+    for pattern, own in (config.get(patterns) or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return own
+    return config.get(key, default)
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     """α / r of a module, or α / √r with use_rslora."""
-    alpha = config.get("lora_alpha", 8)
-    for pattern, own in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = own
-            break
+    alpha = _of_module(config, "lora_alpha", "alpha_pattern", module, 8)
     return alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
 

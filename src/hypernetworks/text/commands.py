@@ -127,7 +127,8 @@ class Compare(CompareCommand):
         if not self.networks:
             raise UsageError("networks should be one or more, got none")
         if unused := [name for name in self.own if name not in self.networks]:
-            raise UsageError(f"settings are given for {', '.join(unused)}, but networks are {' '.join(self.networks)}")
+            names = " ".join(self.networks)
+            raise UsageError(f"settings are given for {', '.join(unused)}, which is not in --networks {names}")
         given = {name: self.own.get(name, settings) for name in self.networks}
         if self.study is not None:
             given = with_study(given, self.study, TEXT.preset(self.preset))

@@ -50,7 +50,7 @@ class Strips:
             letters = coloured_text(model, symbols, given_text(self.text, symbols)[1])
         changes = torch.tensor([letter.changes for letter in letters])
         if not changes.numel():
-            raise UsageError(f"{self.run}: {config.model.network} generates no weights, which could change")
+            raise UsageError(f"{self.run}: {config.model.network} generates no weights: there is no change to draw")
         gates = model.network.cell(0).main.gate_names
         try:
             picture = svg_of(strips(changes, gates, [letter.text for letter in letters]))

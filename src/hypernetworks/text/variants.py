@@ -36,7 +36,7 @@ def own_settings(config: TextConfig, variant: str) -> dict[str, Any]:
         path = known.get(name.replace("-", "_"))
         if not equals or path is None:
             raise UsageError(
-                f"{variant}: a variant is NETWORK or NETWORK:SETTING=VALUE,… with settings of a model or its training, "
+                f"{variant!r}: a variant is NETWORK or NETWORK:SETTING=VALUE,… with settings of a model or its training, "
                 f"got {part!r}"
             )
         if path in CHOSEN:

@@ -36,6 +36,26 @@ def check_selected(weights: Sequence[TargetWeight]) -> None:
             )
 
 
+def check_condition(size: int | None, name: str, condition: Tensor | None) -> None:
+    """Check the condition of the generator `name`: (size,) or (B, size), or None if the generator takes none.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: it is missing, not taken, or has another shape.
+    """
+    if size is None:
+        if condition is not None:
+            raise ValueError(f"{name} takes no condition, got one")
+        return
+    expected = f"({size},) or (batch, {size})"
+    if condition is None:
+        raise ValueError(f"condition is missing: {name} needs one of shape {expected}")
+    if not isinstance(condition, Tensor):
+        raise TypeError(f"condition should be a tensor of shape {expected}, got {type(condition).__name__}")
+    if condition.dim() not in (1, 2) or condition.shape[-1] != size:
+        raise ValueError(f"condition should have shape {expected}, got {tuple(condition.shape)}")
+
+
 def check_names(made: Mapping[str, Any], own: Mapping[str, Tensor], rule: str) -> None:
     """Check that tensors have the names of the target's own tensors that they replace.
 

@@ -22,7 +22,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import refuse_reentrant
-from hypernetworks.weights.checks import check_names, check_selected, check_target, check_weights
+from hypernetworks.weights.checks import check_condition, check_names, check_selected, check_target, check_weights
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
@@ -136,6 +136,10 @@ class HyperNetwork(nn.Module):
             call = new_call()
             result = call(made, args, kwargs)
         else:
+            if samples == 0:
+                raise ValueError("weights for each sample need at least one sample, got none")
+            if samples_per_condition < 1:
+                raise ValueError(f"samples_per_condition should be at least 1, got {samples_per_condition}")
             stated = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
             result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._measured, **stated)
         call.write_back()
@@ -239,7 +243,7 @@ class HyperNetwork(nn.Module):
 
     def _generate(self, own: Mapping[str, Tensor], condition: Tensor | None, forms: bool = False) -> dict[str, Any]:
         """Generate the tensors, or with `forms` the forms for each sample, in the dtypes of the target's own."""
-        self._check_condition(condition)
+        check_condition(self.generator.condition_size, type(self.generator).__name__, condition)
         if forms and condition is not None and condition.dim() == 2:
             made: Mapping[str, Any] = self.generator.forms(condition, own)
         else:
@@ -253,20 +257,6 @@ class HyperNetwork(nn.Module):
             name: made[name] if made[name].dtype is value.dtype else made[name].to(value.dtype)
             for name, value in own.items()
         }
-
-    def _check_condition(self, condition: Tensor | None) -> None:
-        size, name = self.generator.condition_size, type(self.generator).__name__
-        if size is None:
-            if condition is not None:
-                raise ValueError(f"{name} takes no condition, got one")
-            return
-        expected = f"({size},) or (batch, {size})"
-        if condition is None:
-            raise ValueError(f"condition is missing: {name} needs one of shape {expected}")
-        if not isinstance(condition, Tensor):
-            raise TypeError(f"condition should be a tensor of shape {expected}, got {type(condition).__name__}")
-        if condition.dim() not in (1, 2) or condition.shape[-1] != size:
-            raise ValueError(f"condition should have shape {expected}, got {tuple(condition.shape)}")
 
     def _remember(self) -> None:
         """Record the target's parameters."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_finite, check_positive, check_sizes
+from hypernetworks.weights.checks import check_condition
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.factors import Factors
 from hypernetworks.weights.generators.generator import Generator, check_generator
@@ -166,6 +167,7 @@ class EncodedGenerator(Generator):
 
     def factors(self, condition: Tensor | None) -> dict[str, Factors]:
         """As in the generator."""
+        check_condition(self.condition_size, type(self).__name__, condition)
         condition, _ = self.prepare(condition, {})
         return self._inner().factors(self._encoded(condition))
 

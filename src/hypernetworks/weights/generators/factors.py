@@ -94,7 +94,7 @@ def reconstruction_loss(made: Mapping[str, Factors], wanted: Mapping[str, Factor
         wanted: the given ones, as of `stack_factors`, or of one task. None may be zero.
 
     Raises:
-        ValueError: the names differ.
+        ValueError: there are none, or the names differ.
 
     Source: Charakorn et al., "Text-to-LoRA", arXiv 2506.06105, whose training by reconstruction compares factors.
 
@@ -104,6 +104,8 @@ def reconstruction_loss(made: Mapping[str, Factors], wanted: Mapping[str, Factor
         >>> hn.reconstruction_loss(net.generator.factors(torch.randn(8)), wanted).item()      # at first ΔW is 0
         1.0
     """
+    if not wanted:
+        raise ValueError("wanted should have at least one matrix, got none")
     if odd := made.keys() ^ wanted.keys():
         raise ValueError(f"made and wanted should have the same matrices, but not so: {', '.join(sorted(odd))}")
     # ‖ΔW − ΔW*‖² / ‖ΔW*‖²

@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_positive, check_sizes
+from hypernetworks.weights.checks import check_condition
 from hypernetworks.weights.forms import Form, Full, LowRank
 from hypernetworks.weights.generators.factors import Factors
 from hypernetworks.weights.generators.generator import Generator
@@ -129,7 +130,12 @@ class LowRankGenerator(Generator):
         return made
 
     def factors(self, condition: Tensor | None) -> dict[str, Factors]:
-        """A(c), B(c) and α / r of every matrix, by name. The shifts of vectors are not among them."""
+        """A(c), B(c) and α / r of every matrix, by name. The shifts of vectors are not among them.
+
+        Raises:
+            ValueError: the condition has another shape than (C,) or (N, C).
+        """
+        check_condition(self.condition_size, type(self).__name__, condition)
         condition, _ = self.prepare(condition, {})
         updates = zip(self.names, self._updates(condition), strict=True)
         return {name: update for name, update in updates if isinstance(update, Factors)}

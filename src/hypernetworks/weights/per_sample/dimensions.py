@@ -149,7 +149,9 @@ def _place(leaf: Any, dim: int | None, samples: int, each: int, name: Any) -> La
     if dim is None or not isinstance(leaf, Tensor):
         return None
     shape = tuple(leaf.shape)
-    if not -leaf.dim() <= dim < leaf.dim() or leaf.shape[dim] != samples * each:
+    if not -leaf.dim() <= dim < leaf.dim():
+        raise ValueError(f"in_dims says {dim} for argument {name!r}, but a tensor in it has shape {shape}")
+    if leaf.shape[dim] != samples * each:
         rows = f"{samples} samples" if each == 1 else f"{samples} rows with {each} samples each"
         raise ValueError(
             f"condition has {rows}, but an input has shape {shape}, with the batch in dimension {dim}; in_dims says "
