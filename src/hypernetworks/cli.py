@@ -143,14 +143,11 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
 
     A command class with `defaults` provides the values that the flags change: those of a preset, or of a run.
     """
-    for before, value in pairwise(["", *rest]):
-        if value == "" and (before in _FOLDERS or not before.startswith("--")):
-            name = before if before in _FOLDERS else "an argument"
-        elif value in {f"{flag}=" for flag in _FOLDERS}:
-            name = value.removesuffix("=")
-        else:
-            continue
-        raise UsageError(f"{name} should name a file or folder, got an empty text")
+    before_empty = [before for before, given in pairwise(["", *rest]) if given == ""]
+    nameless = [flag for flag in _FOLDERS if flag in before_empty or f"{flag}=" in rest]
+    nameless += ["an argument" for before in before_empty if not before.startswith("--")]
+    if nameless:
+        raise UsageError(f"{nameless[0]} should name a file or folder, got an empty text")
     kind = _command_type(command)
     errors = io.StringIO()
     try:

@@ -31,6 +31,7 @@ from hypernetworks.bench.implementation import (
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.parity import check
 from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
+from hypernetworks.bench.table import MS
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.model import NetworkName
@@ -38,8 +39,6 @@ from hypernetworks.text.model import NetworkName
 THIS, OTHER = "this tree", "other tree"
 QUANTITIES: tuple[Quantity, ...] = ("forward", "training", "generation")
 """What is compared. Peak memory is not."""
-
-MS = 1e3
 
 
 def package_folder(tree: Path) -> Path:

@@ -218,8 +218,8 @@ def _of_module(config: Mapping[str, Any], key: str, patterns: str, module: str, 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     """α / r of a module, or α / √r with use_rslora."""
-    alpha = _of_module(config, "lora_alpha", "alpha_pattern", module, 8)
-    return alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    divisor = rank**0.5 if config.get("use_rslora") else rank
+    return _of_module(config, "lora_alpha", "alpha_pattern", module, 8) / divisor
 
 
 def _read(path: Path) -> dict[str, Tensor]:

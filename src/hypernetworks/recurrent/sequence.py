@@ -7,7 +7,6 @@ B batch, T time, N rows of all time steps, I input, H hidden.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -150,14 +149,10 @@ def _on_device(
         return None
     accelerator.log(cell, x, captured_steps.description(), why_no_kernels)
     form = (settings, tuple(steps.each()), steps.reverse)
-    answer = captured_steps.run(cell, x, state, mask, form, partial(_steps_of, steps))
+    answer = captured_steps.run(
+        cell, x, state, mask, form, lambda cell, x, state, mask: run_steps(cell, x, steps, state, mask)
+    )
     return None if answer is None else (answer[0], answer[1:])
-
-
-def _steps_of(
-    steps: TimeSteps, cell: "RecurrentCell", x: Tensor, state: Sequence[Tensor], mask: Tensor | None
-) -> tuple[Tensor, Sequence[Tensor]]:
-    return run_steps(cell, x, steps, state, mask)
 
 
 def _native_parameters(

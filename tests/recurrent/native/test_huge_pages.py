@@ -9,6 +9,8 @@ import torch
 
 from hypernetworks.recurrent.native.huge_pages import LARGE, on_huge_pages
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux alone")
+
 
 def is_advised(address: int) -> bool:
     """Whether the mapping that an address lies in has the flag of such advice."""
@@ -19,7 +21,7 @@ def is_advised(address: int) -> bool:
     raise AssertionError(f"{address:x} is not mapped")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux alone")
+@on_linux
 @pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this Linux has no huge pages")
 def test_the_pages_of_a_large_tensor_are_advised_and_no_others() -> None:
     whole = torch.arange(80 << 20, dtype=torch.uint8)  # larger than what malloc keeps: mapped for itself
@@ -32,7 +34,7 @@ def test_the_pages_of_a_large_tensor_are_advised_and_no_others() -> None:
     assert not is_advised(whole.data_ptr() + whole.nbytes - 4096)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux alone")
+@on_linux
 def test_small_tensors_stay_as_they_are() -> None:
     whole = torch.zeros(80 << 20, dtype=torch.uint8)
     on_huge_pages(whole[: LARGE - 1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .gru_cell import gru_backward, gru_forward
-from .loop import Loop, Room, Tensors, sum_rows
+from .loop import Loop, Room, Tensors, needed, sum_rows
 from .shape import Step
 
 
@@ -86,9 +86,7 @@ class GRULoop(Loop):
         self, t: Mapping[str, Tensor], given: Mapping[str, Tensor | None], need_x: bool, need_weights: bool
     ) -> Tensors:
         """The gradients of all arguments."""
-        x, weight_x = given["x"], given["weight_x"]
-        assert x is not None
-        assert weight_x is not None
+        x, weight_x = needed(given, "x"), needed(given, "weight_x")
         grad_wx, grad_wh = t["grad_wx"], t["grad_wh"]
         grads = {"h0": (self.sum_parts(t) + t["grad_h"]).to(x.dtype)}
         if need_x:

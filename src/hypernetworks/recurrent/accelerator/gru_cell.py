@@ -13,7 +13,7 @@ stats (N, 6) holds mean and 1/σ of r, u and n.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, norm_backward, normalise, normed_again, store, tanh
+from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -120,8 +120,7 @@ def gru_backward(
     # the rows of the step after this one have made the products' share of the gradient of h_t; for the others there is none
     for part in tl.static_range(3):
         dh += load(partial_h, part * batch * H + here, ok & (b < after_rows))
-    before = (before_row + b).to(tl.int64)
-    h_before = load(output, before * H + j, ok & (b < before_rows)) + load(h0, here, ok & (b >= before_rows))
+    h_before = load_before(output, h0, before_row, before_rows, b, j, ok, H)
     r, u, n = _load_three(pre + row_n * (3 * H), j, ok, H)
     n_h = load(wh, row_n * H + j, ok)
     if bias_h is not None:

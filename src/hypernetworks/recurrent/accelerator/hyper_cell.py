@@ -8,8 +8,8 @@ P (12, Z, K), p (8, Z): blocks in the order h, x, b, and in each the gates i, f,
 import triton
 import triton.language as tl
 
-from .lstm_cell import cell_gradients, load_gates
-from .parts import follow, load, normalise, store, tanh
+from .lstm_cell import cell_gradients, load_gates, store_gates
+from .parts import follow, load, load_before, normalise, store, tanh
 
 
 @triton.jit
@@ -62,10 +62,9 @@ def hyper_forward(
     shift_i, shift_f, shift_g, shift_o = load_gates(hyper_shift, k, ok, K)
     follow(PDL)
     n = (row + b).to(tl.int64)
-    before = (before_row + b).to(tl.int64)
     i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
     here = b * K + k
-    c = load(saved_hyper_c, before * K + k, ok & (b < before_rows)) + load(hyper_c0, here, ok & (b >= before_rows))
+    c = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
     writes = gate == 0
     if hyper_gain is not None:
         gain_c, shift_c = load(hyper_cell_gain, k, ok), load(hyper_cell_shift, k, ok)
@@ -143,9 +142,7 @@ def hyper_backward(
     parts = (part[:, None] * batch + b) * K + k[None, :]
     dh = tl.sum(load(partial_hyper_h, parts, (part < 4 * CHUNKS)[:, None] & ok[None, :]), 0)
     dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
-    before = (before_row + b).to(tl.int64)
-    c_before = load(saved_hyper_c, before * K + k, ok & (b < before_rows))
-    c_before += load(hyper_c0, here, ok & (b >= before_rows))
+    c_before = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
     if hyper_gain is not None:
         hyper_stats += n * 10
         grad_normed += n * (4 * K)
@@ -176,7 +173,4 @@ def hyper_backward(
     to = n * (4 * H + 4 * K) + 4 * H + k
     for buffer in tl.static_range(2):
         grads = grad_wx if buffer == 0 else grad_wh
-        store(grads, to, grad_i, ok)
-        store(grads, to + K, grad_f, ok)
-        store(grads, to + 2 * K, grad_g, ok)
-        store(grads, to + 3 * K, grad_o, ok)
+        store_gates(grads, to, grad_i, grad_f, grad_g, grad_o, ok, K)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .hyper_cell import hyper_backward, hyper_forward
 from .launch import blocks, power_of_two
-from .loop import Room, Tensors, sum_rows
+from .loop import Room, Tensors, needed, sum_rows
 from .lstm import NORM, LSTMLoop, norm_room
 from .scales import scales_backward, scales_forward
 from .shape import Step
@@ -38,8 +38,7 @@ class HyperLSTMLoop(LSTMLoop):
 
     def read(self, given: Mapping[str, Tensor | None]) -> Tensors:
         """The tensors of `inputs()`."""
-        weight = given["hyper_weight_x"]
-        assert weight is not None
+        weight = needed(given, "hyper_weight_x")
         cut = {"hyper_weight_h": weight[:, self.shape.input :], "hyper_weight_hh": given["hyper_weight_h"]}
         return super().read({**given, **cut})
 
@@ -74,16 +73,13 @@ class HyperLSTMLoop(LSTMLoop):
 
     def project(self, given: Mapping[str, Tensor | None], wx: Tensor) -> None:
         """[W_x x; Ŵ_x x + b̂] of all rows: the main b is added after the scaling."""
-        hyper_bias = given["hyper_bias"]
-        assert hyper_bias is not None
+        hyper_bias = needed(given, "hyper_bias")
         bias = torch.nn.functional.pad(hyper_bias, (4 * self.shape.hidden, 0))
         super().project({"x": given["x"], "weight_x": self._weights_on_x(given), "bias": bias}, wx)
 
     def _weights_on_x(self, given: Mapping[str, Tensor | None]) -> Tensor:
         """[W_x; Ŵ_x], (4H + 4K, I)."""
-        main, hyper = given["weight_x"], given["hyper_weight_x"]
-        assert main is not None
-        assert hyper is not None
+        main, hyper = needed(given, "weight_x"), needed(given, "hyper_weight_x")
         return torch.cat((main, hyper[:, : self.shape.input]))
 
     def forward_step(self, t: Tensors, step: Step, row: int, before_row: int) -> None:
@@ -188,8 +184,7 @@ class HyperLSTMLoop(LSTMLoop):
         self, t: Mapping[str, Tensor], given: Mapping[str, Tensor | None], need_x: bool, need_weights: bool
     ) -> Tensors:
         """The gradients of all arguments."""
-        x = given["x"]
-        assert x is not None
+        x = needed(given, "x")
         H, K, Z, own = self.shape.hidden, self.shape.hyper, self.shape.embedding, x.dtype
         grad_wx, grad_wh = t["grad_wx"], t["grad_wh"]
         grads = {"h0": self.sum_parts(t).to(own), "c0": t["grad_c"].to(own, copy=True)}

@@ -57,7 +57,7 @@ class Loop(ABC):
 
     def read(self, given: Mapping[str, Tensor | None]) -> Tensors:
         """The tensors of `inputs()` from the operator's arguments; copies only where dtype or layout differ."""
-        return {name: _given(given, name).to(dtype).contiguous() for name, (_, dtype) in self.inputs().items()}
+        return {name: needed(given, name).to(dtype).contiguous() for name, (_, dtype) in self.inputs().items()}
 
     def made(self) -> Room:
         """What the forward loop computes: results of the operator, the running state, and wx."""
@@ -94,7 +94,7 @@ class Loop(ABC):
 
     def project(self, given: Mapping[str, Tensor | None], wx: Tensor) -> None:
         """W_x x + b of all rows."""
-        x, weight, bias = _given(given, "x"), _given(given, "weight_x"), given.get("bias")
+        x, weight, bias = needed(given, "x"), needed(given, "weight_x"), given.get("bias")
         if bias is None:
             torch.mm(x, weight.mT, out=wx)
         else:
@@ -260,7 +260,8 @@ def sum_rows(a: Tensor) -> Tensor:
     return a.sum(0, dtype=torch.float32).to(a.dtype)
 
 
-def _given(given: Mapping[str, Tensor | None], name: str) -> Tensor:
+def needed(given: Mapping[str, Tensor | None], name: str) -> Tensor:
+    """The argument of this name, which every layer of the kind has."""
     tensor = given[name]
     assert tensor is not None, name
     return tensor

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .loop import Loop, Room, Tensors, sum_rows
+from .loop import Loop, Room, Tensors, needed, sum_rows
 from .lstm_cell import cell_backward, cell_forward
 from .shape import Step
 
@@ -102,9 +102,7 @@ class LSTMLoop(Loop):
         self, t: Mapping[str, Tensor], given: Mapping[str, Tensor | None], need_x: bool, need_weights: bool
     ) -> Tensors:
         """The gradients of all arguments."""
-        x, weight_x = given["x"], given["weight_x"]
-        assert x is not None
-        assert weight_x is not None
+        x, weight_x = needed(given, "x"), needed(given, "weight_x")
         grad = t["grad_wh"]
         grads = {"h0": self.sum_parts(t).to(x.dtype), "c0": t["grad_c"].to(x.dtype, copy=True)}
         if need_x:

@@ -13,7 +13,7 @@ stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, norm_backward, normalise, normed_again, store, tanh
+from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -25,6 +25,15 @@ def load_gates(tensor, j, ok, SIZE: tl.constexpr):
     else:
         i, f, g, o = 0.0, 0.0, 0.0, 0.0
     return i, f, g, o
+
+
+@triton.jit
+def store_gates(tensor, j, i, f, g, o, ok, SIZE: tl.constexpr):
+    """Store the blocks of i, f, g and o of a row."""
+    store(tensor, j, i, ok)
+    store(tensor, SIZE + j, f, ok)
+    store(tensor, 2 * SIZE + j, g, ok)
+    store(tensor, 3 * SIZE + j, o, ok)
 
 
 @triton.jit(do_not_specialize=["x_row", "row"])
@@ -135,10 +144,7 @@ def cell_gradients(
     grad_g = grad_c * drop * i * (1.0 - g * g)
     grad_o = grad_h * t * o * (1.0 - o)
     if gain is not None:
-        store(grad_normed, j, grad_i, ok)
-        store(grad_normed, SIZE + j, grad_f, ok)
-        store(grad_normed, 2 * SIZE + j, grad_g, ok)
-        store(grad_normed, 3 * SIZE + j, grad_o, ok)
+        store_gates(grad_normed, j, grad_i, grad_f, grad_g, grad_o, ok, SIZE)
         grad_i = norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
         grad_f = norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
         grad_g = norm_backward(grad_g, normed_g, inverse_g, gain_g, SIZE)
@@ -188,8 +194,7 @@ def cell_backward(
     for part in tl.static_range(PARTS):
         dh += load(partial_h, part * batch * H + here, continued)
     c = load(saved_c, n * H + j, ok)
-    before = (before_row + b).to(tl.int64)
-    c_before = load(saved_c, before * H + j, ok & (b < before_rows)) + load(c0, here, ok & (b >= before_rows))
+    c_before = load_before(saved_c, c0, before_row, before_rows, b, j, ok, H)
     i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
     drop = 1.0
     if mask is not None:
@@ -220,8 +225,4 @@ def cell_backward(
         H,
     )
     store(grad_c, here, dc, ok)
-    grad_pre += n * STRIDE
-    store(grad_pre, j, grad_i, ok)
-    store(grad_pre, H + j, grad_f, ok)
-    store(grad_pre, 2 * H + j, grad_g, ok)
-    store(grad_pre, 3 * H + j, grad_o, ok)
+    store_gates(grad_pre + n * STRIDE, j, grad_i, grad_f, grad_g, grad_o, ok, H)

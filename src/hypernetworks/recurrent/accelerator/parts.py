@@ -41,6 +41,14 @@ def store(tensor, offset, value, ok):
 
 
 @triton.jit
+def load_before(saved, initial, before_row, before_rows, b, j, ok, SIZE: tl.constexpr):
+    """The values of the step before in row b: the initial ones where its sequence begins with this step."""
+    before = (before_row + b).to(tl.int64)
+    kept = load(saved, before * SIZE + j, ok & (b < before_rows))
+    return kept + load(initial, b * SIZE + j, ok & (b >= before_rows))
+
+
+@triton.jit
 def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
     """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
     mean = tl.sum(a, 0) * (1.0 / SIZE)

@@ -27,7 +27,7 @@ def store(cache: stored.Cache, made: stored.Made, content: bytes = b"library") -
 
 
 def test_a_stored_library_is_found_by_what_it_was_made_from(cache):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     assert cache.find(made) is None
     kept = store(cache, made)
     assert cache.find(made) == kept
@@ -36,7 +36,7 @@ def test_a_stored_library_is_found_by_what_it_was_made_from(cache):
 
 
 def test_the_key_holds_all_that_matters_and_no_more(monkeypatch, tmp_path):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     others = [
         replace(made, sources="others"),
         replace(made, flags=("-O0",)),
@@ -47,21 +47,21 @@ def test_the_key_holds_all_that_matters_and_no_more(monkeypatch, tmp_path):
     ]
     assert len({made.key(), *(other.key() for other in others)}) == 1 + len(others)
     monkeypatch.setenv("CXX", "another compiler")
-    assert stored.made_here(openmp=True).key() == made.key()
+    assert stored.made_here().key() == made.key()
     monkeypatch.setenv("HYPERNETWORKS_CXXFLAGS", "-DSOMETHING")
-    assert stored.made_here(openmp=True) == replace(made, flags=("-DSOMETHING",))
+    assert stored.made_here() == replace(made, flags=("-DSOMETHING",))
     monkeypatch.setattr(stored, "SOURCES", tmp_path)
     (tmp_path / "one.h").write_text("// one")
-    one = stored.made_here(openmp=True).sources
+    one = stored.made_here().sources
     (tmp_path / "one.h").write_text("// two")
-    assert len({made.sources, one, stored.made_here(openmp=True).sources}) == 3
+    assert len({made.sources, one, stored.made_here().sources}) == 3
 
 
 @pytest.mark.parametrize(
     "damage", ["truncated", "foreign", "no library", "no manifest", "half a manifest", "of another key"]
 )
 def test_a_damaged_library_is_as_none(cache, damage):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     path = store(cache, made).path
     manifest = path.with_suffix(".json")
     match damage:
@@ -84,7 +84,7 @@ def test_a_damaged_library_is_as_none(cache, damage):
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])
 def test_a_folder_that_others_can_write_to_is_refused(cache, mode):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     store(cache, made)
     cache.folder.chmod(mode)
     for attempt in (lambda: cache.find(made), lambda: cache.compatible(made), cache.prepare):
@@ -94,7 +94,7 @@ def test_a_folder_that_others_can_write_to_is_refused(cache, mode):
 
 @pytest.mark.parametrize("suffix", [".so", ".json"])
 def test_a_file_that_others_can_write_to_is_refused(cache, suffix):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     store(cache, made).path.with_suffix(suffix).chmod(0o666)
     with pytest.raises(BuildError, match=f"other users can write to .*{suffix}: chmod go-w it"):
         cache.find(made)
@@ -102,14 +102,14 @@ def test_a_file_that_others_can_write_to_is_refused(cache, suffix):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_a_library_of_another_user_is_refused(cache):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     os.chown(store(cache, made).path, 65534, 65534)
     with pytest.raises(BuildError, match="belongs to user 65534"):
         cache.find(made)
 
 
 def test_a_library_made_for_less_is_compatible(cache):
-    made = stored.made_here(openmp=True)
+    made = stored.made_here()
     less = replace(made, instructions=made.instructions[1:])
     older = replace(less, libc=(made.libc[0], ()), openmp=False)
     for other in (

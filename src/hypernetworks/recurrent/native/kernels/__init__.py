@@ -13,13 +13,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hypernetworks.cache import cache_folder
 from hypernetworks.errors import FaultError
 
 from .compiler import SOURCES, BuildError, compile_library, find_compiler, has_openmp, version
-from .stored import Cache, Stored, made_here
+from .stored import Cache, Made, Stored, made_here
 
 __all__ = ["SOURCES", "BuildError", "ensure", "library"]
 
@@ -60,12 +61,13 @@ def ensure() -> Stored:
     except RuntimeError as error:
         raise BuildError("there is no home folder to build in: set XDG_CACHE_HOME to a folder to write to") from error
     try:
-        if found := cache.find(made_here(openmp=True)):
+        wanted = made_here()
+        if found := cache.find(wanted):
             return found
         try:
-            return _compiled(cache)
+            return _compiled(cache, wanted)
         except (BuildError, OSError):
-            if found := cache.compatible(made_here(openmp=True)):
+            if found := cache.compatible(wanted):
                 return found
             raise
     except (OSError, FaultError) as error:
@@ -73,18 +75,18 @@ def ensure() -> Stored:
         raise BuildError(f"cannot use {cache.folder} ({reason}): set XDG_CACHE_HOME to a folder to write to") from error
 
 
-def _compiled(cache: Cache) -> Stored:
+def _compiled(cache: Cache, wanted: Made) -> Stored:
     """Compile the library, unless another process does so meanwhile."""
     compiler = find_compiler()
     cache.prepare()
     with _lock(cache.folder) as locked:
-        if found := cache.find(made_here(openmp=True)):
+        if found := cache.find(wanted):
             return found
         if locked:
             cache.clean()
         part = cache.part()
         try:
-            made = made_here(has_openmp(compiler, part))
+            made = replace(wanted, openmp=has_openmp(compiler, part))
             if not made.openmp:
                 if found := cache.find(made):
                     return found

@@ -57,13 +57,13 @@ class Made:
         )
 
 
-def made_here(openmp: bool) -> Made:
-    """What a library compiled on this machine depends on; BuildError if $HYPERNETWORKS_CXXFLAGS cannot be read."""
+def made_here() -> Made:
+    """What a library with OpenMP depends on if it is compiled here; BuildError if $HYPERNETWORKS_CXXFLAGS cannot be read."""
     digest = hashlib.sha256()
     for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     flags, name = tuple(extra_flags()), f"{platform.system()} {platform.machine()}"
-    return Made(digest.hexdigest(), flags, name, tuple(sorted(instructions())), libc(), openmp)
+    return Made(digest.hexdigest(), flags, name, tuple(sorted(instructions())), libc(), openmp=True)
 
 
 @dataclass(frozen=True)
