@@ -97,8 +97,9 @@ def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monk
 def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, capsys: Capture) -> None:
     given = ["text", "compare", *corpus(place), *SIZES[1:], *SHORT, "--networks", "lstm", "hyper-lstm"]
     given += ["--parameters", "7065", "--out", str(place / "pair")]
-    assert cli.main(given) == 0
-    out = capsys.readouterr().out
+    assert cli.main([*given, "--resume"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"{place / 'pair'}: holds no comparison yet: starting one\n")
     rows = json.loads((place / "pair" / "compare.json").read_text())
     assert [row["variant"] for row in rows] == ["lstm", "hyper-lstm"]
     for row in rows:
@@ -108,7 +109,21 @@ def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, ca
     assert out.count("[length 300, temperature 0.8") == 2
     assert f"runs and compare.json: {place / 'pair'}" in out.replace("\n", "")
     assert cli.main([*given, "--resume"]) == 0
+    assert "holds no comparison" not in capsys.readouterr().err
     assert json.loads((place / "pair" / "compare.json").read_text()) == rows
+
+
+def test_a_part_of_the_validation_text_is_counted_alike_everywhere(place: Path, capsys: Capture) -> None:
+    given = [*corpus(place), *SIZES, *SHORT, "--validation-characters", "60", "--out", str(place / "part")]
+    assert cli.main(["text", "train", *given]) == 0
+    score = float(Run.open(place / "part").best_model()[1]["score"])
+    capsys.readouterr()
+    assert cli.main(["text", "evaluate", str(place / "part"), "--characters", "60"]) == 0
+    assert f"59 characters predicted, one stream\n{score:.4f} nats, " in capsys.readouterr().out
+    assert cli.main(["text", "evaluate", "--help"]) == 0
+    assert "Read the first N characters only, and score the N - 1 after the first" in " ".join(
+        capsys.readouterr().out.replace("│", " ").split()
+    )
 
 
 def test_a_split_of_bytes_is_scored_as_it_is(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,9 @@ def test_the_command_searches_trains_and_reports(toy: Path, tmp_path: Path, caps
     pytest.importorskip("matplotlib")
     out = tmp_path / "study"
     given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--out", str(out)]
-    assert cli.main(given) == 0
-    printed = capsys.readouterr().out
+    assert cli.main([*given, "--resume"]) == 0
+    printed, error = capsys.readouterr()
+    assert error.startswith(f"{out}: holds no study yet: starting one\n")
     assert "lstm-trial000  complete  " in printed
     assert (
         "| network | hidden | parameters | FLOPs/char | chars/s | trials | settings | validation loss | test loss |"

@@ -1,6 +1,7 @@
 """Comparing variants of an experiment: one run for each variant and seed, one table, one plot."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -92,6 +93,8 @@ def _train_all(
         raise UsageError(_TAKEN.format(folder))
     for _, place, config in planned:
         _check_place(experiment, place, config, data, resume)
+    if resume and not any(_holds_run(place) for _, place, _ in planned):
+        print(f"{folder}: holds no comparison yet: starting one", file=sys.stderr)
     runs: dict[str, list[Run]] = {}
     with only_writer(folder):
         for name, place, config in planned:

@@ -1,6 +1,7 @@
 """study.json: the plan of the study in a folder. Its checksum marks search.db and every result as parts of that study."""
 
 import json
+import sys
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -51,6 +52,8 @@ def _written(
     if not path.exists():
         if any(folder.joinpath(name).exists() for name in ("search.db", RESULTS)):
             raise UsageError(f"{path}: missing, although the folder holds a study: put it back, or give another --out")
+        if resume:
+            print(f"{folder}: holds no study yet: starting one", file=sys.stderr)
         write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
         return content
     if not resume:
