@@ -94,6 +94,12 @@ def test_systems_agree():
     tests = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
     assert set(tests["jobs"]["test"]["strategy"]["matrix"]["os"]) == {"ubuntu-latest", "macos-latest"}
     assert "on Linux or macOS" in (ROOT / "README.md").read_text(encoding="utf-8")
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| (Linux|macOS|Windows) \| (supported|not tested)\.", start, re.MULTILINE)) == {
+        "Linux": "supported",
+        "macOS": "supported",
+        "Windows": "not tested",
+    }
 
 
 def test_python_versions_agree():
