@@ -72,7 +72,7 @@ def test_nothing_is_called_that_windows_lacks(place: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     reason = "the kernels are compiled on Linux and macOS only"
-    assert done.stderr.startswith(f"no native kernels, the reference path serves: {reason}\n")
+    assert f"no native kernels, the reference path serves: {reason}\n" in done.stderr
     assert done.stderr.count("no native kernels") == 1
     assert f"none, using plain torch: {reason}\n" in done.stdout
     one, other = (load_file(place / name / "model.safetensors") for name in ("run", "new"))
