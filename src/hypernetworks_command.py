@@ -29,12 +29,16 @@ def main() -> int:
 
 
 def _open_streams() -> None:
-    """Connect standard streams that the shell closed (`>&-`) to nothing. Else a run's file would get the number of one."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    """Connect standard streams that the shell closed (`>&-`) to nothing. Else a run's file would get the number of one.
+
+    Standard output gets one that cannot be written to, so that a command whose output is lost fails.
+    """
+    streams = ((0, "stdin", "r", os.O_RDWR), (1, "stdout", "w", os.O_RDONLY), (2, "stderr", "w", os.O_RDWR))
+    for number, name, mode, access in streams:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, access)  # gets the lowest number that is free: this one
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  open as long as the process
 
 

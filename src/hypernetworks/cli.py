@@ -4,7 +4,9 @@ A user error prints one line and exits with code 2. A fault of the environment p
 prints a traceback.
 """
 
+import atexit
 import contextlib
+import errno
 import io
 import os
 import re
@@ -16,6 +18,8 @@ from importlib import import_module
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import tyro
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with contextlib.suppress(SystemExit):  # after --help
             command, rest = _find_command(given)
-            _check_environment()
+            _prepare_environment()
             if "resume" in getattr(_command_type(command), "__dataclass_fields__", ()):
                 resume = "; continue with --resume"
             _parse(command, rest)()
@@ -77,15 +81,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         _drop_output()
-        return _complain(f"system error: {error}", 1)
+        closed = error.errno == errno.EBADF  # hypernetworks_command connects a closed stream to one that refuses
+        return _complain(
+            "standard output is closed, so what was printed is lost" if closed else f"system error: {error}", 1
+        )
     return 0
 
 
-def _check_environment() -> None:
+def _prepare_environment() -> None:
+    """Check the variables. Where there is no home folder, give matplotlib one for its settings: before 3.11 it requires one."""
     try:
         backend()
     except ValueError as error:
         raise UsageError(str(error)) from error
+    try:
+        Path.home()
+    except RuntimeError:
+        if "MPLCONFIGDIR" not in os.environ:
+            os.environ["MPLCONFIGDIR"] = made = mkdtemp()
+            atexit.register(rmtree, made, ignore_errors=True)
 
 
 def _drop_output() -> None:

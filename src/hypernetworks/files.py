@@ -117,7 +117,9 @@ def named_folder(folder: str | Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the directory entries of `folder` to disk; OSError if the system refuses."""
+    """Sync the directory entries of `folder` to disk; OSError if the system refuses. Windows cannot, and nothing is done."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """A file that is damaged, a disk that is full: a good state is gone on with, or one line says why not."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +41,23 @@ def test_a_changed_byte_in_any_file_leaves_a_good_state_that_is_gone_on_with(
     last = load_trainer(run / "trainer.pt", [])
     model = load_model(run / "model.safetensors")
     flip(run / name, place_in_file)
+    model_lines = []
     for command in (["generate", str(run), "--length", "5"], ["evaluate", str(run)]):
+        capsys.readouterr()
         assert cli.main(["text", *command]) == 0
+        model_lines.append(capsys.readouterr().err)
     assert cli.main(["text", "train", "--resume", "--out", str(run)]) == 0
-    assert ("resuming from the previous commit, step 2" in capsys.readouterr().err) == (name == "trainer.pt")
+    errors = capsys.readouterr().err
+    assert ("resuming from the previous commit, step 2" in errors) == (name == "trainer.pt")
+    if name == "model.safetensors":
+        assert all(
+            re.fullmatch(r".*model\.safetensors: .*: using its copy in trainer\.pt\n", line) for line in model_lines
+        )
+        assert len(re.findall(r"model\.safetensors: .*: restored from trainer\.pt\n", errors)) == 1
+        assert cli.main(["text", "generate", str(run), "--length", "5"]) == 0
+        assert capsys.readouterr().err == ""
+    else:
+        assert model_lines == ["", ""]
     again = load_trainer(run / "trainer.pt", [])
     for state in (last, again):
         del state["run"]  # the metrics, which have times in them

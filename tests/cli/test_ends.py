@@ -58,22 +58,38 @@ def test_a_folder_without_a_name_is_refused(place: Path, capsys: Capture, flag: 
     )
 
 
-@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
-def test_closed_streams_change_nothing(place: Path, closed: str) -> None:
-    given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
-    script = f'"$@" {closed}'
-    done = subprocess.run(
-        ["sh", "-c", script, "sh", sys.executable, "-m", "hypernetworks", *given],
+LOST = "hypernetworks: standard output is closed, so what was printed is lost\n"
+
+
+def in_shell(given: list[str], closed: str) -> subprocess.CompletedProcess[str]:
+    """A command whose shell closes streams."""
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "hypernetworks", *given],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "end"), [("<&- 2>&-", 0, ""), (">&-", 1, LOST), ("<&- >&- 2>&-", 1, "")], ids=str
+)
+def test_a_run_whose_streams_are_closed_is_trained_all_the_same(place: Path, closed: str, code: int, end: str) -> None:
+    given = ["text", "train", *corpus(place), *SIZES, *SHORT, "--out", str(place / "new")]
+    done = in_shell(given, closed)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.endswith(end)
     assert "Traceback" not in done.stderr
     one, other = (load_file(place / name / "model.safetensors") for name in ("run", "new"))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("given", [["doctor"], ["text", "generate", "RUN", "--length", "9"], ["--help"]], ids=str)
+def test_output_to_a_closed_stream_is_a_failure(trained: Path, given: list[str]) -> None:
+    done = in_shell([str(trained / "run") if word == "RUN" else word for word in given], ">&-")
+    assert (done.returncode, done.stderr) == (1, LOST)
 
 
 def command(*given: str, **streams: object) -> subprocess.CompletedProcess[str]:

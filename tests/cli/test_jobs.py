@@ -1,17 +1,21 @@
 """What works works from end to end: train, evaluate, generate, compare, report."""
 
+import hashlib
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hypernetworks import cli
 from hypernetworks.runs.checkpoint import load_trainer
 from hypernetworks.runs.run import Run
 from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.training.loop import Trainer
 
 from .toy import SHORT, SIZES, TEXT, Capture, corpus, error_line
 
@@ -79,7 +83,7 @@ def test_a_config_does_its_run_again_to_the_same_bits(
     moved = place / "moved.json"
     config["settings"]["corpus"] = str(place / "toy.txt")
     moved.write_text(json.dumps(config))
-    line = f"{moved}: the run was trained on other data than {place / 'toy.txt'} has now"
+    line = f"{moved}: was trained on other data than {place / 'toy.txt'} has now"
     assert line in error_line(capsys, ["text", "train", "--config", str(moved), "--out", str(place / "third")], 2)
 
 
@@ -93,8 +97,9 @@ def test_a_run_that_goes_on_elsewhere_says_so(place: Path, capsys: Capture, monk
 def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, capsys: Capture) -> None:
     given = ["text", "compare", *corpus(place), *SIZES[1:], *SHORT, "--networks", "lstm", "hyper-lstm"]
     given += ["--parameters", "7065", "--out", str(place / "pair")]
-    assert cli.main(given) == 0
-    out = capsys.readouterr().out
+    assert cli.main([*given, "--resume"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"{place / 'pair'}: holds no comparison yet: starting one\n")
     rows = json.loads((place / "pair" / "compare.json").read_text())
     assert [row["variant"] for row in rows] == ["lstm", "hyper-lstm"]
     for row in rows:
@@ -104,7 +109,21 @@ def test_compare_shows_a_sample_of_each_a_table_and_where_all_is(place: Path, ca
     assert out.count("[length 300, temperature 0.8") == 2
     assert f"runs and compare.json: {place / 'pair'}" in out.replace("\n", "")
     assert cli.main([*given, "--resume"]) == 0
+    assert "holds no comparison" not in capsys.readouterr().err
     assert json.loads((place / "pair" / "compare.json").read_text()) == rows
+
+
+def test_a_part_of_the_validation_text_is_counted_alike_everywhere(place: Path, capsys: Capture) -> None:
+    given = [*corpus(place), *SIZES, *SHORT, "--validation-characters", "60", "--out", str(place / "part")]
+    assert cli.main(["text", "train", *given]) == 0
+    score = float(Run.open(place / "part").best_model()[1]["score"])
+    capsys.readouterr()
+    assert cli.main(["text", "evaluate", str(place / "part"), "--characters", "60"]) == 0
+    assert f"59 characters predicted, one stream\n{score:.4f} nats, " in capsys.readouterr().out
+    assert cli.main(["text", "evaluate", "--help"]) == 0
+    assert "Read the first N characters only, and score the N - 1 after the first" in " ".join(
+        capsys.readouterr().out.replace("│", " ").split()
+    )
 
 
 def test_a_split_of_bytes_is_scored_as_it_is(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +161,54 @@ def test_a_run_on_a_users_own_text_works_from_any_folder_but_on_that_text_alone(
     capsys.readouterr()
     for command in (["evaluate", "../run"], ["train", "--out", "../run", "--resume"]):
         assert cli.main(["text", *command]) == 2
-        assert "the run was trained on other data than" in capsys.readouterr().err
+        assert "was trained on other data than" in capsys.readouterr().err
+
+
+def test_a_run_resumes_where_its_text_has_moved_to(place: Path, capsys: Capture) -> None:
+    """Stopped after step 2 of 4, it ends with the bits of the run that was never stopped."""
+    given = ["text", "train", *corpus(place), *SIZES, *SHORT]
+    take, moved, out = Trainer.take_step, place / "elsewhere" / "text", str(place / "new")
+
+    def stopped(self: Trainer) -> tuple[float, int]:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return take(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "take_step", stopped)
+        assert cli.main([*given, "--out", out]) == 130
+    before = (place / "new" / "config.json").read_bytes()
+    moved.parent.mkdir()
+    (place / "toy.txt").rename(moved)
+    resume = ["text", "train", "--resume", "--out", out]
+    assert error_line(capsys, resume, 2).endswith("; if the run's text has moved, give its new path with --corpus")
+    (place / "other").write_text(TEXT + "more")
+    line = error_line(capsys, [*resume, "--corpus", str(place / "other")], 2)
+    sums = [hashlib.sha256(text.encode()).hexdigest()[:12] for text in (TEXT, TEXT + "more")]
+    assert line.startswith(f"{out}: was trained on other data than {place / 'other'} has now: ")
+    assert f": {place / 'toy.txt'} with the sha256 {sums[0]}… (train {len(TEXT) * 90 // 100}, " in line
+    assert f"; now {place / 'other'} with the sha256 {sums[1]}… (train {len(TEXT + 'more') * 90 // 100}, " in line
+    changed = [*resume, "--corpus", str(moved), "--batch-size", "5"]
+    assert error_line(capsys, changed, 2).endswith("own settings, but was given batch_size 5 (the run has 2)")
+    assert cli.main([*resume, "--corpus", str(moved)]) == 0
+    assert (place / "new" / "config.json").read_bytes() == before
+    one, other = (load_file(place / name / "model.safetensors") for name in ("run", "new"))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_comparison_resumes_where_its_text_has_moved_to(place: Path, capsys: Capture) -> None:
+    given = ["text", "compare", *SIZES[1:], *SHORT, "--networks", "lstm", "gru", "--parameters", "7065"]
+    given += ["--out", str(place / "pair"), "--corpus"]
+    assert cli.main([*given, str(place / "toy.txt")]) == 0
+    shutil.rmtree(place / "pair" / "gru-seed0")
+    kept = (place / "pair" / "lstm-seed0" / "trainer.pt").read_bytes()
+    (place / "toy.txt").rename(place / "moved.txt")
+    assert cli.main([*given, str(place / "moved.txt"), "--resume"]) == 0
+    assert (place / "pair" / "lstm-seed0" / "trainer.pt").read_bytes() == kept
+    assert Run.open(place / "pair" / "gru-seed0").config["settings"]["corpus"] == str(place / "moved.txt")
+    (place / "moved.txt").write_text(TEXT + "7")
+    line = error_line(capsys, [*given, str(place / "moved.txt"), "--resume"], 2)
+    assert f"lstm-seed0: was trained on other data than {place / 'moved.txt'} has now: {place / 'toy.txt'} " in line
 
 
 def test_a_report_is_made_in_the_runs_folder_or_where_it_is_asked_for(place: Path, capsys: Capture) -> None:

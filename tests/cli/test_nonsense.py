@@ -75,6 +75,15 @@ NONSENSE = {
     "text compare --corpus {0}/toy.txt --networks lstm lstm": "networks should all be different, got lstm lstm",
     "text compare --corpus {0}/toy.txt --parameters 10": "no lstm has within 1% of 10 parameters",
     "text compare --corpus {0}/toy.txt --seeds 1 1 --out {0}/new": "seeds should be one or more different numbers",
+    "text evaluate {0}/run --characters 1 --dynamic": "scoring requires a text of at least 2 characters, got 1",
+    "text compare --corpus {0}/toy.txt --study {0}/none --out {0}/new": "--study should be the folder of a study made by "
+    "text study, got .*none, which is not a folder",
+    "text compare --corpus {0}/toy.txt --study {0}/run --out {0}/new": "got .*run, which holds no results",
+    "text study --preset seconds --corpus {0}/toy.txt --out {0}/study --equal-time": "--equal-time compares two or more "
+    "variants, got none",
+    "data list --data-dir {0}/none": "data_dir should be a folder that exists, got .*none",
+    "data list --data-dir {0}/toy.txt": "data_dir should be a folder that exists, got .*toy.txt",
+    "doctor --data-dir {0}/none": "data_dir should be a folder that exists, got .*none",
     "data get enwik": "did you mean enwik8",
     "data get ptb-char": "ptb.train.txt was not found and cannot be fetched: put it in ",
 }

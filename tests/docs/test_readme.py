@@ -4,7 +4,7 @@ import re
 
 from hypernetworks.recurrent.families import FAMILIES
 
-from .pages import ROOT
+from .pages import DOCS, ROOT, commands
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([a-z-]+)` \| `(hn\.\w+\(.*?\))` \| (.+) \|$", re.MULTILINE)
@@ -23,3 +23,10 @@ def test_the_table_of_networks_is_the_registry():
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 130
+
+
+def test_every_page_installs_the_same():
+    pages = [ROOT / "README.md", DOCS / "start.md", ROOT / "README.zh.md", DOCS / "zh" / "start.md"]
+    lines = [line for page in pages for line in commands(page) if "pip install" in line]
+    assert len(lines) == len(pages)
+    assert len(set(lines)) == 1

@@ -116,7 +116,10 @@ def test_other_data_and_other_settings_are_refused(
     monkeypatch.setattr(Points, "sha256", "1" * 64)
     for words in (["evaluate", str(run)], ["train", "--resume", "--out", str(run)]):
         assert cli.main(["line", *words]) == 2
-        assert "run: the run was trained on other data than slope 2 has now (sha256 was " in capsys.readouterr().err
+        assert (
+            "run: was trained on other data than slope 2 has now: arithmetic with the sha256 "
+            in capsys.readouterr().err
+        )
 
 
 def test_a_seed_that_cannot_be_stops_a_comparison_before_its_first_run(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_what_is_wrong_is_said(network, x):
             lambda: network.stepper(1, "int4"),
         ),
         (
-            "weights should be one of 'float64', got 'int8'",
+            r"weights='int8' requires a network in float32, got float64: call network\.float\(\), or leave out weights",
             ValueError,
             lambda: hn.LSTM(2, 3, dtype=torch.float64).stepper(1, "int8"),
         ),

@@ -80,6 +80,33 @@ def test_a_port_in_use_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "warns"),
+    [
+        (["--host", "0.0.0.0"], True),
+        (["--host", "::"], True),
+        (["--host", "0.0.0.0", "--token", "s3cret"], False),
+        (["--host", "127.0.0.1"], False),
+        (["--host", "localhost"], False),
+        (["--host", "::1"], False),
+    ],
+    ids=str,
+)
+def test_a_server_that_others_can_reach_warns_unless_it_has_a_token(
+    run: Path, given: list[str], warns: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYPERNETWORKS_TOKEN", raising=False)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    if ":" in given[1] and not socket.has_dualstack_ipv6():
+        pytest.skip("this system has no IPv6")
+    assert cli.main(["text", "serve", str(run), "--port", "0", *given]) == 0
+    out, err = capsys.readouterr()
+    port = re.search(r":(\d+)  \(the API", out)
+    assert port
+    warning = f"anyone who can reach port {port[1]} can use this server: set --token or $HYPERNETWORKS_TOKEN\n"
+    assert err == (warning if warns else "")
+
+
 NONSENSE = {
     "{0} --port 70000": (2, r"port should be between 0 \(any free port\) and 65535, got 70000"),
     "{0} --host 1.2.3": (1, "cannot listen on 1.2.3, port 8000: "),

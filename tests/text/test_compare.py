@@ -229,7 +229,7 @@ def test_networks_may_have_settings_of_their_own(toy: Path, tmp_path: Path) -> N
         (["--learning-rate", "elman=0.1"], "elman=0.1"),
         (["--corpus", "lstm=ptb-char"], "all variants read the same data, got ptb-char for lstm"),
         (["--hidden-size", "lstm=8"], "compare chooses --hidden-size itself, got 8: give --parameters"),
-        (["--study", "nowhere"], "nowhere: no trial of lstm is complete"),
+        (["--study", "nowhere"], "text study, got nowhere, which is not a folder"),
     ],
 )
 def test_settings_for_a_network_that_cannot_be(

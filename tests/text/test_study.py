@@ -14,6 +14,7 @@ from hypernetworks.experiments.results import read_results
 from hypernetworks.experiments.space import Choices, Range
 from hypernetworks.text.sizes import count_parameters
 from hypernetworks.text.study import STUDIES, plan_of
+from hypernetworks.training.loop import Trainer
 
 Capture = pytest.CaptureFixture[str]
 
@@ -59,8 +60,9 @@ def test_the_command_searches_trains_and_reports(toy: Path, tmp_path: Path, caps
     pytest.importorskip("matplotlib")
     out = tmp_path / "study"
     given = ["text", "study", "--preset", "seconds", "--corpus", str(toy), "--trials", "1", "--out", str(out)]
-    assert cli.main(given) == 0
-    printed = capsys.readouterr().out
+    assert cli.main([*given, "--resume"]) == 0
+    printed, error = capsys.readouterr()
+    assert error.startswith(f"{out}: holds no study yet: starting one\n")
     assert "lstm-trial000  complete  " in printed
     assert (
         "| network | hidden | parameters | FLOPs/char | chars/s | trials | settings | validation loss | test loss |"
@@ -104,6 +106,36 @@ def test_the_command_searches_trains_and_reports(toy: Path, tmp_path: Path, caps
     (out / "search.db").unlink()
     assert cli.main([*given, "--resume"]) == 0
     assert read_results(out / "results") == results
+
+
+def test_a_study_resumes_where_its_text_has_moved_to(toy: Path, tmp_path: Path, capsys: Capture) -> None:
+    """An interrupted run of it continues, too: it is not trained from its start again."""
+    out = tmp_path / "study"
+    given = ["text", "study", "--preset", "seconds", "--trials", "1", "--networks", "lstm", "--out", str(out)]
+    take, taken = Trainer.take_step, []
+
+    def stopped(self: Trainer) -> tuple[float, int]:
+        if "lstm-seed2" in str(self.run.folder):
+            taken.append(self.step)
+            if taken == [0, 1, 2]:
+                raise KeyboardInterrupt
+        return take(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "take_step", stopped)
+        assert cli.main([*given, "--corpus", str(toy)]) == 130
+        results = read_results(out / "results")
+        moved = toy.rename(tmp_path / "moved.txt")
+        assert cli.main([*given, "--corpus", str(moved), "--resume"]) == 0
+    assert taken == [0, 1, 2, 2, 3, 4, 5]
+    assert {name: read_results(out / "results")[name] for name in results} == results
+    assert read_results(out / "results").keys() - results == {"lstm-seed2"}
+    moved.write_text(moved.read_text() + "more")
+    capsys.readouterr()
+    assert cli.main([*given, "--corpus", str(moved), "--resume"]) == 2
+    line = capsys.readouterr().err
+    assert f"{out}: was trained on other data than {moved} has now: {toy} with the sha256 " in line
+    assert f"; now {moved} with the sha256 " in line
 
 
 def test_the_space_may_be_given_as_a_file(toy: Path, tmp_path: Path) -> None:

@@ -254,7 +254,10 @@ def changed_settings(folder: Path, corpus: Corpus, toy: Path) -> Corpus:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed_text, r"run: the run was trained on other data than .*toy\.txt has now \(sha256 was [0-9a-f]{12}…\)"),
+        (
+            changed_text,
+            r"run: was trained on other data than .*toy\.txt has now: .*toy\.txt with the sha256 [0-9a-f]{12}… \(train ",
+        ),
         (changed_settings, r"config\.json and trainer\.pt are not of the same run"),
     ],
 )

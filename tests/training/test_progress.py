@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 import time
 
@@ -79,3 +80,34 @@ def test_a_terminal_gets_one_live_line(clock: list[float], monkeypatch: pytest.M
     assert "LSTM [b]" in err.getvalue()
     assert "loss 1.5  40 characters/s" in err.getvalue()
     assert err.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_a_narrow_terminal_cuts_no_step_count(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    err = Terminal()
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress(100_000, label="hyper-lstm-without-norm-seed0", unit="characters") as bar:
+        for step in range(10_001, 10_011):
+            clock[0] += 0.1
+            bar.update(step, units=4096 * step, fields={"loss": "1.3862", "bpc": "1.9999"})
+    (last,) = [line for line in err.getvalue().splitlines() if "without" in line][-1:]
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last.rpartition("\r")[2])
+    assert "hyper-lstm-without-norm-seed0  10010/100000" in shown
+    assert len(shown) <= columns
+
+
+def test_a_terminal_that_cannot_change_a_line_gets_plain_ones(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    err = Terminal()
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", "dumb")
+    with Progress(9, label="LSTM", unit="characters") as bar:
+        for step in (1, 2, 3):
+            clock[0] += 1.0
+            bar.update(step, units=step, fields={})
+    assert err.getvalue().splitlines() == ["LSTM  1/9", "LSTM  3/9  1 characters/s  0:00:06 left"]

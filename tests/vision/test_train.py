@@ -131,7 +131,7 @@ def test_both_variants_are_compared_and_kept(
 def test_other_images_are_refused(tiny: dict[str, VisionConfig], digits: ImageData, tmp_path: Path) -> None:
     train(tmp_path / "run", tiny["plain"], digits, "run")
     other = replace(digits, sha256="0" * 64)
-    with pytest.raises(UsageError, match="the run was trained on other data than mnist has now"):
+    with pytest.raises(UsageError, match="was trained on other data than mnist has now"):
         resume(tmp_path / "run", other, "run")
 
 
@@ -209,4 +209,4 @@ def test_a_config_does_its_run_again_to_the_same_bits(toy_folder: Path, tmp_path
     config.write_text(json.dumps(foreign))
     capsys.readouterr()
     assert cli.main(["vision", "train", *data, "--config", str(config), "--out", str(tmp_path / "third")]) == 2
-    assert "config.json: the run was trained on other data than mnist has now" in capsys.readouterr().err
+    assert "config.json: was trained on other data than mnist has now" in capsys.readouterr().err

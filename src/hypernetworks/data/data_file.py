@@ -78,10 +78,29 @@ class Obtained:
 
 
 def search_folders(data_dir: Path | None = None) -> tuple[Path, ...]:
-    """The folders in which files are looked up: `data_dir`, $HYPERNETWORKS_DATA, the cache."""
+    """The folders in which files are looked up: `data_dir`, $HYPERNETWORKS_DATA, the cache.
+
+    Raises:
+        UsageError: a path starts with the home folder of a user who has none.
+    """
     variable = os.environ.get("HYPERNETWORKS_DATA")
     given = (data_dir, Path(variable) if variable else None)
-    return (*(folder.expanduser() for folder in given if folder is not None), cache_folder())
+    return (*(_expanded(folder) for folder in given if folder is not None), *_cache())
+
+
+def _cache() -> tuple[Path, ...]:
+    """The user's cache; none if the user has no home folder."""
+    try:
+        return (cache_folder(),)
+    except RuntimeError:
+        return ()
+
+
+def _expanded(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{folder}: starts with a home folder that does not exist: give a full path") from error
 
 
 def locate(file: DataFile, data_dir: Path | None = None) -> Path | None:
@@ -113,7 +132,7 @@ def obtain(file: DataFile, data_dir: Path | None = None) -> Obtained:
     """
     path = locate(file, data_dir)
     if path is not None:
-        own = file.origin is None or cache_folder() not in path.parents
+        own = file.origin is None or not set(_cache()) & set(path.parents)
         known = replace(file, sha256=None, size=None) if own and file.parts else file
         try:
             return Obtained(path, _checked(known, read_whole(path, file.limit), path))
@@ -136,9 +155,12 @@ def place_to_fetch(data_dir: Path | None) -> Path:
     """The folder to fetch into: `data_dir`, or the cache. It may not exist yet.
 
     Raises:
-        UsageError: it is a file.
+        UsageError: it is a file, or it would be the cache of a user who has no home folder.
     """
-    folder = cache_folder() if data_dir is None else data_dir.expanduser()
+    found = _cache() if data_dir is None else (_expanded(data_dir),)
+    if not found:
+        raise UsageError("there is no home folder to fetch data into: give --data-dir, or set XDG_CACHE_HOME")
+    folder = found[0]
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"the place for data, {folder}, is a file: expected a folder")
     return folder
@@ -158,7 +180,8 @@ def keep(path: Path, fetched: bytes) -> None:
 
 
 def _folders_to_use(data_dir: Path | None) -> str:
-    return " or ".join(dict.fromkeys(str(folder) for folder in search_folders(data_dir)))
+    folders = dict.fromkeys(map(str, search_folders(data_dir)))
+    return " or ".join(folders) or "the folder of --data-dir or $HYPERNETWORKS_DATA"
 
 
 def _checked(file: DataFile, data: bytes, path: Path) -> bytes:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hypernetworks.data.archive import Archive
-from hypernetworks.data.data_file import DataFile, Obtained, locate, obtain
+from hypernetworks.data.data_file import DataFile, Obtained, locate, obtain, search_folders
 from hypernetworks.errors import UsageError
 
 __all__ = ["DataRow", "NamedSet", "get", "list_data", "nearest", "obtain_all"]
@@ -62,7 +62,13 @@ def get(name: str, sets: Mapping[str, NamedSet], data_dir: Path | None = None) -
 
 
 def list_data(sets: Mapping[str, NamedSet], data_dir: Path | None = None) -> tuple[DataRow, ...]:
-    """One entry per named data set. Nothing is fetched or read."""
+    """One entry per named data set. Nothing is fetched or read.
+
+    Raises:
+        UsageError: `data_dir` is not a folder.
+    """
+    if data_dir is not None and not search_folders(data_dir)[0].is_dir():
+        raise UsageError(f"data_dir should be a folder that exists, got {data_dir}")
     rows = []
     for name, named in sets.items():
         found = [place for file in named.files if (place := locate(file, data_dir)) is not None]

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, Self
 from tyro.conf import Positional, arg
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.config import differences
 from hypernetworks.experiments.experiment import Experiment, check_same_data
 from hypernetworks.files import json_object, read_whole
 from hypernetworks.processes import first_before_others, is_first, print_once, process_group
@@ -76,11 +75,11 @@ class TrainCommand:
         experiment = self.experiment
         with process_group(self.settings.device):
             with first_before_others():  # the data may have to be fetched
-                data = experiment.load_data(experiment.data_name(self.settings), self.data_dir)
+                data = self._load_data()
             settings = experiment.settle(self.settings, data)
             resumed = should_resume(self.out, self.resume)
-            if resumed:
-                _check_same_settings(experiment, self.out, settings)
+            if resumed and (changed := experiment.changed_settings(self.out, settings, data)):
+                raise UsageError(f"{self.out}: a run is resumed with its own settings, but was given {changed}")
             if self.config is not None:
                 _check_repeated(experiment, self.config, settings, data)
             label = experiment.describe_model(settings)
@@ -99,6 +98,14 @@ class TrainCommand:
                 step, figures = run.best_validation()
                 lines = [f"best validation at step {step}: {experiment.describe_validation(figures)}"]
                 print_once(*lines, *filter(None, [experiment.outcome(run)]), f"run: {run.folder}")
+
+    def _load_data(self) -> Any:
+        try:
+            return self.experiment.load_data(self.experiment.data_name(self.settings), self.data_dir)
+        except UsageError as error:
+            if self.resume and self.experiment.if_moved:
+                raise UsageError(f"{error}; {self.experiment.if_moved}") from error
+            raise
 
 
 @dataclass(frozen=True)
@@ -168,11 +175,6 @@ def _check_no_finished_trial(run: Path) -> None:
             f"{run}: a trial of a study that has finished or was pruned, which is not resumed: its settings and curve are in "
             f"{result}"
         )
-
-
-def _check_same_settings(experiment: Experiment[Any, Any, Any], run: Path, given: Any) -> None:
-    if changed := differences(experiment.recorded(run).config, given):
-        raise UsageError(f"{run}: a run is resumed with its own settings, but was given {changed}")
 
 
 def _check_repeated(experiment: Experiment[Any, Any, Any], path: Path, settings: Any, data: Any) -> None:

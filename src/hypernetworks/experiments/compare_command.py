@@ -37,7 +37,8 @@ class CompareCommand(ABC):
     out: Path = Path("runs/compare")
     """The comparison's folder, which holds a folder for each run."""
     resume: bool = False
-    """Continue the comparison in --out: keep its finished runs, and resume an interrupted one."""
+    """Continue the comparison in --out: keep its finished runs, and resume an interrupted one. A folder without a comparison
+    gets a new one."""
     data_dir: Path | None = None
     """Where to look for data sets first, and where to put those that are fetched."""
     own: Suppress[dict[str, Any]] = field(default_factory=dict)

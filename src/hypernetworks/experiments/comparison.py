@@ -1,6 +1,7 @@
 """Comparing variants of an experiment: one run for each variant and seed, one table, one plot."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -91,7 +92,9 @@ def _train_all(
     if not resume and (folder / "compare.json").exists():
         raise UsageError(_TAKEN.format(folder))
     for _, place, config in planned:
-        _check_place(experiment, place, config, resume)
+        _check_place(experiment, place, config, data, resume)
+    if resume and not any(_holds_run(place) for _, place, _ in planned):
+        print(f"{folder}: holds no comparison yet: starting one", file=sys.stderr)
     runs: dict[str, list[Run]] = {}
     with only_writer(folder):
         for name, place, config in planned:
@@ -108,13 +111,15 @@ def _with_seed(config: Config, seed: int) -> Config:
     return replace(made, schedule=replace(config.schedule, seed=seed))
 
 
-def _check_place(experiment: Experiment[Config, Any, Any], folder: Path, config: Config, resume: bool) -> None:
+def _check_place(
+    experiment: Experiment[Config, Data, Any], folder: Path, config: Config, data: Data, resume: bool
+) -> None:
     """Refuse a folder that holds a run, unless it may be resumed and has the same settings."""
     if not _holds_run(folder):
         return
     if not resume:
         raise UsageError(_TAKEN.format(folder))
-    if experiment.recorded(folder).config != config:
+    if experiment.changed_settings(folder, config, data):
         raise UsageError(f"{folder}: was trained with other settings: give the same ones, or another --out")
 
 

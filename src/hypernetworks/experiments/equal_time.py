@@ -25,6 +25,8 @@ from hypernetworks.training.loop import Trainer
 __all__ = ["EqualTime", "measure_steps", "read_equal_time", "read_step_times", "write_equal_time", "write_step_times"]
 
 STEP_TIMES, EQUAL_TIME = "step-times.json", "equal-time.json"
+_MEASURE = "put back the file, or measure again with --resume --time, when nothing else runs"
+_PUT_BACK = "put back the file, or remove it and results/equal-time"
 _ROUNDS, _STEPS = 8, 3  # each round takes some steps of every variant
 
 
@@ -91,10 +93,10 @@ def read_step_times(folder: Path, variants: Sequence[str]) -> dict[str, float]:
     path = folder / STEP_TIMES
     if not path.exists():
         return {}
-    match json_object(read_whole(path, CONFIG_LIMIT), str(path)):
+    match _content(path, _MEASURE):
         case {"milliseconds": dict() as found} if set(found) >= set(variants) and all(map(_is_time, found.values())):
             return {variant: found[variant] / 1000 for variant in variants}
-    raise UsageError(f"{path}: not the step times of this study: remove it and measure again with --time")
+    raise UsageError(f"{path}: not the step times of this study: {_MEASURE}")
 
 
 def read_equal_time(folder: Path) -> EqualTime | None:
@@ -106,18 +108,25 @@ def read_equal_time(folder: Path) -> EqualTime | None:
     path = folder / EQUAL_TIME
     if not path.exists():
         return None
-    match json_object(read_whole(path, CONFIG_LIMIT), str(path)):
+    match _content(path, _PUT_BACK):
         case {"own": dict() as own, "steps": dict() as steps, "seconds": int() | float() as seconds} if (
             own and set(own) == set(steps) and all(type(count) is int for count in (*own.values(), *steps.values()))
         ):
             return EqualTime(own, steps, seconds)
-    raise UsageError(f"{path}: not a comparison at equal time: put back the file, or remove it and results/equal-time")
+    raise UsageError(f"{path}: not a comparison at equal time: {_PUT_BACK}")
 
 
 def write_equal_time(folder: Path, made: EqualTime) -> None:
     """Write equal-time.json; FaultError if it could not be written."""
     content = {"own": dict(made.own), "steps": dict(made.steps), "seconds": round(made.seconds, 3)}
     write_whole(folder / EQUAL_TIME, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _content(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        return json_object(read_whole(path, CONFIG_LIMIT), str(path))
+    except UsageError as error:
+        raise UsageError(f"{error}: {advice}") from error
 
 
 def _is_time(value: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic
 import torch
 
 from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.experiments.config import from_json
+from hypernetworks.experiments.config import differences, from_json
 from hypernetworks.experiments.parts import Config, Data, DataSet, Loaded, Model, Recorded, Score
 from hypernetworks.processes import is_first
 from hypernetworks.runs.curve import draw_run
@@ -49,6 +49,8 @@ class Experiment(ABC, Generic[Config, Data, Model]):
     """What the variants of a comparison are, for example network."""
     headings: ClassVar[Mapping[str, str]] = {}
     """Column headings for figures and scores whose names should not be shown as they are."""
+    if_moved: ClassVar[str] = ""
+    """What to do if the data of a run are not found; empty: they are only ever found by name."""
 
     # What an experiment is.
 
@@ -80,6 +82,10 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     def settle(self, config: Config, data: Data) -> Config:
         """The configuration as it is recorded, for example with a relative path made absolute."""
+        return config
+
+    def with_place_of(self, config: Config, recorded: Config) -> Config:
+        """`config` with the path of the data that `recorded` has, if both have a path: data may be moved."""
         return config
 
     def record(self, data: Data) -> dict[str, Any]:
@@ -194,6 +200,18 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """Settings and data description of the run in `folder`."""
         return self.read_config(Run.open(folder).config, str(folder))
 
+    def changed_settings(self, folder: Path, given: Config, data: Data) -> str:
+        """The settings in which `given` differs from the run in `folder`, see `differences`. That the data moved is none.
+
+        Raises:
+            UsageError: the settings are the same, but `data` are others than the run read.
+        """
+        own, record = self.recorded(folder)
+        changed = differences(own, self.with_place_of(given, own))
+        if not changed:
+            check_same_data(folder, record, data)
+        return changed
+
     def read_config(self, config: Mapping[str, Any], place: str) -> Recorded[Config]:
         """Settings and data description from the content of a `config.json`.
 
@@ -258,6 +276,14 @@ def find_preset(presets: Mapping[str, Any], name: str) -> Any:
 def check_same_data(place: Path, record: Mapping[str, Any], data: DataSet) -> None:
     """Check that `data` is what the run at `place` read; UsageError if not."""
     if data.sha256 != record["sha256"]:
-        raise UsageError(
-            f"{place}: the run was trained on other data than {data.name} has now (sha256 was {record['sha256'][:12]}…)"
-        )
+        was, now = _described(record), _described({"source": data.source, "sha256": data.sha256, "sizes": data.sizes})
+        raise UsageError(f"{place}: was trained on other data than {data.name} has now: {was}; now {now}")
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    match record:
+        case {"sizes": dict() as sizes}:
+            held = ", ".join(f"{split} {size}" for split, size in sizes.items())
+        case _:
+            held = "sizes unknown"
+    return f"{record.get('source')} with the sha256 {record['sha256'][:12]}… ({held})"

@@ -111,7 +111,7 @@ class Worker(Generic[Config, Data, Model]):
 
     def _is_run_of(self, place: Path, config: Config) -> bool:
         """Whether a folder holds a run of these settings, not what a process left that was killed while it made the folder."""
-        return (place / "config.json").exists() and self.experiment.recorded(place).config == config
+        return (place / "config.json").exists() and not self.experiment.changed_settings(place, config, self.data)
 
     def _result(self, job: Job, state: State, config: Config, run: Run) -> Result:
         experiment, final = self.experiment, job.search is None

@@ -81,7 +81,11 @@ class Stepper:
         self._dtype = network.cell(0).some_parameter().dtype
         own = str(self._dtype).removeprefix("torch.")
         self._weights = own if weights is None else weights
-        check_choice("weights", self._weights, (own, *REDUCED) if own == "float32" else (own,))
+        accepted = (own, *REDUCED) if own == "float32" else (own,)
+        if self._weights in REDUCED and self._weights not in accepted:
+            given = f"weights={self._weights!r} requires a network in float32, got {own}"
+            raise ValueError(f"{given}: call network.float(), or leave out weights")
+        check_choice("weights", self._weights, accepted)
         self._storage = "own" if self._weights == own else self._weights
         self._steps: _Steps | None = None
         self._read_weights()

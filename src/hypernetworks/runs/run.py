@@ -143,7 +143,7 @@ class Run:
 
         Temporary files of killed writers are removed. `metrics.jsonl` is cut back to the commit. It and `model.safetensors` are
         written again if they are missing, damaged, or not those of the commit. If `trainer.pt` is missing or damaged, the
-        previous commit is used. A line on standard error reports this, and a different version or machine.
+        previous commit is used. Lines on standard error report damage, and a different version or machine.
 
         Returns:
             The state given to `commit`; if `best` is not None, it includes its weights. None if nothing was committed: the
@@ -201,9 +201,9 @@ class Run:
     def best_model(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return the weights of the best model, on the CPU, and its metadata: step, score, config_sha256.
 
-        They come from `model.safetensors`, or from `trainer.pt` if that is missing or damaged. Nothing is written, since the
-        run may be training. If a run was killed between the two files, this returns the best model of the previous commit
-        until the run is restored.
+        They come from `model.safetensors`, or from `trainer.pt` if that is missing or damaged; a line on standard error
+        reports damage. Nothing is written, since the run may be training. If a run was killed between the two files, this
+        returns the best model of the previous commit until the run is restored.
 
         Raises:
             UsageError: neither file can be read, no model was committed yet, or the model belongs to another config.
@@ -219,6 +219,7 @@ class Run:
             best = self._load_trainer()[0]["best"]
             if best is None:
                 raise UsageError(f"{self.folder}: no model yet (the run was not validated so far)") from damage
+            self._report_damage(damage, f"using its copy in {_TRAINER}")
             return best["model"], self._model_metadata(best)
         if metadata.get("config_sha256") != self._config_sha256:
             raise UsageError(
@@ -280,12 +281,18 @@ class Run:
     def _repair_model(self, best: Mapping[str, Any]) -> None:
         try:
             found = model_digest(*load_model(self.folder / _MODEL))
-        except UsageError:
+        except UsageError as damage:
+            self._report_damage(damage, f"restored from {_TRAINER}")
             found = None
         if found == model_digest(best["model"], self._model_metadata(best)):
             self._model_step = best["step"]
         else:
             self._write_model(best)
+
+    def _report_damage(self, damage: UsageError, instead: str) -> None:
+        """Report a damaged model. A missing one is not reported: the run may have been killed before it was written."""
+        if os.path.lexists(self.folder / _MODEL):
+            print(f"{damage}: {instead}", file=sys.stderr)
 
     def _write_model(self, best: Mapping[str, Any]) -> None:
         save_model(self.folder / _MODEL, best["model"], self._model_metadata(best))

@@ -1,8 +1,10 @@
 """The command `hypernetworks text serve`."""
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +72,10 @@ class Serve:
         app = api.make_app(engine, self.limits, server.names(self.host, self.allow_host), token)
         with server.listen(self.host, self.port) as listening:
             address = f"[{self.host}]" if ":" in self.host else self.host
-            print(f"http://{address}:{listening.getsockname()[1]}  (the API: /docs; Ctrl-C stops)", flush=True)
+            bound, port = listening.getsockname()[:2]
+            if token is None and not ip_address(bound).is_loopback:
+                print(f"anyone who can reach port {port} can use this server: set --token or ${TOKEN}", file=sys.stderr)
+            print(f"http://{address}:{port}  (the API: /docs; Ctrl-C stops)", flush=True)
             with suppress(KeyboardInterrupt):  # uvicorn raises it again after everything has stopped
                 server.make_server(app, engine, self.limits.patience).run(sockets=[listening])
 

@@ -52,7 +52,7 @@ class Evaluate(EvaluateCommand):
     text: str | None = None
     """Score the whole of this corpus or path instead of a split."""
     characters: int = 0
-    """Score the first N characters only; 0: all."""
+    """Read the first N characters only, and score the N - 1 after the first; 0: all."""
     weights: Weights = "float32"
     """How the weights are stored. bfloat16 and int8 read the text step by step, and show what generation loses with them."""
     protocol: Protocol = "stream"

@@ -6,7 +6,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.results import read_results
+from hypernetworks.experiments.results import RESULTS, read_results
 from hypernetworks.experiments.space import changed
 from hypernetworks.experiments.study import best_trial
 from hypernetworks.text.config import TextConfig
@@ -43,9 +43,13 @@ def with_study(configs: Mapping[str, TextConfig], study: Path, preset: TextConfi
     """The configurations of networks with the settings that were best for each of them in a study.
 
     Raises:
-        UsageError: the study has no complete trial of a network, or a setting that it searched was given, too.
+        UsageError: the folder holds no study, the study has no complete trial of a network, or a setting that it searched was
+            given, too.
     """
-    results = read_results(study / "results")
+    if not (study / RESULTS).is_dir():
+        what = f"which holds no {RESULTS}" if study.is_dir() else "which is not a folder"
+        raise UsageError(f"--study should be the folder of a study made by text study, got {study}, {what}")
+    results = read_results(study / RESULTS)
     made: dict[str, TextConfig] = {}
     for name, config in configs.items():
         values = best_trial(results, name, study).values

@@ -34,7 +34,7 @@ class TextConfig:
     """Turn the text by a random number of characters before each pass, so that every pass is cut into steps at other places.
     The streams start each pass from the zero state."""
     validation_characters: int = 0
-    """Validate on the first N characters of the split; 0: on all of it."""
+    """Validate on the first N characters of the split, of which the N - 1 after the first are predicted; 0: on all of it."""
     device: str = "auto"
     """Where to train: cpu, cuda, …; auto uses cuda if available."""
 

@@ -50,6 +50,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     presets = PRESETS
     score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
     variant = "network"
+    if_moved = "if the run's text has moved, give its new path with --corpus"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "flops_per_character": "FLOPs/char",
@@ -68,6 +69,12 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def settle(self, config: TextConfig, data: Corpus) -> TextConfig:
         """Record the absolute path of a user's own text, so that the run can be used from any folder."""
         return config if config.corpus in NAMED_SETS else replace(config, corpus=data.source)
+
+    def with_place_of(self, config: TextConfig, recorded: TextConfig) -> TextConfig:
+        """Take the path of a user's own text from `recorded`."""
+        if config.corpus in NAMED_SETS or recorded.corpus in NAMED_SETS:
+            return config
+        return replace(config, corpus=recorded.corpus)
 
     def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
         """In format 1, dropout acted on the input, too."""

@@ -39,10 +39,10 @@ class Study:
     out: Path = Path("runs/study")
     """The study's folder."""
     resume: bool = False
-    """Continue the study in --out, or work on it together with other processes."""
+    """Continue the study in --out, or work on it together with other processes. A folder without a study gets a new one."""
     time: bool = False
     """When all runs have finished, measure how long a training step of each network takes. Nothing else should run then."""
-    equal_time: tuple[str, ...] = ()
+    equal_time: tuple[str, ...] | None = None
     """When all runs have finished, train these networks again with as many steps as fit in the time of the slowest of them, as
     measured with --time."""
     data_dir: Path | None = None
@@ -71,12 +71,12 @@ class Study:
         plan = plan_of(self.study, TEXT.settle(self.settings, data), space, len(data.alphabet))
         print(TEXT.describe_data(data))
         work = Work(TEXT, self.out, plan, data, self.resume)
-        if self.equal_time:
+        if self.equal_time is not None:
             work.check_equal_time(self.equal_time)
         work.work()
         if self.time:
             work.measure()
-        if self.equal_time:
+        if self.equal_time is not None:
             work.work_at_equal_time(self.equal_time)
         title = f"{data.name}, {self.study.parameters:,} parameters each"
         paths = write_report(TEXT, self.out, read_record(self.out), title)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
@@ -20,8 +20,9 @@ _SPEED_SECONDS = 60.0  # that the speed is measured over
 class Progress:
     """A progress line, used as a context: `with Progress(1000, label="HyperLSTM", unit="characters") as bar`.
 
-    The line shows the steps done, the given fields, units per second over the last minute, and the time left. If stderr is not
-    a terminal, a plain line is printed at the first update, then at most every 10 seconds, and at the end.
+    The line shows the steps done, the given fields, units per second over the last minute, and the time left. A narrow terminal
+    shows its beginning. If stderr is not a terminal, or one that cannot change a line (TERM=dumb), a plain line is printed at
+    the first update, then at most every 10 seconds, and at the end.
 
     Args:
         total_steps: the number of steps of the training.
@@ -36,20 +37,19 @@ class Progress:
         self._fields: Mapping[str, str] = {}
         self._printed_at: float | None = None
         self._printed_step = start
-        self._shown, self._live = shown, shown and sys.stderr.isatty()
+        console = Console(stderr=True)
+        self._shown, self._live = shown, shown and sys.stderr.isatty() and not console.is_dumb_terminal
         self._bar = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=Console(stderr=True),
+            BarColumn(bar_width=20),  # the first to give way in a narrow terminal
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=console,
             get_time=time.monotonic,
             speed_estimate_period=_SPEED_SECONDS,
             redirect_stdout=sys.stdout.isatty(),  # output to a file or a pipe is not redirected
             disable=not self._live,
         )
-        self._steps = self._bar.add_task(label, total=total_steps, completed=start, status="")
-        self._units = self._bar.add_task(unit, total=None, visible=False, status="")
+        self._steps = self._bar.add_task(label, total=total_steps, completed=start)
+        self._units = self._bar.add_task(unit, total=None, visible=False)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -73,14 +73,14 @@ class Progress:
         self._step, self._fields = step, fields
         self._bar.update(self._units, completed=units)
         self._bar.update(self._steps, completed=step)
-        self._bar.update(self._steps, status=self._status())
+        self._bar.update(self._steps, description=self._line())
         now = time.monotonic()
         if not self._live and (self._printed_at is None or now - self._printed_at >= _PLAIN_SECONDS):
             self._print(now)
 
-    def _status(self) -> str:
+    def _line(self) -> str:
         steps, units = (self._bar.tasks[task] for task in (self._steps, self._units))
-        parts = [f"{name} {text}" for name, text in self._fields.items()]
+        parts = [self._label, f"{self._step}/{self._total}", *(f"{name} {text}" for name, text in self._fields.items())]
         if units.speed is not None:
             parts.append(f"{units.speed:,.0f} {self._unit}/s")
         if steps.time_remaining:  # None before two updates, 0 after the last
@@ -89,6 +89,5 @@ class Progress:
 
     def _print(self, now: float) -> None:
         if self._shown:
-            line = f"{self._label}  {self._step}/{self._total}  {self._status()}"
-            print(line.rstrip(), file=sys.stderr, flush=True)
+            print(self._line(), file=sys.stderr, flush=True)
         self._printed_at, self._printed_step = now, self._step
