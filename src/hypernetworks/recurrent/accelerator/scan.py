@@ -56,7 +56,7 @@ class Scan(Loop):
             "H": s.hidden,
             "BLOCK_M": BLOCK_M,
             "BLOCK_H": block,
-            "BLOCK_K": min(32, block),
+            "BLOCK_K": min(block, 16 if s.dtype == torch.float32 else 32),  # exact products need registers for three
             "PRECISION": s.precision,
         }
         self._launch(
