@@ -13,6 +13,7 @@ On an H200 with 16 processor cores, compiling the kernels of all sizes takes abo
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import json
 import math
@@ -48,6 +49,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
+    "narrow": Size(512, 32, 64, 64, 32, 16),
     "small": Size(128, 32, 256, 256, 64, 16),
     "middle": Size(512, 64, 512, 512, 128, 16),
     "ptb": Size(100, 128, 128, 1000, 128, 16),
@@ -55,11 +57,13 @@ SIZES = {
 }
 PRESET = {"preset": Size(128, 32, 64, 320, 64, 16)}
 """The preset tiny-shakespeare."""
+SCANNED = ("narrow", "tiny")
+"""Sizes whose time loop is within a kernel. There, loops of single steps are checked and timed, too."""
 ODD = {
     "odd 1": Size(1, 1, 1, 1, 1, 1),
     "odd 7": Size(5, 3, 7, 7, 7, 3),
     "odd 33": Size(6, 17, 33, 33, 33, 5),
-    "odd 65": Size(4, 33, 65, 65, 65, 16),
+    "odd 130": Size(4, 33, 65, 130, 65, 16),
 }
 TINY = {"tiny": Size(2, 2, 3, 7, 5, 2)}
 """For trying the script's flow in Triton's interpreter. With fewer units, some layer norm divides by almost nothing."""
@@ -146,6 +150,8 @@ class Case(NamedTuple):
     packed: bool = False
     state: bool = True
     dropout: float = 0.0
+    single: bool = False
+    """Whether a small layer takes loops of single steps, too."""
 
 
 def draw(make: Make, case: Case, how: Arithmetic, device: str) -> tuple[nn.Module, nn.Module, Tensor, Any]:
@@ -207,7 +213,8 @@ def compare(network: str, name: str, case: Case, device: str) -> dict[str, float
             wanted, wanted_grads, names = results(
                 truth, x.double(), None if state is None else [t.double() for t in state], case, None
             )
-        with hn.use_backend("triton"), mask_source():
+        loops = single_steps(device) if case.single else contextlib.nullcontext()
+        with hn.use_backend("triton"), mask_source(), loops:
             moved = None if state is None else [t.to(device) for t in state]
             got, got_grads, _ = results(ours, x.to(device), moved, case, None)
         pairs = zip([*got, *got_grads], [*wanted, *wanted_grads], strict=True)
@@ -245,7 +252,10 @@ def cases(sizes: dict[str, Size], odd: dict[str, Size]) -> Iterator[tuple[str, C
         yield f"{name}, both directions, dropout", Case(size, reverse=True, dropout=0.3)
         yield f"{name}, packed, both directions", Case(size, packed=True, reverse=True)
     for name, size in sizes.items():
-        yield f"{name}, {min(size.T, 4)} steps", Case(size._replace(T=min(size.T, 4)))
+        short = size._replace(T=min(size.T, 4))
+        yield f"{name}, {short.T} steps", Case(short)
+        if name in SCANNED:
+            yield f"{name}, single steps, {short.T} steps", Case(short, single=True)
 
 
 def odd_sizes(network: str, name: str, odd: dict[str, Size]) -> dict[str, Size]:
@@ -260,7 +270,7 @@ def odd_sizes(network: str, name: str, odd: dict[str, Size]) -> dict[str, Size]:
 def timed_sizes(network: str, name: str, sizes: dict[str, Size]) -> dict[str, Size]:
     """The sizes at which a network is timed in an arithmetic: float16 and the GRU at few of them, to save compilation."""
     few = {"float16": ("small", "middle")}.get(name, tuple(sizes))
-    few = ("small",) if network == "layer-norm GRU" else few
+    few = ("narrow", "small") if network == "layer-norm GRU" else few
     return {label: size for label, size in sizes.items() if label in (*few, "tiny")}
 
 
@@ -321,7 +331,7 @@ def check_determinism(report: Report, sizes: dict[str, Size], names: list[str]) 
     for label, size in sizes.items():
         for network in TIMED:
             for name in names:
-                if name not in ("float32", "bfloat16") or label not in ("tiny", "small", "middle"):
+                if name not in ("float32", "bfloat16") or label not in ("tiny", "narrow", "small", "middle"):
                     continue
                 with arithmetic(name) as how, hn.use_backend("triton"):
                     case = Case(size)
@@ -354,7 +364,7 @@ def check_graphs(report: Report) -> None:
     def grads(output: Tensor, retain: bool = False) -> list[Tensor]:
         return list(torch.autograd.grad(output.square().sum(), parameters, retain_graph=retain))
 
-    with arithmetic("float32"), hn.use_backend("triton"):
+    with arithmetic("float32"), hn.use_backend("triton"), single_steps(device):
         pool._works = False
         launched = [(output := ours(x)[0], grads(output)) for x in xs]
         pool._works = True
@@ -442,6 +452,14 @@ def contestant(name: str, how: str, network: nn.Module, x: Tensor, backend: str,
     return Contestant(name, how, forward, training, repeats)
 
 
+def _in_single_steps(run: Callable[[], Any], device: str) -> Callable[[], None]:
+    def of_steps() -> None:
+        with single_steps(device):
+            run()
+
+    return of_steps
+
+
 def flatten(network: nn.LSTM) -> None:
     """Lay its weights out as cuDNN wants them; torch does not do it by itself in bfloat16, and copies them in every call."""
     acceptable = torch.backends.cudnn.is_acceptable
@@ -514,6 +532,10 @@ def contestants(report: Report, label: str, size: Size, names: list[str], eager:
                 continue
             ours = NETWORKS[network](size, **options)
             made.append(contestant(network, name, ours, x, "triton", 5 if cuda else 1))
+            if label in SCANNED:
+                one = contestant(f"{network}, single steps", name, ours, x, "triton", 5 if cuda else 1)
+                forward, training = (_in_single_steps(run, report.device) for run in (one.forward, one.training))
+                made.append(dataclasses.replace(one, forward=forward, training=training))
             if eager and name == "float32":
                 made.append(contestant(f"{network}, reference path", name, ours, x, "reference", 1))
     return made
@@ -791,6 +813,18 @@ def strict() -> None:
 
 
 @contextlib.contextmanager
+def single_steps(device: str) -> Iterator[None]:
+    """Within it, small layers take loops of single steps."""
+    operators = importlib.import_module("hypernetworks.recurrent.accelerator.operators")
+    kernels = operators.TritonLayers(device, scan=False)
+    before, dispatch._kernels = dispatch._kernels, lambda _: kernels
+    try:
+        yield
+    finally:
+        dispatch._kernels = before
+
+
+@contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
     """Within it, layers take the path that serves where there are no kernels."""
     refusal, dispatch.refusal = dispatch.refusal, lambda *_: "a comparison without them"
@@ -811,6 +845,9 @@ def compile_one(job: tuple[str, str, str]) -> str:
                 case = Case(size._replace(T=2), dropout=dropout)
                 ours, _, x, state = draw(NETWORKS[network], case, how, "cuda")
                 results(ours, x.to("cuda"), [t.to("cuda") for t in state], case, None)
+                if label in SCANNED:
+                    with single_steps("cuda"):
+                        results(ours, x.to("cuda"), [t.to("cuda") for t in state], case, None)
             with torch.no_grad():
                 ours(x.to("cuda"))
         synchronize("cuda")

@@ -110,10 +110,10 @@ def arguments(case: Case, drawn: Drawn) -> tuple[Any, ...]:
     return inputs, drawn.mask, case.batch_sizes if case.packed else None, case.reverse, *settings
 
 
-def kernels(case: Case, drawn: Drawn, pool: GraphPool) -> tuple[Tensor, ...]:
-    """Through the operator, where these kernels are under the key CPU."""
+def kernels(case: Case, drawn: Drawn, pool: GraphPool, scan: bool = False) -> tuple[Tensor, ...]:
+    """Through the operator, where these kernels are under the key CPU. With `scan`, the time loop is within a kernel."""
     op = drawn.cell.native
-    op.implement("CPU", TritonLayers("cpu", pool), override=True)
+    op.implement("CPU", TritonLayers("cpu", pool, scan=scan), override=True)
     return op.dispatched(*arguments(case, drawn))[: 1 + len(drawn.state)]
 
 
@@ -140,13 +140,16 @@ def error(ours: Any, theirs: Any) -> float:
 def parity(case: Case) -> dict[str, Any]:
     drawn = draw(case)
     truth = drawn.double(case)
-    ours, theirs = kernels(case, drawn, GraphPool(no_recorder)), reference(case, truth)
-    cotangents = [torch.randn_like(a) for a in ours]
-    got = [*ours, *grads(ours, drawn, cotangents)]
+    theirs = reference(case, truth)
+    cotangents = [torch.randn_like(a.float()) for a in theirs]
     wanted = [*theirs, *grads(theirs, truth, [c.double() for c in cotangents])]
-    with torch.no_grad():
-        again = kernels(case, drawn, GraphPool(no_recorder))
-    return {"error": error(got, wanted), "same without gradients": equal(again, ours)}
+    found: dict[str, Any] = {}
+    for loop, scan in {"steps": False, "scan": True}.items():
+        ours = kernels(case, drawn, GraphPool(no_recorder), scan)
+        found[loop] = error([*ours, *grads(ours, drawn, cotangents)], wanted)
+        with torch.no_grad():
+            found[f"{loop}, same without gradients"] = equal(kernels(case, drawn, GraphPool(no_recorder), scan), ours)
+    return found
 
 
 def equal(a: Any, b: Any) -> bool:

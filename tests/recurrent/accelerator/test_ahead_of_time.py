@@ -18,7 +18,8 @@ from hypernetworks.recurrent.accelerator.shape import LayerShape
 
 SHARED = {80: 163 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
-TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+TYPES = dict(zip(DTYPES, ("*fp32", "*bf16", "*fp16"), strict=True)) | {torch.int64: "*i64"}
 SIZES = {
     "small": (32, 256, 64, 16),
     "middle": (64, 512, 128, 16),
@@ -31,16 +32,22 @@ SIZES = {
     "gru ptb": (128, 1000, 0, 0),
     "gru odd": (17, 33, 0, 0),
     "gru wide": (64, 2048, 0, 0),
+    "scan": (32, 128, 0, 0),
+    "gru scan": (32, 128, 0, 0),
+    "hyper scan": (32, 64, 64, 16),
 }
-"""B, H, K and Z; the cell is a GRU where the name says so, else an LSTM."""
+"""B, H, K and Z; the cell is a GRU where the name says so, else an LSTM; a loop within a kernel is called a scan."""
 LONG = os.environ.get("HYPERNETWORKS_LONG") == "1"
 QUICK = [
     ("small", torch.float32, 90),
     ("middle", torch.bfloat16, 80),
     ("plain", torch.float32, 80),
     ("gru small", torch.float32, 90),
+    ("scan", torch.float32, 90),
+    ("gru scan", torch.float32, 80),
+    ("hyper scan", torch.bfloat16, 80),
 ]
-ALL = [(name, dtype, capability) for name in SIZES for dtype in TYPES for capability in SHARED]
+ALL = [(name, dtype, capability) for name in SIZES for dtype in DTYPES for capability in SHARED]
 
 
 class Compiler:
@@ -112,7 +119,7 @@ def compiled(
         precision="tf32x3" if dtype == torch.float32 else "tf32",
         pdl=capability >= 90,
     )
-    loop = loop_of(shape, compiler)
+    loop = loop_of(shape, compiler, scan="scan" in name)
     tensors = room(loop.inputs() | loop.made() | loop.scratch(), shape.device)
     loop.forward(tensors)
     loop.backward(tensors)
@@ -134,14 +141,27 @@ def test_kernels_compile_without_spills(name: str, dtype: torch.dtype, capabilit
         # ptxas may choose to keep a register or two in memory far below the limit of 255, for more programs at a time
         assert used["STACK"] == 0 or spilled(kernel, capability, tmp_path) <= 8, (kernel_name, used)
         assert kernel.metadata.shared <= SHARED[capability], kernel_name
-    cell = {"gru_forward", "gru_backward"} if name.startswith("gru") else {"cell_forward", "cell_backward"}
-    expected = cell | {"product_forward", "product_backward", "norm_gradients"}
-    if SIZES[name][2]:
-        expected |= {"hyper_forward", "scales_forward", "scales_backward", "hyper_backward", "scale_gradients"}
+    family = "gru" if name.startswith("gru") else "hyper" if SIZES[name][2] else "lstm"
+    if "scan" in name:
+        expected = {f"{family}_scan_forward", f"{family}_scan_backward", "norm_gradients"}
+    else:
+        row = "gru" if family == "gru" else "cell"
+        expected = {f"{row}_forward", f"{row}_backward", "product_forward", "product_backward", "norm_gradients"}
+    if family == "hyper":
+        expected.add("scale_gradients")
+        if "scan" not in name:
+            expected |= {"hyper_forward", "scales_forward", "scales_backward", "hyper_backward"}
     assert names == expected
 
 
-@pytest.mark.parametrize(("name", "cell"), [("plain", "cell"), ("gru small", "gru")])
-def test_a_plain_cell_with_dropout_compiles_without_the_norm(name: str, cell: str) -> None:
-    names = {name for name, _ in compiled(name, torch.float32, 90, norm=False, masked=True)}
-    assert names == {"product_forward", f"{cell}_forward", f"{cell}_backward", "product_backward"}
+PLAIN = {
+    "plain": {"product_forward", "cell_forward", "cell_backward", "product_backward"},
+    "gru small": {"product_forward", "gru_forward", "gru_backward", "product_backward"},
+    "scan": {"lstm_scan_forward", "lstm_scan_backward"},
+    "gru scan": {"gru_scan_forward", "gru_scan_backward"},
+}
+
+
+@pytest.mark.parametrize("name", list(PLAIN) if LONG else ["plain", "gru small"])
+def test_a_plain_cell_with_dropout_compiles_without_the_norm(name: str) -> None:
+    assert {kernel for kernel, _ in compiled(name, torch.float32, 90, norm=False, masked=True)} == PLAIN[name]

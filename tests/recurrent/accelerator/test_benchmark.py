@@ -48,6 +48,7 @@ def test_every_part_runs_or_says_why_not(tmp_path: Path) -> None:
     assert all(row["same"] for row in data["determinism"] + data["graphs"])
     timed = {row["name"] for row in data["timings"]}
     assert timed >= {"nn.LSTM", "HyperLSTM", "layer-norm LSTM", "layer-norm GRU", "HyperLSTM, reference path"}
+    assert "HyperLSTM, single steps" in timed
     assert all(figure["min"] > 0 for row in data["timings"] for figure in row["us"].values())
     assert data["training"]["steps"] == 1
     assert data["training"]["nats"] > 0

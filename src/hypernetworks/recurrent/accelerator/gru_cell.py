@@ -1,4 +1,4 @@
-"""The GRU cell after its products, forward and backward. One program computes one row of a step.
+"""The GRU cell after its products, forward and backward. One program of the kernels computes one row of a step.
 
     r, u = σ(LN(pre^r)), σ(LN(pre^u))                              pre = W x_t + b + U h_{t-1}
     n    = tanh(LN_n(pre^n)),   pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
@@ -13,13 +13,64 @@ stats (N, 6) holds mean and 1/σ of r, u and n.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
+from .parts import at, follow, load, load_before, norm_backward, normalise, normed_again, rounded, store, tanh
 
 
 @triton.jit
-def _load_three(tensor, j, ok, SIZE: tl.constexpr):
-    """The blocks of r, u and n in a row."""
-    return load(tensor, j, ok), load(tensor, SIZE + j, ok), load(tensor, 2 * SIZE + j, ok)
+def load_three(tensor, j, ok, SIZE: tl.constexpr):
+    """The blocks of r, u and n in a row, or zeros where there is no tensor."""
+    if tensor is not None:
+        r, u, n = load(tensor, j, ok), load(tensor, SIZE + j, ok), load(tensor, 2 * SIZE + j, ok)
+    else:
+        r, u, n = 0.0, 0.0, 0.0
+    return r, u, n
+
+
+@triton.jit
+def store_three(tensor, j, r, u, n, ok, SIZE: tl.constexpr):
+    """Store the blocks of r, u and n of a row."""
+    store(tensor, j, r, ok)
+    store(tensor, SIZE + j, u, ok)
+    store(tensor, 2 * SIZE + j, n, ok)
+
+
+@triton.jit
+def gru(
+    r,
+    u,
+    n_x,
+    n_h,
+    h,
+    drop,
+    gain_r,
+    gain_u,
+    gain_n,
+    shift_r,
+    shift_u,
+    shift_n,
+    ok,
+    stats,
+    writes,
+    like,
+    NORM: tl.constexpr,
+    SIZE: tl.constexpr,
+    eps,
+):
+    """h_t and pre^n from pre^r, pre^u, W_n x_t + b_n (n_x), U_n h_{t-1} + b_h (n_h) and h_{t-1}.
+
+    Of a row or of a tile of rows, at which `stats` points. pre^n is rounded as `like` stores it.
+    """
+    if NORM:
+        r = normalise(r, ok, stats, writes, 0, SIZE, eps) * gain_r + shift_r
+        u = normalise(u, ok, stats, writes, 2, SIZE, eps) * gain_u + shift_u
+    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h), rounded here as the backward pass reads it
+    pre_n = rounded(n_x + tl.sigmoid(r) * n_h, like)
+    n = pre_n
+    if NORM:
+        n = normalise(n, ok, stats, writes, 4, SIZE, eps) * gain_n + shift_n
+    n = tanh(n) * drop
+    # h_t = n' + u ⊙ (h_{t-1} − n')
+    return n + tl.sigmoid(u) * (h - n), pre_n
 
 
 @triton.jit(do_not_specialize=["x_row", "row"])
@@ -50,8 +101,6 @@ def gru_forward(
     x_n = (x_row + b).to(tl.int64)
     row_n = (row + b).to(tl.int64)
     pre += row_n * (3 * H)
-    if stats is not None:
-        stats += row_n * 6
     # all loads come first: none of them waits for a sum over the row
     r, u = load(pre, j, ok), load(pre, H + j, ok)
     n_h = load(wh, row_n * H + j, ok)
@@ -59,24 +108,84 @@ def gru_forward(
     h_before = load(h, b * H + j, ok)
     if bias_h is not None:
         n_h += load(bias_h, j, ok)
-    if gain is not None:
-        gain_r, gain_u, gain_n = _load_three(gain, j, ok, H)
-        shift_r, shift_u, shift_n = _load_three(shift, j, ok, H)
-        r = normalise(r, ok, stats, True, 0, H, eps) * gain_r + shift_r
-        u = normalise(u, ok, stats, True, 2, H, eps) * gain_u + shift_u
-    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h), rounded here as the backward pass reads it
-    n = (n_x + tl.sigmoid(r) * n_h).to(pre.dtype.element_ty).to(tl.float32)
+    gain_r, gain_u, gain_n = load_three(gain, j, ok, H)
+    shift_r, shift_u, shift_n = load_three(shift, j, ok, H)
+    drop = 1.0
+    if mask is not None:
+        drop = load(mask, x_n * H + j, ok)
+    h_t, n = gru(
+        r,
+        u,
+        n_x,
+        n_h,
+        h_before,
+        drop,
+        gain_r,
+        gain_u,
+        gain_n,
+        shift_r,
+        shift_u,
+        shift_n,
+        ok,
+        at(stats, row_n * 6),
+        True,
+        pre,
+        gain is not None,
+        H,
+        eps,
+    )
     if SAVE:
         store(pre, 2 * H + j, n, ok)
-    if gain is not None:
-        n = normalise(n, ok, stats, True, 4, H, eps) * gain_n + shift_n
-    n = tanh(n)
-    if mask is not None:
-        n *= load(mask, x_n * H + j, ok)
-    # h_t = n' + u ⊙ (h_{t-1} − n')
-    h_t = n + tl.sigmoid(u) * (h_before - n)
     store(h, b * H + j, h_t, ok)
     store(output, x_n * H + j, h_t, ok)
+
+
+@triton.jit
+def gru_gradients(
+    grad_h,
+    h,
+    r,
+    u,
+    n,
+    n_h,
+    drop,
+    stats,
+    gain,
+    shift,
+    grad_normed,
+    j,
+    j_ok,
+    ok,
+    SIZE: tl.constexpr,
+):
+    """The gradients of pre^r, pre^u, pre^n, U_n h_{t-1} and of h_{t-1} without the products, from that of h_t.
+
+    r, u, n come in as pre^y, n_h as U_n h_{t-1} + b_h, h as h_{t-1}. Of a row or of a tile of rows, in columns j; pointers are
+    at their rows. Where there is a norm, the gradients of its results are stored for those of gain and shift.
+    """
+    if gain is not None:
+        gain_r, gain_u, gain_n = load_three(gain, j, j_ok, SIZE)
+        shift_r, shift_u, shift_n = load_three(shift, j, j_ok, SIZE)
+        normed_r, inverse_r = normed_again(r, ok, stats, 0)
+        normed_u, inverse_u = normed_again(u, ok, stats, 2)
+        normed_n, inverse_n = normed_again(n, ok, stats, 4)
+        r, u = normed_r * gain_r + shift_r, normed_u * gain_u + shift_u
+        n = normed_n * gain_n + shift_n
+    r, u, n = tl.sigmoid(r), tl.sigmoid(u), tanh(n)
+    # h_t = n' + u ⊙ (h_{t-1} − n'),   n' = drop(n)
+    grad_u = grad_h * (h - n * drop) * u * (1.0 - u)
+    grad_n = grad_h * (1.0 - u) * drop * (1.0 - n * n)
+    if gain is not None:
+        store(grad_normed, SIZE + j, grad_u, ok)
+        store(grad_normed, 2 * SIZE + j, grad_n, ok)
+        grad_u = norm_backward(grad_u, normed_u, inverse_u, gain_u, SIZE)
+        grad_n = norm_backward(grad_n, normed_n, inverse_n, gain_n, SIZE)
+    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
+    grad_r = grad_n * n_h * r * (1.0 - r)
+    if gain is not None:
+        store(grad_normed, j, grad_r, ok)
+        grad_r = norm_backward(grad_r, normed_r, inverse_r, gain_r, SIZE)
+    return grad_r, grad_u, grad_n, grad_n * r, grad_h * u
 
 
 @triton.jit(do_not_specialize=["row", "before_row", "before_rows", "after_rows", "batch"])
@@ -121,43 +230,30 @@ def gru_backward(
     for part in tl.static_range(3):
         dh += load(partial_h, part * batch * H + here, ok & (b < after_rows))
     h_before = load_before(output, h0, before_row, before_rows, b, j, ok, H)
-    r, u, n = _load_three(pre + row_n * (3 * H), j, ok, H)
+    r, u, n = load_three(pre + row_n * (3 * H), j, ok, H)
     n_h = load(wh, row_n * H + j, ok)
     if bias_h is not None:
         n_h += load(bias_h, j, ok)
     drop = 1.0
     if mask is not None:
         drop = load(mask, row_n * H + j, ok)
-    if gain is not None:
-        stats += row_n * 6
-        gain_r, gain_u, gain_n = _load_three(gain, j, ok, H)
-        shift_r, shift_u, shift_n = _load_three(shift, j, ok, H)
-        normed_r, inverse_r = normed_again(r, ok, stats, 0)
-        normed_u, inverse_u = normed_again(u, ok, stats, 2)
-        normed_n, inverse_n = normed_again(n, ok, stats, 4)
-        r, u = normed_r * gain_r + shift_r, normed_u * gain_u + shift_u
-        n = normed_n * gain_n + shift_n
-    r, u, n = tl.sigmoid(r), tl.sigmoid(u), tanh(n)
-    # h_t = n' + u ⊙ (h_{t-1} − n'),   n' = drop(n)
-    store(grad_h, here, dh * u, ok)
-    grad_u = dh * (h_before - n * drop) * u * (1.0 - u)
-    grad_n = dh * (1.0 - u) * drop * (1.0 - n * n)
-    if gain is not None:
-        grad_normed += row_n * (3 * H)
-        store(grad_normed, H + j, grad_u, ok)
-        store(grad_normed, 2 * H + j, grad_n, ok)
-        grad_u = norm_backward(grad_u, normed_u, inverse_u, gain_u, H)
-        grad_n = norm_backward(grad_n, normed_n, inverse_n, gain_n, H)
-    # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
-    grad_r = grad_n * n_h * r * (1.0 - r)
-    if gain is not None:
-        store(grad_normed, j, grad_r, ok)
-        grad_r = norm_backward(grad_r, normed_r, inverse_r, gain_r, H)
-    grad_wx += row_n * (3 * H)
-    grad_wh += row_n * (3 * H)
-    store(grad_wx, j, grad_r, ok)
-    store(grad_wx, H + j, grad_u, ok)
-    store(grad_wx, 2 * H + j, grad_n, ok)
-    store(grad_wh, j, grad_r, ok)
-    store(grad_wh, H + j, grad_u, ok)
-    store(grad_wh, 2 * H + j, grad_n * r, ok)
+    grad_r, grad_u, grad_n, grad_n_h, dh_direct = gru_gradients(
+        dh,
+        h_before,
+        r,
+        u,
+        n,
+        n_h,
+        drop,
+        at(stats, row_n * 6),
+        gain,
+        shift,
+        at(grad_normed, row_n * (3 * H)),
+        j,
+        ok,
+        ok,
+        H,
+    )
+    store(grad_h, here, dh_direct, ok)
+    store_three(grad_wx + row_n * (3 * H), j, grad_r, grad_u, grad_n, ok, H)
+    store_three(grad_wh + row_n * (3 * H), j, grad_r, grad_u, grad_n_h, ok, H)

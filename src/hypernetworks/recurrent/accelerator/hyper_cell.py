@@ -8,8 +8,8 @@ P (12, Z, K), p (8, Z): blocks in the order h, x, b, and in each the gates i, f,
 import triton
 import triton.language as tl
 
-from .lstm_cell import cell_gradients, load_gates, store_gates
-from .parts import follow, load, load_before, normalise, store, tanh
+from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
+from .parts import at, follow, load, load_before, store
 
 
 @triton.jit
@@ -66,19 +66,31 @@ def hyper_forward(
     here = b * K + k
     c = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
     writes = gate == 0
-    if hyper_gain is not None:
-        gain_c, shift_c = load(hyper_cell_gain, k, ok), load(hyper_cell_shift, k, ok)
-        if hyper_stats is not None:
-            hyper_stats += n * 10
-        i = normalise(i, ok, hyper_stats, writes, 0, K, eps) * gain_i + shift_i
-        f = normalise(f, ok, hyper_stats, writes, 2, K, eps) * gain_f + shift_f
-        g = normalise(g, ok, hyper_stats, writes, 4, K, eps) * gain_g + shift_g
-        o = normalise(o, ok, hyper_stats, writes, 6, K, eps) * gain_o + shift_o
-    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g), 0.0)
-    normed = c
-    if hyper_gain is not None:
-        normed = normalise(c, ok, hyper_stats, writes, 8, K, eps) * gain_c + shift_c
-    h = tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0)
+    gain_c, shift_c = load_cell_norm(hyper_cell_gain, hyper_cell_shift, k, ok)
+    h, c = cell(
+        i,
+        f,
+        g,
+        o,
+        c,
+        1.0,
+        gain_i,
+        gain_f,
+        gain_g,
+        gain_o,
+        gain_c,
+        shift_i,
+        shift_f,
+        shift_g,
+        shift_o,
+        shift_c,
+        ok,
+        at(hyper_stats, n * 10),
+        writes,
+        hyper_gain is not None,
+        K,
+        eps,
+    )
     # z_a^y = P_a^y ĥ_t + p_a^y
     saved_z += n * (12 * Z) + gate * Z + e
     tl.store(saved_z, tl.sum(P_h * h[None, :], 1) + p_h, mask=e < Z)
@@ -143,10 +155,8 @@ def hyper_backward(
     dh = tl.sum(load(partial_hyper_h, parts, (part < 4 * CHUNKS)[:, None] & ok[None, :]), 0)
     dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
     c_before = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
-    if hyper_gain is not None:
-        hyper_stats += n * 10
-        grad_normed += n * (4 * K)
-        grad_cell_normed += n * K
+    hyper_stats = at(hyper_stats, n * 10)
+    grad_normed, grad_cell_normed = at(grad_normed, n * (4 * K)), at(grad_cell_normed, n * K)
     grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
         dh,
         load(grad_hyper_c, here, ok),
@@ -165,6 +175,7 @@ def hyper_backward(
         grad_normed,
         grad_cell_normed,
         k,
+        ok,
         ok,
         K,
     )

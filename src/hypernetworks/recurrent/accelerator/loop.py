@@ -38,6 +38,8 @@ class Loop(ABC):
     """How many of the last blocks keep their product on h apart from that on x."""
     states: ClassVar[tuple[str, ...]]
     """The running state; h0, ... is the initial one, grad_h, ... the gradient of the final one."""
+    one_launch: ClassVar[bool] = False
+    """Whether each pass is one kernel, so that a graph has nothing to save."""
 
     def __init__(self, shape: LayerShape, launch: Launch) -> None:
         self.shape = shape

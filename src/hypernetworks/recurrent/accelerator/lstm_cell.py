@@ -1,4 +1,4 @@
-"""The LSTM cell after its products, forward and backward. One program computes one row of a step.
+"""The LSTM cell after its products, forward and backward. One program of the kernels computes one row of a step.
 
     c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g),   h_t = σ(o) ⊙ tanh(LN_c(c_t))     with i, f, g, o = LN_y(pre^y)
 
@@ -13,7 +13,7 @@ stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
+from .parts import at, follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -34,6 +34,57 @@ def store_gates(tensor, j, i, f, g, o, ok, SIZE: tl.constexpr):
     store(tensor, SIZE + j, f, ok)
     store(tensor, 2 * SIZE + j, g, ok)
     store(tensor, 3 * SIZE + j, o, ok)
+
+
+@triton.jit
+def load_cell_norm(cell_gain, cell_shift, j, ok):
+    """Gain and shift of the norm of c, or zeros where there is none."""
+    if cell_gain is not None:
+        gain, shift = load(cell_gain, j, ok), load(cell_shift, j, ok)
+    else:
+        gain, shift = 0.0, 0.0
+    return gain, shift
+
+
+@triton.jit
+def cell(
+    i,
+    f,
+    g,
+    o,
+    c,
+    drop,
+    gain_i,
+    gain_f,
+    gain_g,
+    gain_o,
+    gain_c,
+    shift_i,
+    shift_f,
+    shift_g,
+    shift_o,
+    shift_c,
+    ok,
+    stats,
+    writes,
+    NORM: tl.constexpr,
+    SIZE: tl.constexpr,
+    eps,
+):
+    """h_t and c_t from pre^i, pre^f, pre^g, pre^o and c_{t-1}, of a row or of a tile of rows. `stats` points at the rows."""
+    if NORM:
+        # pre^y = LN_y(pre^y)
+        i = normalise(i, ok, stats, writes, 0, SIZE, eps) * gain_i + shift_i
+        f = normalise(f, ok, stats, writes, 2, SIZE, eps) * gain_f + shift_f
+        g = normalise(g, ok, stats, writes, 4, SIZE, eps) * gain_g + shift_g
+        o = normalise(o, ok, stats, writes, 6, SIZE, eps) * gain_o + shift_o
+    # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+    c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * (tanh(g) * drop), 0.0)
+    # h_t = σ(o) ⊙ tanh(LN_c(c_t))
+    normed = c
+    if NORM:
+        normed = normalise(c, ok, stats, writes, 8, SIZE, eps) * gain_c + shift_c
+    return tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0), c
 
 
 @triton.jit(do_not_specialize=["x_row", "row"])
@@ -63,32 +114,43 @@ def cell_forward(
     ok = j < H
     x_n = (x_row + b).to(tl.int64)
     n = (row + b).to(tl.int64)
-    if stats is not None:
-        stats += n * 10
+    stats = at(stats, n * 10)
     # all loads come first: none of them waits for a sum over the row
     i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
     gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, H)
     shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, H)
     c_t = load(c, b * H + j, ok)
-    if gain is not None:
-        gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
-        # pre^y = LN_y(pre^y)
-        i = normalise(i, ok, stats, True, 0, H, eps) * gain_i + shift_i
-        f = normalise(f, ok, stats, True, 2, H, eps) * gain_f + shift_f
-        g = normalise(g, ok, stats, True, 4, H, eps) * gain_g + shift_g
-        o = normalise(o, ok, stats, True, 6, H, eps) * gain_o + shift_o
-    g = tanh(g)
+    gain_c, shift_c = load_cell_norm(cell_gain, cell_shift, j, ok)
+    drop = 1.0
     if mask is not None:
-        g *= load(mask, x_n * H + j, ok)
-    # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
-    c_t = tl.where(ok, tl.sigmoid(f) * c_t + tl.sigmoid(i) * g, 0.0)
+        drop = load(mask, x_n * H + j, ok)
+    h_t, c_t = cell(
+        i,
+        f,
+        g,
+        o,
+        c_t,
+        drop,
+        gain_i,
+        gain_f,
+        gain_g,
+        gain_o,
+        gain_c,
+        shift_i,
+        shift_f,
+        shift_g,
+        shift_o,
+        shift_c,
+        ok,
+        stats,
+        True,
+        gain is not None,
+        H,
+        eps,
+    )
     store(c, b * H + j, c_t, ok)
     if saved_c is not None:
         store(saved_c, n * H + j, c_t, ok)
-    # h_t = σ(o) ⊙ tanh(LN_c(c_t))
-    if gain is not None:
-        c_t = normalise(c_t, ok, stats, True, 8, H, eps) * gain_c + shift_c
-    h_t = tl.sigmoid(o) * tanh(c_t)
     store(h, b * H + j, h_t, ok)
     store(output, x_n * H + j, h_t, ok)
 
@@ -112,17 +174,19 @@ def cell_gradients(
     grad_normed,
     grad_cell_normed,
     j,
+    j_ok,
     ok,
     SIZE: tl.constexpr,
 ):
     """The gradients of pre^i, pre^f, pre^g, pre^o and of c_{t-1}, from those of h_t and c_t; i, f, g, o come in as pre^y.
 
-    Pointers are at their row. Where there is a norm, the gradients of its results are stored for those of gain and shift.
+    Of a row or of a tile of rows, in columns j; pointers are at their rows. Where there is a norm, the gradients of its
+    results are stored for those of gain and shift.
     """
     if gain is not None:
-        gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, SIZE)
-        shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, SIZE)
-        gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
+        gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, SIZE)
+        shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, SIZE)
+        gain_c, shift_c = load(cell_gain, j, j_ok), load(cell_shift, j, j_ok)
         normed_i, inverse_i = normed_again(i, ok, stats, 0)
         normed_f, inverse_f = normed_again(f, ok, stats, 2)
         normed_g, inverse_g = normed_again(g, ok, stats, 4)
@@ -199,10 +263,7 @@ def cell_backward(
     drop = 1.0
     if mask is not None:
         drop = load(mask, n * H + j, ok)
-    if gain is not None:
-        stats += n * 10
-        grad_normed += n * (4 * H)
-        grad_cell_normed += n * H
+    stats, grad_normed, grad_cell_normed = at(stats, n * 10), at(grad_normed, n * (4 * H)), at(grad_cell_normed, n * H)
     grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
         dh,
         load(grad_c, here, ok),
@@ -221,6 +282,7 @@ def cell_backward(
         grad_normed,
         grad_cell_normed,
         j,
+        ok,
         ok,
         H,
     )

@@ -18,6 +18,7 @@ from .launch import Launch, launch
 from .loop import Loop, Room
 from .loop import Tensors as LoopTensors
 from .lstm import LSTMLoop
+from .scan import GRUScan, HyperLSTMScan, LSTMScan, is_small
 from .shape import LayerShape
 
 
@@ -53,11 +54,14 @@ def layer_shape(call: LayerCall, save: bool) -> LayerShape:
 _capability = functools.cache(torch.cuda.get_device_capability)
 
 
-def loop_of(shape: LayerShape, launch: Launch = launch) -> Loop:
-    """The loops of a shape."""
+def loop_of(shape: LayerShape, launch: Launch = launch, scan: bool = True) -> Loop:
+    """The loops of a shape. With `scan`, those of small layers are within a kernel."""
+    scan = scan and is_small(shape)
     if shape.name == "gru":
-        return GRULoop(shape, launch)
-    return HyperLSTMLoop(shape, launch) if shape.hyper else LSTMLoop(shape, launch)
+        return (GRUScan if scan else GRULoop)(shape, launch)
+    if shape.hyper:
+        return (HyperLSTMScan if scan else HyperLSTMLoop)(shape, launch)
+    return (LSTMScan if scan else LSTMLoop)(shape, launch)
 
 
 class CapturedLoop:
@@ -84,14 +88,16 @@ class TritonLayers:
     title = "Triton"
     dtypes = DTYPES
 
-    def __init__(self, device: str = "cuda", graphs: GraphPool = pool, launch: Launch = launch) -> None:
+    def __init__(
+        self, device: str = "cuda", graphs: GraphPool = pool, launch: Launch = launch, scan: bool = True
+    ) -> None:
         self.device = device
         self.graphs = graphs
-        self.launch = launch
+        self.loop_of = functools.partial(loop_of, launch=launch, scan=scan)
 
     def forward(self, call: LayerCall, results: LoopTensors, save: bool) -> None:
         """Compute the answer and what is saved into `results`."""
-        loop = loop_of(layer_shape(call, save), self.launch)
+        loop = self.loop_of(layer_shape(call, save))
         kept = _kept(loop, results)
         for name in results.keys() - loop.made().keys():
             results[name].zero_()  # such as the moments of a norm that is not there
@@ -113,10 +119,10 @@ class TritonLayers:
 
     def backward(self, call: LayerCall, came: Tensors, results: LoopTensors, grads: LoopTensors, *needs: bool) -> None:
         """Compute the gradients of the inputs into `grads`."""
-        loop = loop_of(layer_shape(call, True), self.launch)
+        loop = self.loop_of(layer_shape(call, True))
         given = loop.read(call.inputs) | _kept(loop, results)
         with self.graphs.lock, on_device(call.x):
-            captured = self.graphs.find(self._key(loop))
+            captured = None if loop.one_launch else self.graphs.find(self._key(loop))
             tensors = given | room(loop.scratch(), call.x.device) if captured is None else captured.tensors
             if captured is not None:
                 copy(given, tensors)
@@ -129,6 +135,8 @@ class TritonLayers:
         copy({name: computed[name] for name, grad in grads.items() if grad.numel()}, grads)
 
     def _captured(self, loop: Loop) -> CapturedLoop | None:
+        if loop.one_launch:
+            return None
         if self.device != "cuda":  # Triton's interpreter: graphs are for tests with a recorder of their own
             allowed = self.graphs.record is not record_cuda_graph
         else:

@@ -1,4 +1,4 @@
-"""What several kernels are made of: waiting for the kernel before, loads and stores, and the layer norm of a row.
+"""What several kernels are made of: waiting for the kernel before, loads and stores, and the layer norm of rows.
 
 All arithmetic is float32, whatever the tensors store.
 """
@@ -41,6 +41,12 @@ def store(tensor, offset, value, ok):
 
 
 @triton.jit
+def rounded(a, tensor):
+    """The numbers that will be read from the tensor after they have been stored there."""
+    return a.to(tensor.dtype.element_ty).to(tl.float32)
+
+
+@triton.jit
 def load_before(saved, initial, before_row, before_rows, b, j, ok, SIZE: tl.constexpr):
     """The values of the step before in row b: the initial ones where its sequence begins with this step."""
     before = (before_row + b).to(tl.int64)
@@ -49,11 +55,28 @@ def load_before(saved, initial, before_row, before_rows, b, j, ok, SIZE: tl.cons
 
 
 @triton.jit
+def at(tensor, offset):
+    """The tensor from an offset; None where there is no tensor."""
+    if tensor is not None:
+        tensor += offset
+    return tensor
+
+
+@triton.jit
+def row_sum(a):
+    """The sum of a row (columns,), or of each row of a tile (rows, columns)."""
+    total = tl.sum(a, len(a.shape) - 1)
+    if len(a.shape) == 2:
+        total = total[:, None]
+    return total
+
+
+@triton.jit
 def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
-    """(a − mean)/σ of a row; mean and 1/σ go to stats, by the program that writes."""
-    mean = tl.sum(a, 0) * (1.0 / SIZE)
+    """(a − mean)/σ of a row or of each row of a tile; mean and 1/σ go to stats, for the rows that `writes` selects."""
+    mean = row_sum(a) * (1.0 / SIZE)
     centred = tl.where(ok, a - mean, 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred, 0) * (1.0 / SIZE) + eps)
+    inverse = tl.rsqrt(row_sum(centred * centred) * (1.0 / SIZE) + eps)
     if stats is not None:
         tl.store(stats + AT, mean, mask=writes)
         tl.store(stats + AT + 1, inverse, mask=writes)
@@ -62,13 +85,13 @@ def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
 
 @triton.jit
 def normed_again(a, ok, stats, AT: tl.constexpr):
-    """(a − mean)/σ of a row, and 1/σ, from the stats of the forward pass."""
+    """(a − mean)/σ of rows, and 1/σ, from the stats of the forward pass."""
     inverse = tl.load(stats + AT + 1)
     return tl.where(ok, (a - tl.load(stats + AT)) * inverse, 0.0), inverse
 
 
 @triton.jit
 def norm_backward(grad, normed, inverse, gain, SIZE: tl.constexpr):
-    """The gradient of a from that of LN(a)."""
+    """The gradient of a from that of LN(a), for rows."""
     grad *= gain
-    return inverse * (grad - tl.sum(grad, 0) * (1.0 / SIZE) - normed * (tl.sum(grad * normed, 0) * (1.0 / SIZE)))
+    return inverse * (grad - row_sum(grad) * (1.0 / SIZE) - normed * (row_sum(grad * normed) * (1.0 / SIZE)))

@@ -12,7 +12,7 @@ from .parts import follow
 
 
 @triton.jit
-def _dot_rows(
+def dot_rows(
     acc,
     a,
     weight,
@@ -25,6 +25,7 @@ def _dot_rows(
     BLOCK_K: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
+    """acc + a weightᵀ: rows r of a (rows, A_STRIDE) with rows n of weight (·, DEPTH), over the first DEPTH columns."""
     for start in range(0, DEPTH, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
         k_ok = k < DEPTH
@@ -35,7 +36,7 @@ def _dot_rows(
 
 
 @triton.jit
-def _dot_columns(
+def dot_columns(
     acc,
     a,
     weight,
@@ -49,6 +50,7 @@ def _dot_columns(
     BLOCK_K: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
+    """acc + a weight: rows r of a (rows, A_STRIDE), over its first DEPTH columns, with columns n of weight (DEPTH, WIDTH)."""
     for start in range(0, DEPTH, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
         k_ok = k < DEPTH
@@ -101,7 +103,7 @@ def product_forward(
         j_ok = j < H
         ok = r_ok[:, None] & j_ok[None, :]
         column = gate * H + j
-        acc = _dot_rows(acc, h, weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
+        acc = dot_rows(acc, h, weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
         if SUMMED > 0:
             summed = ok & (gate < SUMMED)
             with_x = acc + tl.load(wx + x_n + column[None, :], mask=summed, other=0.0).to(tl.float32)
@@ -117,8 +119,8 @@ def product_forward(
         j_ok = j < K
         ok = r_ok[:, None] & j_ok[None, :]
         column = gate * K + j
-        acc = _dot_rows(acc, h, hyper_weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
-        acc = _dot_rows(acc, hyper_h, hyper_weight_hh, r, r_ok, column, j_ok, K, K, BLOCK_K, PRECISION)
+        acc = dot_rows(acc, h, hyper_weight_h, r, r_ok, column, j_ok, H, H, BLOCK_K, PRECISION)
+        acc = dot_rows(acc, hyper_h, hyper_weight_hh, r, r_ok, column, j_ok, K, K, BLOCK_K, PRECISION)
         acc += tl.load(wx + x_n + GATES * H + column[None, :], mask=ok, other=0.0).to(tl.float32)
         tl.store(hyper_pre + n * (4 * K) + column[None, :], acc.to(hyper_pre.dtype.element_ty), mask=ok)
 
@@ -162,18 +164,18 @@ def product_backward(
     to = partial_h + part * batch * H + r[:, None] * H + j[None, :]
     if tile < GATES * TILES:
         weight = weight_h + part * H * H
-        acc = _dot_columns(acc, a + part * H, weight, r, r_ok, j, j_ok, STRIDE, H, H, BLOCK_K, PRECISION)
+        acc = dot_columns(acc, a + part * H, weight, r, r_ok, j, j_ok, STRIDE, H, H, BLOCK_K, PRECISION)
         tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
     elif K > 0:
         if tile < (GATES + 1) * TILES:
-            acc = _dot_columns(
+            acc = dot_columns(
                 acc, a + GATES * H, hyper_weight_h, r, r_ok, j, j_ok, STRIDE, H, 4 * K, BLOCK_K, PRECISION
             )
             tl.store(to, acc, mask=r_ok[:, None] & j_ok[None, :])
         else:
             k = (tile - (GATES + 1) * TILES) * BLOCK_N + tl.arange(0, BLOCK_N)
             k_ok = k < K
-            acc = _dot_columns(
+            acc = dot_columns(
                 acc, a + GATES * H, hyper_weight_hh, r, r_ok, k, k_ok, STRIDE, K, 4 * K, BLOCK_K, PRECISION
             )
             tl.store(grad_hyper_h + r[:, None] * K + k[None, :], acc, mask=r_ok[:, None] & k_ok[None, :])

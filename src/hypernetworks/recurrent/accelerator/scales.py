@@ -14,17 +14,28 @@ from .parts import follow, load, store
 
 
 @triton.jit
-def _matrix_d(D, block, j, j_ok, H: tl.constexpr, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+def matrix_d(D, block, j, j_ok, H: tl.constexpr, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
     """Rows j of D of one block, (columns, Z)."""
     e = tl.arange(0, BLOCK_Z)
     return load(D, (block * H + j)[:, None] * Z + e[None, :], j_ok[:, None] & (e < Z)[None, :])
 
 
 @triton.jit
-def _load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
+def load_z(saved_z, n, r_ok, block, Z: tl.constexpr, BLOCK_Z: tl.constexpr):
     """z of one block, (rows, Z)."""
     e = tl.arange(0, BLOCK_Z)
     return load(saved_z, n[:, None] * (12 * Z) + (block * Z + e)[None, :], r_ok[:, None] & (e < Z)[None, :])
+
+
+@triton.jit
+def scale(z_h, z_x, z_b, D_h, D_x, D_b, wh, wx, PRECISION: tl.constexpr):
+    """pre^y without b^y, (rows, columns)."""
+    # d_a^y = D_a^y z_a^y
+    d_h = tl.dot(z_h, tl.trans(D_h), input_precision=PRECISION)
+    d_x = tl.dot(z_x, tl.trans(D_x), input_precision=PRECISION)
+    d_b = tl.dot(z_b, tl.trans(D_b), input_precision=PRECISION)
+    # pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
+    return d_h * wh + d_x * wx + d_b
 
 
 @triton.jit(do_not_specialize=["x_row", "row", "rows"])
@@ -57,22 +68,18 @@ def scales_forward(
     ok = r_ok[:, None] & j_ok[None, :]
     column = (gate * H + j)[None, :]
     # parameters and products on x can be read while the previous kernel still runs
-    D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
-    D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
-    D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
+    D_h = matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
+    D_x = matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
+    D_b = matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
     b = load(bias, gate * H + j, j_ok)[None, :]
     main_wx = load(wx, (x_row + r).to(tl.int64)[:, None] * WX_STRIDE + column, ok)
     follow(PDL)
-    z_h = _load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z)
-    z_x = _load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z)
-    z_b = _load_z(saved_z, n, r_ok, 8 + gate, Z, BLOCK_Z)
+    z_h = load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z)
+    z_x = load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z)
+    z_b = load_z(saved_z, n, r_ok, 8 + gate, Z, BLOCK_Z)
     main_wh = load(wh, n[:, None] * (4 * H) + column, ok)
-    # d_a^y = D_a^y z_a^y
-    d_h = tl.dot(z_h, tl.trans(D_h), input_precision=PRECISION)
-    d_x = tl.dot(z_x, tl.trans(D_x), input_precision=PRECISION)
-    d_b = tl.dot(z_b, tl.trans(D_b), input_precision=PRECISION)
-    # pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
-    store(pre, n[:, None] * (4 * H) + column, d_h * main_wh + d_x * main_wx + d_b + b, ok)
+    scaled = scale(z_h, z_x, z_b, D_h, D_x, D_b, main_wh, main_wx, PRECISION) + b
+    store(pre, n[:, None] * (4 * H) + column, scaled, ok)
 
 
 @triton.jit
@@ -120,11 +127,11 @@ def scales_backward(
     narrow = n[:, None] * (4 * H) + (gate * H + j)[None, :]
     wide = n[:, None] * (4 * H + 4 * K) + (gate * H + j)[None, :]
     # all of this comes from the forward pass: it can be read while the previous kernel still runs
-    D_h = _matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
-    D_x = _matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
-    D_b = _matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
-    d_h = tl.dot(_load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z), tl.trans(D_h), input_precision=PRECISION)
-    d_x = tl.dot(_load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z), tl.trans(D_x), input_precision=PRECISION)
+    D_h = matrix_d(D, gate, j, j_ok, H, Z, BLOCK_Z)
+    D_x = matrix_d(D, 4 + gate, j, j_ok, H, Z, BLOCK_Z)
+    D_b = matrix_d(D, 8 + gate, j, j_ok, H, Z, BLOCK_Z)
+    d_h = tl.dot(load_z(saved_z, n, r_ok, gate, Z, BLOCK_Z), tl.trans(D_h), input_precision=PRECISION)
+    d_x = tl.dot(load_z(saved_z, n, r_ok, 4 + gate, Z, BLOCK_Z), tl.trans(D_x), input_precision=PRECISION)
     P_h = matrix_p(P, gate, K, Z, BLOCK_Q, BLOCK_Z)
     P_x = matrix_p(P, 4 + gate, K, Z, BLOCK_Q, BLOCK_Z)
     P_b = matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)

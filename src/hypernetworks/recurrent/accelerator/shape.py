@@ -74,24 +74,28 @@ class LayerShape:
     @cached_property
     def steps(self) -> list[Step]:
         """All steps, in the order in which they are computed."""
-        sizes = self.batch_sizes
-        starts = [0]
-        for size in sizes[:-1]:
-            starts.append(starts[-1] + size)
-        order = list(range(len(sizes)))
-        if self.reverse:
-            order.reverse()
-        steps = []
-        for k, t in enumerate(order):
-            before = order[k - 1] if k > 0 else None
-            after = order[k + 1] if k + 1 < len(order) else None
-            steps.append(
-                Step(
-                    row=starts[t],
-                    rows=sizes[t],
-                    before_row=0 if before is None else starts[before],
-                    before_rows=0 if before is None else min(sizes[t], sizes[before]),
-                    after_rows=0 if after is None else min(sizes[t], sizes[after]),
-                )
+        return steps_of(self.batch_sizes, self.reverse)
+
+
+def steps_of(batch_sizes: tuple[int, ...], reverse: bool) -> list[Step]:
+    """All steps of a batch, whose rows of one time after another lie in this order; in the order in which they are computed."""
+    starts = [0]
+    for size in batch_sizes[:-1]:
+        starts.append(starts[-1] + size)
+    order = list(range(len(batch_sizes)))
+    if reverse:
+        order.reverse()
+    steps = []
+    for k, t in enumerate(order):
+        before = order[k - 1] if k > 0 else None
+        after = order[k + 1] if k + 1 < len(order) else None
+        steps.append(
+            Step(
+                row=starts[t],
+                rows=batch_sizes[t],
+                before_row=0 if before is None else starts[before],
+                before_rows=0 if before is None else min(batch_sizes[t], batch_sizes[before]),
+                after_rows=0 if after is None else min(batch_sizes[t], batch_sizes[after]),
             )
-        return steps
+        )
+    return steps

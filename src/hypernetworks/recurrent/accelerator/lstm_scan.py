@@ -1,0 +1,198 @@
+"""The LSTM's time loop within a kernel. One program computes all steps of BLOCK_M rows of the batch.
+
+The rows do not depend on each other, so programs need not wait for one another. The steps of a program exchange h through
+memory, and backward the gradients of the products: a barrier divides what its threads write from what they read.
+
+places (T, 5) holds the `shape.Step` of each step, in the order of the computation. Equations, names and `stats` are those of
+lstm_cell.py.
+"""
+
+# its types do not cover what kernels return
+# pyright: reportGeneralTypeIssues=false
+
+import triton
+import triton.language as tl
+
+from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
+from .parts import at, load, load_before, rounded, store
+from .products import dot_columns, dot_rows
+
+
+@triton.jit(do_not_specialize=["steps", "batch"])
+def lstm_scan_forward(
+    wx,
+    weight_h,
+    h,
+    c,
+    mask,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    pre,
+    output,
+    saved_c,
+    stats,
+    places,
+    steps,
+    batch,
+    eps,
+    H: tl.constexpr,
+    SAVE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """All h_t and c_t. h (B, H) and c (B, H) hold the initial state before, and the final state after."""
+    r = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    b = r[:, None]
+    column = tl.arange(0, BLOCK_H)
+    column_ok = column < H
+    j, j_ok = column[None, :], column_ok[None, :]
+    gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, H)
+    shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, H)
+    gain_c, shift_c = load_cell_norm(cell_gain, cell_shift, j, j_ok)
+    here = b * H + j
+    in_batch = (b < batch) & j_ok
+    c_t = load(c, here, in_batch)
+    for t in range(steps):
+        row = tl.load(places + 5 * t)
+        rows = tl.load(places + 5 * t + 1)
+        r_ok = r < rows
+        ok = r_ok[:, None] & j_ok
+        n = row + tl.where(r_ok, r, 0)[:, None]
+        i, f, g, o = load_gates(wx + n * (4 * H), j, ok, H)
+        # pre^y = W_x^y x_t + b^y + W_h^y h_{t-1}, rounded here as the backward pass reads it
+        i = rounded(dot_rows(i, h, weight_h, r, r_ok, column, column_ok, H, H, BLOCK_K, PRECISION), wx)
+        f = rounded(dot_rows(f, h, weight_h, r, r_ok, H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
+        g = rounded(dot_rows(g, h, weight_h, r, r_ok, 2 * H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
+        o = rounded(dot_rows(o, h, weight_h, r, r_ok, 3 * H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
+        drop = 1.0
+        if mask is not None:
+            drop = load(mask, n * H + j, ok)
+        h_t, c_next = cell(
+            i,
+            f,
+            g,
+            o,
+            c_t,
+            drop,
+            gain_i,
+            gain_f,
+            gain_g,
+            gain_o,
+            gain_c,
+            shift_i,
+            shift_f,
+            shift_g,
+            shift_o,
+            shift_c,
+            ok,
+            at(stats, n * 10),
+            r_ok[:, None],
+            gain is not None,
+            H,
+            eps,
+        )
+        c_t = tl.where(ok, c_next, c_t)
+        store(output, n * H + j, h_t, ok)
+        if SAVE:
+            store_gates(pre + n * (4 * H), j, i, f, g, o, ok, H)
+            store(saved_c, n * H + j, c_t, ok)
+        tl.debug_barrier()  # all threads have read h_{t-1}
+        store(h, here, h_t, ok)
+        tl.debug_barrier()  # h_t is there for all threads
+    store(c, here, c_t, in_batch)
+
+
+@triton.jit(do_not_specialize=["steps", "batch"])
+def lstm_scan_backward(
+    grad_output,
+    grad_h,
+    grad_c,
+    partial_h,
+    weight_h,
+    pre,
+    stats,
+    saved_c,
+    c0,
+    mask,
+    gain,
+    shift,
+    cell_gain,
+    cell_shift,
+    grad_wh,
+    grad_normed,
+    grad_cell_normed,
+    places,
+    steps,
+    batch,
+    H: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """The gradients of all pre^y (grad_wh), of c_0 (grad_c) and, as far as it comes from products, of h_0 (partial_h).
+
+    grad_h and grad_c hold the gradients of the final state before.
+    """
+    r = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    b = r[:, None]
+    column = tl.arange(0, BLOCK_H)
+    column_ok = column < H
+    j, j_ok = column[None, :], column_ok[None, :]
+    here = b * H + j
+    in_batch = (b < batch) & j_ok
+    # the products' share of the gradient of h_t, and the gradient of c_t
+    dh_product = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
+    dc = load(grad_c, here, in_batch)
+    for back in range(steps):
+        place = places + 5 * (steps - 1 - back)
+        row, rows = tl.load(place), tl.load(place + 1)
+        before_row, before_rows, after_rows = tl.load(place + 2), tl.load(place + 3), tl.load(place + 4)
+        r_ok = r < rows
+        ok = r_ok[:, None] & j_ok
+        own = tl.where(r_ok, r, 0)[:, None]
+        n = row + own
+        # the rows of the step after this one have made their share of the gradient of h_t; for the others h_t is the last
+        continued = b < after_rows
+        dh = load(grad_output, n * H + j, ok) + load(grad_h, here, ok & (b >= after_rows))
+        dh += tl.where(continued, dh_product, 0.0)
+        i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
+        drop = 1.0
+        if mask is not None:
+            drop = load(mask, n * H + j, ok)
+        grad_i, grad_f, grad_g, grad_o, dc_before = cell_gradients(
+            dh,
+            dc,
+            load(saved_c, n * H + j, ok),
+            load_before(saved_c, c0, before_row, before_rows, own, j, ok, H),
+            drop,
+            i,
+            f,
+            g,
+            o,
+            at(stats, n * 10),
+            gain,
+            shift,
+            cell_gain,
+            cell_shift,
+            at(grad_normed, n * (4 * H)),
+            at(grad_cell_normed, n * H),
+            j,
+            j_ok,
+            ok,
+            H,
+        )
+        dc = tl.where(ok, dc_before, dc)
+        store_gates(grad_wh + n * (4 * H), j, grad_i, grad_f, grad_g, grad_o, ok, H)
+        tl.debug_barrier()  # the gradients are there for all threads
+        # dh_{t-1} = W_hᵀ dpre
+        acc = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
+        of_step = grad_wh + row * (4 * H)
+        acc = dot_columns(acc, of_step, weight_h, r, r_ok, column, column_ok, 4 * H, H, 4 * H, BLOCK_K, PRECISION)
+        dh_product = tl.where(r_ok[:, None], acc, dh_product)
+    store(partial_h, here, dh_product, in_batch)
+    store(grad_c, here, dc, in_batch)
