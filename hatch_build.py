@@ -25,7 +25,7 @@ class ReadmeHook(MetadataHookInterface):
 
 
 def resolved(text: str, repository: str) -> str:
-    """A page in Markdown without links to files beside it."""
+    """A page in Markdown without links to other files."""
 
     def link(match: re.Match[str]) -> str:
         image, shown, path = match.groups()
