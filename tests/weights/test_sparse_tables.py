@@ -1,4 +1,4 @@
-"""Generated tables of modules with sparse=True: their gradients are dense, since only those of a trained table can be sparse."""
+"""Generated tables of modules with sparse=True: their gradients are dense, only those of a trained table can be sparse."""
 
 import pytest
 import torch
