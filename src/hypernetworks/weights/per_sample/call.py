@@ -30,7 +30,7 @@ from hypernetworks.torch_compat import (
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.per_sample.dimensions import Dims, input_places, new_places, output_places
+from hypernetworks.weights.per_sample.dimensions import Dims, check_objects, input_places, new_places, output_places
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.per_sample.objects import copied
 from hypernetworks.weights.per_sample.probe import Observer, Places, probe
@@ -93,7 +93,8 @@ def run_per_sample(
         each: the rows in these dimensions for each of the B conditions, one after another.
 
     Raises:
-        ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
+        ValueError: a tensor has not the samples where it should, no tensor is given, a sequence is packed, or each sample runs
+            alone and an object holds tensors of all samples.
         RuntimeError: the target can be run in neither way.
     """
     if is_exporting() and torch.compiler.is_dynamo_compiling():
@@ -125,6 +126,7 @@ def run_per_sample(
         except NotServedError as why:
             reason = why
         random.restore()
+    check_objects(target, args, kwargs, in_dims, samples, each)
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
     try:
         return run_vmapped(call, made, shared, leaves, form, places, stacked or returned), call

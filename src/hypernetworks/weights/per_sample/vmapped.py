@@ -292,9 +292,10 @@ def run_vmapped(
                 result = call(own | dict(shared), own_args, own_kwargs)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
-        for part in found:
-            if not isinstance(part, Tensor):
-                check_closed(part)
+        for verb, some in (("returns", found), ("changes", parts)):
+            for part in some:
+                if not isinstance(part, Tensor):
+                    check_closed(part, verb)
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
         return tuple(returned(k).alone(part) for k, part in enumerate(tensors))
 
