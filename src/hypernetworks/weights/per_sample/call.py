@@ -33,7 +33,8 @@ from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.per_sample.dimensions import Dims, check_objects, input_places, new_places, output_places
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.per_sample.objects import copied
-from hypernetworks.weights.per_sample.probe import Observer, Places, probe
+from hypernetworks.weights.per_sample.observer import Observer, Places
+from hypernetworks.weights.per_sample.probe import probe
 from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
@@ -169,7 +170,7 @@ class _WholeBatch:
         found = known.get(key)
         if found is None:
             try:
-                found = probe(self._try, self.leaves, self.places, self._check, self.samples)
+                found = probe(self._try, self.forms, self.leaves, self.places, self._check)
             except NotServedError as why:
                 found = str(why)
             known.set(key, found)
@@ -203,9 +204,11 @@ class _WholeBatch:
         change_hooks(module, hooks)
         return module(*args, **kwargs), call
 
-    def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
-        """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
-        forms = {name: form.sample(0) for name, form in self.forms.items()}
+    def _try(self, observer: Observer, leaves: Sequence[Any], other: Mapping[str, Form]) -> list[Any]:
+        """A run of a probe: copies of the arguments, the weights of the first sample but for others that are given, and no
+        hooks, which others may see.
+        """
+        forms = {name: form.sample(0) for name, form in self.forms.items()} | dict(other)
         own = [copied(leaf) for leaf in leaves]
         return tree_flatten(self._call(forms, observer, own, None)[0])[0]
 
