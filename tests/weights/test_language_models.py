@@ -47,8 +47,12 @@ def mistral():
 
 
 MODELS = {
-    "BERT": (lambda: transformers.BertModel(transformers.BertConfig(**SIZES, **KEPT)), "*layer.*", "last_hidden_state"),
-    "GPT-2": (gpt2, "*.h.*", "logits"),
+    "BERT": (
+        lambda: transformers.BertModel(transformers.BertConfig(**SIZES, **KEPT)),
+        ["*layer.*", "embeddings.*"],
+        "last_hidden_state",
+    ),
+    "GPT-2": (gpt2, ["*.h.*", "*.wpe.*"], "logits"),
     "Llama": (llama, "*_proj.weight", "logits"),
     "Mistral": (mistral, "*_proj.weight", "logits"),
     "T5": (t5, ["*SelfAttention.?.weight", "*DenseReluDense*", "*layer_norm*"], "logits"),
