@@ -1,15 +1,19 @@
 """A HyperNetwork that is saved to a folder and loaded computes the same; damaged folders and other targets are refused."""
 
+import hashlib
 import json
-import shutil
+import os
+import signal
 
 import pytest
 import torch
 from torch import nn
 
 import hypernetworks as hn
+from hypernetworks import saving
 from hypernetworks.errors import UsageError
-from hypernetworks.runs.checkpoint import load_model
+from hypernetworks.runs import checkpoint
+from hypernetworks.runs.checkpoint import load_model, save_model
 from hypernetworks.saving import _KNOWN
 
 C = 3
@@ -202,26 +206,79 @@ def test_a_load_that_fails_changes_nothing(wrong, tmp_path):
     hn.HyperNetwork(target(), generator)  # it is not bound
 
 
-def test_damaged_folders(tmp_path):
-    with pytest.raises(UsageError, match=r"config\.json: no such file"):
-        hn.load(tmp_path / "none", target())
-    hn.save(shaken(hn.FullGenerator(C)), tmp_path / "a")
-    hn.save(shaken(hn.FullGenerator(C)), tmp_path / "b")
-    whole = (tmp_path / "a/model.safetensors").read_bytes()
-    (tmp_path / "a/model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(UsageError, match=r"model\.safetensors: damaged"):
-        hn.load(tmp_path / "a", target())
-    (tmp_path / "a/model.safetensors").unlink()
-    with pytest.raises(UsageError, match=r"model\.safetensors: no such file"):
-        hn.load(tmp_path / "a", target())
-    hn.save(shaken(hn.LowRankGenerator(C)), tmp_path / "a")
-    shutil.copy(tmp_path / "a/model.safetensors", tmp_path / "b")
+def killed(writer, net, folder):
+    """Save in a process that is killed when this module would write its file."""
+    child = os.fork()
+    if not child:
+        try:
+            writer.write_whole = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            hn.save(net, folder)
+        finally:
+            os._exit(1)  # it was not killed
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("writer", [checkpoint, saving], ids=["before the model", "between the files"])
+def test_a_killed_save_leaves_the_old_network_or_the_new_one(writer, tmp_path):
+    old, new = shaken(hn.FullGenerator(C)), shaken(hn.LowRankGenerator(C, rank=2))
+    hn.save(old, tmp_path)
+    killed(writer, new, tmp_path)
+    same(old if writer is checkpoint else new, hn.load(tmp_path, target()))
+    hn.save(new, tmp_path)
+    same(new, hn.load(tmp_path, target()))
+    assert json.loads((tmp_path / "config.json").read_text())["generator"]["class"] == "LowRankGenerator"
+
+
+def test_a_killed_first_save(tmp_path):
+    net = shaken(hn.FullGenerator(C))
+    killed(saving, net, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    same(net, hn.load(tmp_path, target()))
+
+
+def as_before(folder):
+    """Turn a folder into one of an earlier version, which had only the digest of config.json in the other file."""
+    tensors, metadata = load_model(folder / "model.safetensors")
+    digest = hashlib.sha256(metadata["config.json"].encode()).hexdigest()
+    save_model(folder / "model.safetensors", tensors, {"config": digest})
+
+
+def test_folders_of_earlier_versions(tmp_path):
+    net = shaken(hn.FullGenerator(C))
+    hn.save(net, tmp_path)
+    as_before(tmp_path)
+    same(net, hn.load(tmp_path, target()))
+    with (tmp_path / "config.json").open("a") as file:
+        file.write(" ")
     with pytest.raises(UsageError, match="are not from the same call of"):
-        hn.load(tmp_path / "b", target())
-    config = json.loads((tmp_path / "b/config.json").read_text()) | {"format": "hypernetwork 9"}
-    (tmp_path / "b/config.json").write_text(json.dumps(config))
+        hn.load(tmp_path, target())
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UsageError, match=r"config\.json: no such file"):
+        hn.load(tmp_path, target())
+
+
+def described(folder, text):
+    """Give a folder another description of its generator."""
+    tensors, _ = load_model(folder / "model.safetensors")
+    save_model(folder / "model.safetensors", tensors, {"config.json": text})
+
+
+def test_damaged_folders(tmp_path):
+    with pytest.raises(UsageError, match=r"model\.safetensors: no such file"):
+        hn.load(tmp_path / "none", target())
+    hn.save(shaken(hn.FullGenerator(C)), tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UsageError, match=r"model\.safetensors: damaged"):
+        hn.load(tmp_path, target())
+    (tmp_path / "model.safetensors").write_bytes(whole.replace(b"condition_size", b"condition_bias"))
+    with pytest.raises(UsageError, match=r"model\.safetensors: damaged"):
+        hn.load(tmp_path, target())
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"format": "hypernetwork 9"}
+    described(tmp_path, json.dumps(config))
     with pytest.raises(UsageError, match="format is 'hypernetwork 9', expected 'hypernetwork 1'"):
-        hn.load(tmp_path / "b", target())
-    (tmp_path / "b/config.json").write_text("[]")
+        hn.load(tmp_path, target())
+    described(tmp_path, "[]")
     with pytest.raises(UsageError, match="expected a JSON object"):
-        hn.load(tmp_path / "b", target())
+        hn.load(tmp_path, target())

@@ -1,4 +1,7 @@
-"""A HyperNetwork as a folder: config.json, which describes the generator, and model.safetensors.
+"""A HyperNetwork as a folder: model.safetensors, and config.json, which describes the generator.
+
+Two files cannot be replaced at once. The metadata of model.safetensors therefore contain the text of config.json, and that file
+alone is read; config.json is a copy for people. A call of `save` that is killed leaves the old network or the new one.
 
 No pickle is read or written. The target's code is not stored: to load, an equal target is given.
 """
@@ -36,7 +39,8 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
 
     Args:
         net: of any target and generator.
-        folder: it is made if it does not exist; its files config.json and model.safetensors are replaced.
+        folder: it is made if it does not exist; its files model.safetensors and config.json are replaced. The first contains
+            the text of the second, so that a folder is never half old and half new.
         with_target: whether the target's parameters and buffers are stored, too. Without them the folder of a generator on a
             large frozen target is small; `load` then takes the values of the target that it is given.
 
@@ -60,26 +64,26 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
         "generated": {name: list(net.target.get_parameter(name).shape) for name in net.generator.names},
         "generator": _described(net.generator),
     }
-    text = (json.dumps(config, indent=2) + "\n").encode()
+    text = json.dumps(config, indent=2) + "\n"
     state = net.state_dict()
     if not with_target:
         state = {name: tensor for name, tensor in state.items() if name.startswith("generator.")}
     make_folder(place)
-    save_model(place / MODEL, state, {"config": hashlib.sha256(text).hexdigest()})
-    write_whole(place / CONFIG, text)
+    save_model(place / MODEL, state, {CONFIG: text})
+    write_whole(place / CONFIG, text.encode())
 
 
 def load(folder: str | Path, target: nn.Module, *, generator: Generator | None = None) -> HyperNetwork:
     """Read a hypernetwork that `save` wrote.
 
     Args:
-        folder: with config.json and model.safetensors.
+        folder: with model.safetensors.
         target: an equal of the saved one, of any dtype and on any device. Its values are replaced if they were saved.
         generator: an unbound one with the settings of the saved one. It is needed if the generator, or an encoder in it, is of
             a class of your own.
 
     Raises:
-        UsageError: a file is missing or damaged, or the two files are not from one call of `save`.
+        UsageError: the file is missing or damaged.
         ValueError: the target has other parameters than the saved one, or the generator is not the saved one.
         TypeError: an argument has the wrong type.
 
@@ -91,13 +95,8 @@ def load(folder: str | Path, target: nn.Module, *, generator: Generator | None =
     from hypernetworks.runs.checkpoint import load_model
 
     place = Path(folder)
-    text = read_whole(place / CONFIG, limit=100_000_000)
-    config = json_object(text, str(place / CONFIG))
-    if config.get("format") != _FORMAT:
-        raise UsageError(f"{place / CONFIG}: format is {config.get('format')!r}, expected {_FORMAT!r}")
     state, metadata = load_model(place / MODEL)
-    if metadata.get("config") != hashlib.sha256(text).hexdigest():
-        raise UsageError(f"{place}: {CONFIG} and {MODEL} are not from the same call of hypernetworks.save")
+    config = _config(metadata, place)
     if not isinstance(target, nn.Module):
         raise TypeError(f"target should be a torch.nn.Module, got {type(target).__name__}")
     _check_target(config["generated"], target, place)
@@ -109,6 +108,24 @@ def load(folder: str | Path, target: nn.Module, *, generator: Generator | None =
         net = HyperNetwork(target, generator, [escape(name) for name in config["generated"]])
         _fill(net, state, config["with_target"], place)
     return net
+
+
+def _config(metadata: Mapping[str, str], place: Path) -> dict[str, Any]:
+    """What the metadata of the model say of the generator, or in older folders config.json, whose digest they have.
+
+    Raises:
+        UsageError: there is no such description, or it is of another format.
+    """
+    text, source = metadata.get(CONFIG, "").encode(), place / MODEL
+    if CONFIG not in metadata:
+        source = place / CONFIG
+        text = read_whole(source, limit=100_000_000)
+        if metadata.get("config") != hashlib.sha256(text).hexdigest():
+            raise UsageError(f"{place}: {CONFIG} and {MODEL} are not from the same call of hypernetworks.save")
+    config = json_object(text, str(source))
+    if config.get("format") != _FORMAT:
+        raise UsageError(f"{source}: format is {config.get('format')!r}, expected {_FORMAT!r}")
+    return config
 
 
 def _fill(net: HyperNetwork, state: Mapping[str, Tensor], with_target: bool, place: Path) -> None:
@@ -155,7 +172,7 @@ def _described(thing: Any) -> Any:
 def _generator(config: Mapping[str, Any], place: Path) -> Generator:
     made = _rebuilt(config, place)
     if not isinstance(made, Generator):
-        raise UsageError(f"{place / CONFIG}: {config['class']} is not a generator")
+        raise UsageError(f"{place}: {config['class']} is not a generator")
     return made
 
 

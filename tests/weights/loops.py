@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import hypernetworks as hn
-from hypernetworks.weights.per_sample.probe import Places
+from hypernetworks.weights.per_sample.observer import Places
 
 from .targets import close
 

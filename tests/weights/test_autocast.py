@@ -283,3 +283,32 @@ DOCUMENTED = {
 def test_the_rules_are_those_of_the_documentation(rule, device):
     found = {function: rule_of(function, device) for function in DOCUMENTED[rule][device]}
     assert {function: each for function, each in found.items() if each != rule} == {}
+
+
+NORMS = {
+    "layer_norm": lambda: nn.Sequential(nn.Linear(D, D), nn.LayerNorm(D)),
+    "group_norm": lambda: nn.Sequential(nn.Conv1d(D, 8, 3, padding=1), nn.GroupNorm(2, 8)),
+    "batch_norm": lambda: nn.Sequential(nn.Conv1d(D, 8, 3, padding=1), nn.BatchNorm1d(8)),
+    "between layers": MODULES["convolutions"],
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_compiled_call_has_the_dtypes_and_numbers_of_one_that_is_not(name):
+    """Both make the weights: here forms cannot be applied, and a compiled call never applies them."""
+
+    class Both(Keeping):
+        def forward(self, x):
+            return super().forward(x), self.own(x)
+
+    torch._dynamo.reset()
+    net = hn.HyperNetwork(Both(NORMS[name]()), hn.LowRankGenerator(C, rank=2))
+    shake(net)
+    x, c = torch.randn(B, D, D), torch.randn(B, C)
+    run = torch.compile(net, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mine = with_gradients(net, x, c, lambda x, c: leaves(run(x, condition=c)))
+        expected = with_gradients(net, x, c, lambda x, c: leaves(net(x, condition=c)))
+    assert not served(net)
+    assert [y.dtype for y in mine[0]] == [torch.float32, torch.bfloat16]
+    torch.testing.assert_close(mine, expected, rtol=0, atol=0)

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
 
 import hypernetworks as hn
 
 from .dense import B, double, wrapped
 from .loops import same_as_in_a_loop, served, why
-from .targets import C, shake
+from .targets import C
 
 DEPENDENT = {
     "divided by the size of the batch": lambda net, x: net.a(x) / x.shape[0],
@@ -77,29 +76,3 @@ def test_a_custom_function_of_activations_is_served():
     net = wrapped(lambda net, x: net.b(Scaled.apply(net.a(x), torch.ones(B, **double))))
     same_as_in_a_loop(net, [torch.randn(B, 3, B, **double)], torch.randn(B, C, **double))
     assert served(net), why(net)
-
-
-class Lookup(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table, self.dense = nn.Embedding(7, 4, sparse=True, **double), nn.Linear(4, 4, **double)
-
-    def forward(self, tokens):
-        return self.dense(self.table(tokens))
-
-
-@pytest.mark.parametrize("generator", [hn.LowRankGenerator, hn.RowScaleGenerator, hn.FullGenerator])
-def test_a_generated_table_with_sparse_gradients(generator):
-    """Its gradients are dense: only those of a trained table can be sparse."""
-    sparse = hn.HyperNetwork(Lookup(), generator(C))
-    shake(sparse)
-    dense = hn.HyperNetwork(Lookup(), generator(C))
-    dense.load_state_dict(sparse.state_dict())
-    dense.target.table.sparse = False
-    tokens, c = torch.randint(7, (B, 5)), torch.randn(B, C, **double)
-    for net in (sparse, dense):
-        net(tokens, condition=c).square().sum().backward()
-    assert served(sparse), why(sparse)
-    for (name, mine), theirs in zip(sparse.named_parameters(), dense.parameters(), strict=True):
-        if theirs.grad is not None:
-            torch.testing.assert_close(mine.grad, theirs.grad, msg=name)

@@ -58,3 +58,39 @@ def test_a_cache_under_vmap_is_refused_with_the_way_out():
         ValueError, match=r"returns a Cache that holds tensors of each sample.*use_cache=False.*net\.using"
     ):
         net(torch.randn(B, 4, **double), condition=torch.randn(B, C, **double))
+
+
+def test_a_cache_that_is_changed_under_vmap_is_refused():
+    """It is not returned."""
+
+    class Kept(Caching):
+        def forward(self, x, cache):
+            return super().forward(x, cache)[0]
+
+    net = hn.HyperNetwork(Kept(alone=True), hn.LowRankGenerator(C, rank=2))
+    with pytest.raises(ValueError, match=r"changes a Cache that holds tensors of each sample.*use_cache=False"):
+        net(torch.randn(B, 4, **double), Cache(), condition=torch.randn(B, C, **double))
+
+
+class Means(nn.Module):
+    """Adds a mean of all that an object has."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4, **double)
+
+    def forward(self, x, cache):
+        return self.linear(x) + self.linear.weight.sum() + sum(each["keys"].mean(0) for each in cache.layers)
+
+
+def test_a_cache_of_all_samples_is_not_taken_for_that_of_each():
+    net = hn.HyperNetwork(Means(), hn.LowRankGenerator(C, rank=2))
+    shake(net)
+    x, c, cache = torch.randn(B, 4, **double), torch.randn(B, C, **double), Cache()
+    cache.update(torch.randn(B, 4, **double))
+    with pytest.raises(
+        ValueError, match=r"argument 1 is a Cache that holds tensors with a dimension of 3.*use_cache=False.*in_dims"
+    ):
+        net(x, cache, condition=c)
+    y = net(x, cache, condition=c, in_dims=(0, None))
+    close(y, torch.cat([net(x[n : n + 1], cache, condition=c[n]) for n in range(B)]))

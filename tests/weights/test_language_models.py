@@ -42,10 +42,19 @@ def llama():
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(num_key_value_heads=2, **SIZES))
 
 
+def mistral():
+    return transformers.MistralForCausalLM(transformers.MistralConfig(num_key_value_heads=2, sliding_window=3, **SIZES))
+
+
 MODELS = {
-    "BERT": (lambda: transformers.BertModel(transformers.BertConfig(**SIZES, **KEPT)), "*layer.*", "last_hidden_state"),
-    "GPT-2": (gpt2, "*.h.*", "logits"),
+    "BERT": (
+        lambda: transformers.BertModel(transformers.BertConfig(**SIZES, **KEPT)),
+        ["*layer.*", "embeddings.*"],
+        "last_hidden_state",
+    ),
+    "GPT-2": (gpt2, ["*.h.*", "*.wpe.*"], "logits"),
     "Llama": (llama, "*_proj.weight", "logits"),
+    "Mistral": (mistral, "*_proj.weight", "logits"),
     "T5": (t5, ["*SelfAttention.?.weight", "*DenseReluDense*", "*layer_norm*"], "logits"),
 }
 GENERATORS = {
@@ -89,7 +98,7 @@ def test_masked_batches(model, generator, train):
         y = net(**given, condition=c)[answer]
         assert served(net), why(net)
         each = torch.cat([net(**one(given, n), condition=c[n])[answer] for n in range(B)])
-        tol = 1e-5 if model in ("Llama", "T5") else 1e-10  # their norms compute in float32
+        tol = 1e-5 if model in ("Llama", "Mistral", "T5") else 1e-10  # their norms compute in float32
         close(y, each, tol)
         cotangent = torch.randn_like(y)
         net.zero_grad()
@@ -124,3 +133,47 @@ def test_the_models_own_loss_has_no_samples():
     given, c = inputs("GPT-2"), torch.randn(B, C, dtype=torch.float64)
     with pytest.raises(RuntimeError, match=r"has no samples in dimension 0.*A loop always can"):
         net(**given, labels=given["input_ids"], condition=c)
+
+
+CACHES = {
+    "made by the model": lambda config: None,
+    "DynamicCache": lambda config: transformers.DynamicCache(config=config),
+    "StaticCache": lambda config: transformers.StaticCache(config=config, max_cache_len=T + 3),
+}
+
+
+def in_steps(net, given, more, c, cache):
+    """The logits of a prompt, and then of one token after another, each with the cache of those before."""
+    mask, cache, logits = given["attention_mask"], CACHES[cache](net.target.config), []
+    for ids in (given["input_ids"], *more.split(1, 1)):
+        y = net(ids, attention_mask=mask, past_key_values=cache, use_cache=True, condition=c)
+        cache = y.past_key_values
+        logits.append(y.logits)
+        mask = torch.cat((mask, torch.ones_like(mask[:, :1])), 1)
+    return torch.cat(logits, 1)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("model", ["GPT-2", "Llama", "Mistral"])
+def test_steps_with_a_cache(model, cache):
+    """Each sample has a cache that its own weights have filled, as in a loop over the samples."""
+    net, _ = made(model, "low-rank")
+    net.eval()
+    given, more, c = inputs(model), torch.randint(1, 37, (B, 3)), torch.randn(B, C, dtype=torch.float64)
+    given["attention_mask"] = given["attention_mask"].flip(1)  # padding on the left, as in generation
+    y = in_steps(net, given, more, c, cache)
+    assert served(net), why(net)
+    each = torch.cat([in_steps(net, one(given, n), more[n : n + 1], c[n], cache) for n in range(B)])
+    seen = torch.cat((given["attention_mask"], torch.ones_like(more)), 1).bool()
+    tol = 1e-5 if model != "GPT-2" else 1e-10  # their norms compute in float32
+    close(y[seen], each[seen], tol)
+    if cache == "StaticCache":
+        return  # it is written in place, so there are no gradients
+    cotangent = torch.randn_like(y[seen])
+    net.zero_grad()
+    y[seen].backward(cotangent)
+    mine = [parameter.grad for parameter in net.generator.parameters()]
+    net.zero_grad()
+    each[seen].backward(cotangent)
+    for a, b in zip(mine, net.generator.parameters(), strict=True):
+        close(a, b.grad, tol)

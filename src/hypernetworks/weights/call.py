@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.torch_compat import is_exporting, replaced_tensors
-from hypernetworks.weights.instance import Instance
+from hypernetworks.weights.instance import TABLES, Instance
 
 
 def is_traced() -> bool:
@@ -92,13 +92,25 @@ class TracedCall:
         for place, buffer in self._buffers.items():
             same = [copied for other, copied in self._copies.items() if self._buffers[other] is buffer]
             self._copies[place] = same[0] if same else buffer.clone()
+        generated = {place.rpartition(".")[0] for own in places.values() for place in own}
+        self._sparse = [
+            module
+            for prefix, module in target.named_modules()
+            if isinstance(module, TABLES) and module.sparse and prefix in generated
+        ]
 
     def __call__(self, tensors: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the target with the tensors of these names."""
         given = {place: tensors[name] for name, places in self._places.items() for place in places} | self._copies
-        with replaced_tensors(self._target, given):
-            result = self._target(*args, **kwargs)
-            self._copies = {place: self._target.get_buffer(place) for place in self._copies}  # some may be assigned
+        for module in self._sparse:
+            module.sparse = False
+        try:
+            with replaced_tensors(self._target, given):
+                result = self._target(*args, **kwargs)
+                self._copies = {place: self._target.get_buffer(place) for place in self._copies}  # some may be assigned
+        finally:
+            for module in self._sparse:
+                module.sparse = True
         return result
 
     def write_back(self) -> None:

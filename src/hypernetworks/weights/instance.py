@@ -5,7 +5,8 @@ submodules, so whatever is assigned while it runs stays in it, and the target is
 threads, a second forward pass before a backward pass, or a recomputation by torch.utils.checkpoint each see their own tensors,
 which live for as long as something refers to them.
 
-    parameters    the given tensors, in every place that holds the Parameter; all others are shared
+    parameters    the given tensors, in every place that holds the Parameter; all others are shared. Generated tables have
+                  dense gradients
     buffers       copies; `write_back` gives those of modules in training mode to the target
     attributes    shared, except what refers to the target's modules or tensors, see `references.py`
 """
@@ -27,6 +28,9 @@ _new = object.__new__  # the constructors are not called
 # nn.Module's rules for attributes do not apply
 _attributes, _set_attributes = nn.Module.__dict__["__dict__"].__get__, nn.Module.__dict__["__dict__"].__set__
 _READ_ONLY_IN_EVALUATION = nn.modules.batchnorm._NormBase
+
+TABLES = (nn.Embedding, nn.EmbeddingBag)
+"""Modules that can have sparse gradients. A generated table has dense ones: nothing that generates takes others."""
 
 
 class Copier:
@@ -122,6 +126,8 @@ class Instance:
                 if id(value) in tensors:
                     parameters[name] = tensors[id(value)]
                     self.replaced.add(id(value))
+                    if own.get("sparse") and issubclass(self._plan.kinds[place], TABLES):
+                        own["sparse"] = False
 
     def _copy_buffers(self) -> None:
         """Copy buffers, once for several places. BatchNorm does not change them in evaluation mode, where they are shared."""

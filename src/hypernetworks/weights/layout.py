@@ -102,6 +102,25 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """All samples share a tensor, which is repeated for each along dimension `dim`: one of size 1, or a new one."""
+
+    samples: int
+    dim: int
+    new: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Where the samples are in `repeat(x)`."""
+        return Layout(self.samples, self.dim)
+
+    def repeat(self, x: Tensor) -> Tensor:
+        """x for each sample, without a copy."""
+        x = x.unsqueeze(self.dim) if self.new else x
+        return x.expand(*x.shape[: self.dim], self.samples, *x.shape[self.dim + 1 :])
+
+
+@dataclass(frozen=True)
 class NewDimension:
     """The samples are in a dimension that a result for one sample does not have."""
 

@@ -242,7 +242,7 @@ class HyperNetwork(nn.Module):
         return made
 
     def _generate(self, own: Mapping[str, Tensor], condition: Tensor | None, forms: bool = False) -> dict[str, Any]:
-        """Generate the tensors, or with `forms` the forms for each sample, in the dtypes of the target's own."""
+        """Generate the tensors, or with `forms` the forms for each sample, in the order of the target's own."""
         check_condition(self.generator.condition_size, type(self.generator).__name__, condition)
         if forms and condition is not None and condition.dim() == 2:
             made: Mapping[str, Any] = self.generator.forms(condition, own)
@@ -253,10 +253,7 @@ class HyperNetwork(nn.Module):
             self._unwatched -= 1
             parts = [each.tensors().values() if isinstance(each, Form) else [each] for each in made.values()]
             refuse_reentrant(chain.from_iterable(parts))
-        return {
-            name: made[name] if made[name].dtype is value.dtype else made[name].to(value.dtype)
-            for name, value in own.items()
-        }
+        return {name: made[name] for name in own}
 
     def _remember(self) -> None:
         """Record the target's parameters."""

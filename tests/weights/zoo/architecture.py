@@ -26,8 +26,8 @@ class Architecture:
     part: tuple[str, ...] = ("*",)
     """Globs over names of parameters: the part of it from which parameters are generated."""
     alone: tuple[str, ...] = ()
-    """Globs over parameters that cannot be generated for each sample: tables that are looked up at places which do not depend
-    on the inputs, in a target that cannot run under torch.func.vmap."""
+    """Globs over parameters that cannot be generated for each sample: tables that all samples look up at the same places, whose
+    rows are then rearranged, in a target that cannot run under torch.func.vmap."""
     autocasts: bool = True
     """Whether it runs per sample under autocast in bfloat16 on the CPU."""
     vocabulary: int = 0

@@ -84,7 +84,7 @@ class FullGenerator(Generator):
     def forward(self, condition: Tensor | None, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Generate every tensor."""
         # W = reshape(H h + b_H)
-        parts = self.head(self.trunk(condition)).split(self.sizes, dim=-1)
+        parts = self.head(self.trunk(condition)).split_with_sizes(self.sizes, -1)
         return {name: shaped(part, shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
     def make_forms(self, condition: Tensor, base: Mapping[str, Tensor]) -> dict[str, Form | Tensor]:

@@ -101,6 +101,8 @@ class Generator(nn.Module, ABC):
         if condition is not None:
             condition = self._checked(condition, own)
         dtype = own.dtype
+        if all(tensor.dtype == dtype for tensor in base.values()):
+            return condition, base
         return condition, {
             key: tensor if tensor.dtype == dtype or not self.uses_base(key) else tensor.to(dtype)
             for key, tensor in base.items()

@@ -37,7 +37,9 @@ def trunk(inputs: int, hidden: Sequence[int], like: Tensor, activation: str = "r
 
 def shaped(flat: Tensor, shape: torch.Size) -> Tensor:
     """Reshape (numel,) to shape, and (B, numel) to (B, *shape)."""
-    return flat.reshape(*flat.shape[:-1], *shape)
+    if len(shape) == 1:
+        return flat
+    return torch.unflatten(flat, -1, shape) if shape else flat.squeeze(-1)
 
 
 def check_trunk(hidden: Sequence[int], activation: str) -> tuple[int, ...]:

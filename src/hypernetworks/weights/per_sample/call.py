@@ -30,10 +30,11 @@ from hypernetworks.torch_compat import (
 from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.layout import Layout
-from hypernetworks.weights.per_sample.dimensions import Dims, input_places, new_places, output_places
+from hypernetworks.weights.per_sample.dimensions import Dims, check_objects, input_places, new_places, output_places
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
 from hypernetworks.weights.per_sample.objects import copied
-from hypernetworks.weights.per_sample.probe import Observer, Places, probe
+from hypernetworks.weights.per_sample.observer import Observer, Places
+from hypernetworks.weights.per_sample.probe import probe
 from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
@@ -93,7 +94,8 @@ def run_per_sample(
         each: the rows in these dimensions for each of the B conditions, one after another.
 
     Raises:
-        ValueError: a tensor has not the samples where it should, no tensor is given, or a sequence is packed.
+        ValueError: a tensor has not the samples where it should, no tensor is given, a sequence is packed, or each sample runs
+            alone and an object holds tensors of all samples.
         RuntimeError: the target can be run in neither way.
     """
     if is_exporting() and torch.compiler.is_dynamo_compiling():
@@ -125,6 +127,7 @@ def run_per_sample(
         except NotServedError as why:
             reason = why
         random.restore()
+    check_objects(target, args, kwargs, in_dims, samples, each)
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
     try:
         return run_vmapped(call, made, shared, leaves, form, places, stacked or returned), call
@@ -167,7 +170,7 @@ class _WholeBatch:
         found = known.get(key)
         if found is None:
             try:
-                found = probe(self._try, self.leaves, self.places, self._check, self.samples)
+                found = probe(self._try, self.forms, self.leaves, self.places, self._check)
             except NotServedError as why:
                 found = str(why)
             known.set(key, found)
@@ -201,9 +204,11 @@ class _WholeBatch:
         change_hooks(module, hooks)
         return module(*args, **kwargs), call
 
-    def _try(self, observer: Observer, leaves: Sequence[Any]) -> list[Any]:
-        """A run of a probe: copies of the arguments, the weights of the first sample, and no hooks, which others may see."""
-        forms = {name: form.sample(0) for name, form in self.forms.items()}
+    def _try(self, observer: Observer, leaves: Sequence[Any], other: Mapping[str, Form]) -> list[Any]:
+        """A run of a probe: copies of the arguments, the weights of the first sample but for others that are given, and no
+        hooks, which others may see.
+        """
+        forms = {name: form.sample(0) for name, form in self.forms.items()} | dict(other)
         own = [copied(leaf) for leaf in leaves]
         return tree_flatten(self._call(forms, observer, own, None)[0])[0]
 

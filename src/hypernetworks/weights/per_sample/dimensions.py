@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.torch_compat import tree_flatten
 from hypernetworks.weights.layout import Layout, NewDimension
+from hypernetworks.weights.per_sample.objects import tensors_inside
 
 Dims = int | None | Sequence[Any] | Mapping[Any, Any]
 """As in torch.func.vmap: one dimension for all tensors, None for what all samples share, or nested as the arguments are."""
@@ -38,27 +39,34 @@ def input_places(
         ValueError: a tensor has not the samples where it should, no tensor has samples although none is stated to be shared,
             or `in_dims` does not fit.
     """
-    defaults, _ = _own_dims(target, args, kwargs)
-    by_name: dict[Any, Any] = {}
-    if isinstance(in_dims, Mapping):
-        by_name = dict(in_dims)
-        unknown = [name for name in by_name if name not in range(len(args)) and name not in kwargs]
-        if unknown:
-            raise ValueError(f"in_dims has {unknown}, but the arguments are {[*range(len(args)), *kwargs]}")
-    elif isinstance(in_dims, Sequence):
-        if len(in_dims) != len(args):
-            raise ValueError(f"in_dims has {len(in_dims)} entries for {len(args)} positional arguments")
-        by_name = dict(enumerate(in_dims))
-    places: list[Layout | None] = []
-    for name, value in [*enumerate(args), *kwargs.items()]:
-        dims = by_name.get(name, defaults(name) if in_dims == 0 or by_name else in_dims)
-        places += [_place(leaf, dim, samples, each, name) for leaf, dim in _leaves(value, dims, name)]
+    stated = _stated(target, args, kwargs, in_dims)
+    places = [_place(leaf, dim, samples, each, name) for name, leaf, dim in stated]
     if not any(places) and in_dims == 0:
         raise ValueError(
             "a condition for each sample needs an input tensor with as many samples, got none: "
             "in_dims=None says that all samples share the inputs"
         )
     return places
+
+
+def check_objects(
+    target: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], in_dims: Dims, samples: int, each: int
+) -> None:
+    """Check that no argument is an object, such as a cache, that holds tensors of all samples: vmap cannot take it apart.
+
+    Raises:
+        ValueError: one holds a tensor with a dimension of this size, and is not stated to be shared.
+    """
+    for name, leaf, dim in _stated(target, args, kwargs, in_dims):
+        if dim is None or isinstance(leaf, Tensor):
+            continue
+        if any(samples * each in tensor.shape for tensor in tensors_inside(leaf)):
+            raise ValueError(
+                f"argument {name!r} is a {type(leaf).__name__} that holds tensors with a dimension of {samples * each}, and "
+                "here each sample runs alone, without its part of them: give it no such object (use_cache=False in "
+                "transformers), say that all samples share it (in_dims), or run each sample with "
+                "`with net.using(c[n]) as adapted`"
+            )
 
 
 def output_places(
@@ -93,6 +101,28 @@ def new_places(out_dims: Dims, each: int) -> Callable[[int], NewDimension]:
         return NewDimension(dim)
 
     return place
+
+
+def _stated(
+    target: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], in_dims: Dims
+) -> list[tuple[Any, Any, int | None]]:
+    """Each leaf of (args, kwargs), with the position or name of its argument in front and its dimension behind."""
+    defaults, _ = _own_dims(target, args, kwargs)
+    by_name: dict[Any, Any] = {}
+    if isinstance(in_dims, Mapping):
+        by_name = dict(in_dims)
+        unknown = [name for name in by_name if name not in range(len(args)) and name not in kwargs]
+        if unknown:
+            raise ValueError(f"in_dims has {unknown}, but the arguments are {[*range(len(args)), *kwargs]}")
+    elif isinstance(in_dims, Sequence):
+        if len(in_dims) != len(args):
+            raise ValueError(f"in_dims has {len(in_dims)} entries for {len(args)} positional arguments")
+        by_name = dict(enumerate(in_dims))
+    stated: list[tuple[Any, Any, int | None]] = []
+    for name, value in [*enumerate(args), *kwargs.items()]:
+        dims = by_name.get(name, defaults(name) if in_dims == 0 or by_name else in_dims)
+        stated += [(name, leaf, dim) for leaf, dim in _leaves(value, dims, name)]
+    return stated
 
 
 def _own_dims(

@@ -41,15 +41,15 @@ def copied(leaf: Any) -> Any:
         return deepcopy(leaf, memo)
 
 
-def check_closed(leaf: Any) -> None:
-    """Check that what a target returns under vmap holds no tensor of it, which would be dead outside.
+def check_closed(leaf: Any, verb: str) -> None:
+    """Check that what a target returns or is given under vmap holds no tensor of it, which would be dead outside.
 
     Raises:
-        ValueError: it does.
+        ValueError: it does. The message says that the target `verb` (returns, changes) it.
     """
     if any(is_batched(tensor) for tensor in tensors_inside(leaf)):
         raise ValueError(
-            f"the target returns a {type(leaf).__name__} that holds tensors of each sample, which weights for each sample "
+            f"the target {verb} a {type(leaf).__name__} that holds tensors of each sample, which weights for each sample "
             "cannot give back: let it return tensors, or none of it (use_cache=False in transformers), or run each sample "
             "with `with net.using(c[n]) as adapted`"
         )

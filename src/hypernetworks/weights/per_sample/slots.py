@@ -26,6 +26,10 @@ class Calls(Protocol):
         """The layout of x, which the function is given with the parameter `name`. It is in one of the dimensions `dims`."""
         ...
 
+    def lookup(self, name: str, index: Tensor) -> tuple[Tensor, Layout]:
+        """An index into the rows of the parameter `name`, and its layout. What all samples share may be repeated for each."""
+        ...
+
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """The functions of torch that know forms, each with what is called instead."""

@@ -230,7 +230,7 @@ def writes(func: Any) -> bool:
 
 
 def in_dtype_of_input(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """torch.layer_norm or torch.group_norm under vmap with γ and β in another dtype, as under autocast."""
+    """layer_norm or group_norm under vmap with γ and β in another dtype, as under autocast."""
 
     def run(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return norm(input, *args, **kwargs).to(input.dtype)
@@ -243,8 +243,8 @@ _NORMS = (F.batch_norm, F.instance_norm)
 REPLACED: dict[Any, Callable[..., Any]] = {
     F.batch_norm: over_all_samples(F.batch_norm),
     F.instance_norm: over_all_samples(F.instance_norm),
-    torch.layer_norm: in_dtype_of_input(torch.layer_norm),
-    torch.group_norm: in_dtype_of_input(torch.group_norm),
+    # compilers see the functions of nn.functional only, and not what these call
+    **{norm: in_dtype_of_input(norm) for norm in (F.layer_norm, F.group_norm, torch.layer_norm, torch.group_norm)},
     F.rrelu: rrelu,
     F.scaled_dot_product_attention: attention,
 }
@@ -292,9 +292,10 @@ def run_vmapped(
                 result = call(own | dict(shared), own_args, own_kwargs)
         found, result_form = tree_flatten(result)
         tensors = [part for part in found if isinstance(part, Tensor)]
-        for part in found:
-            if not isinstance(part, Tensor):
-                check_closed(part)
+        for verb, some in (("returns", found), ("changes", parts)):
+            for part in some:
+                if not isinstance(part, Tensor):
+                    check_closed(part, verb)
         made[:] = [result_form, *(None if isinstance(part, Tensor) else (part,) for part in found)]
         return tuple(returned(k).alone(part) for k, part in enumerate(tensors))
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hypernetworks.weights.forms import LowRank, RowScale
-from hypernetworks.weights.per_sample.served.register import rows_of, serves
+from hypernetworks.weights.per_sample.served.register import no_slot, serves
 from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 
@@ -25,7 +25,9 @@ def embedding(
     assert isinstance(weight, Slot)
     if weight.transposed:
         raise NotServedError("an embedding in a transposed table")
-    rows, form, size = rows_of("embedding", input, range(input.dim()), weight), weight.form, weight.shape[0]
+    no_slot(input)
+    input, rows = weight.calls.lookup(weight.parameter, input)
+    form, size = weight.form, weight.shape[0]
     if padding_idx is not None and padding_idx < 0:
         padding_idx += size
 
