@@ -61,7 +61,7 @@ def test_it_requires_the_token_and_ends_its_streams_when_stopped(
         assert [each["name"] for each in client.get("/api/runs").json()["runs"]] == ["hyper"]
         with client.stream("POST", "/api/generate", json={"length": 10**8}) as answer:
             stream = events(answer.iter_lines())
-            assert next(stream)[0] == "text"
+            assert [next(stream)[0] for _ in range(2)] == ["prompt", "text"]
             server.send_signal(number)
             *_, last = stream
         assert last == ("end", {"reason": "shutdown"})
