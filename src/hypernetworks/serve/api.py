@@ -44,7 +44,7 @@ def _responses(*left_out: int) -> dict[int | str, dict[str, Any]]:
     """What a request for a text may be answered."""
     stream = {
         "description": "The events `prompt`, `text` and, last, `end`; comments keep the connection open",
-        "content": {EventStream.media_type: {"itemSchema": events.schema()}},
+        "content": {EventStream.media_type: {"schema": events.schema()}},
     }
     large = {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}}
     refused = {status: {"description": description, "content": _JSON} for status, description in _ERRORS.items()}

@@ -65,7 +65,7 @@ EVENTS = {
 
 def schema() -> dict[str, Any]:
     """The schema of one event, for the OpenAPI description."""
-    return {"oneOf": [_event_schema(name, *described) for name, described in EVENTS.items()]}
+    return {"type": "object", "oneOf": [_event_schema(name, *described) for name, described in EVENTS.items()]}
 
 
 def _event_schema(name: str, model: type[BaseModel], description: str) -> dict[str, Any]:

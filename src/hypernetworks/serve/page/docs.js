@@ -66,7 +66,7 @@ function operation(path, method, described, schemas) {
       code(`curl -N '${address}?length=100'`),
     );
   }
-  const stream = described.responses[200].content?.["text/event-stream"]?.itemSchema;
+  const stream = described.responses[200].content?.["text/event-stream"]?.schema;
   if (stream) article.append(events(stream));
   article.append(
     table(
