@@ -431,9 +431,7 @@ def test_openapi_tells_bounds_and_every_refusal(address: str) -> None:
 def test_openapi_describes_the_events_of_a_stream(address: str) -> None:
     """Each event that a stream has is valid, and each described event occurs."""
     response = httpx.get(f"{address}/openapi.json").json()
-    described = response["paths"]["/api/generate"]["post"]["responses"]["200"]["content"]["text/event-stream"][
-        "schema"
-    ]
+    described = response["paths"]["/api/generate"]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
     schemas = {one["properties"]["event"]["const"]: one["properties"]["data"] for one in described["oneOf"]}
     stream = ask(address, prompt="ab", length=5)
     assert {name for name, _ in stream} == set(schemas)
