@@ -14,7 +14,8 @@ from hypernetworks.serve.api import make_app
 from hypernetworks.serve.batch import Batch, Job
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.server import listen, make_server, names
+from hypernetworks.serve.server import listen, make_server
+from hypernetworks.serve.server import names as host_names
 from hypernetworks.serve.stream import Reason, Stream
 from hypernetworks.text.coloured import Letter
 from hypernetworks.text.config import Symbols
@@ -85,11 +86,12 @@ def serving(
     send_buffer: int = 0,
     root_path: str = "",
     allowed: Sequence[str] = (),
+    names: Sequence[str] = ("run", "run2"),
 ) -> Iterator[str]:
     """A server running in a thread; yields its address."""
     limits = limits or Limits()
-    engine = Engine(dict(zip(("run", "run2"), batches, strict=False)), limits.rows, limits.queue)
-    app = make_app(engine, limits, names("127.0.0.1", allowed), token)
+    engine = Engine(dict(zip(names, batches, strict=False)), limits.rows, limits.queue)
+    app = make_app(engine, limits, host_names("127.0.0.1", allowed), token)
     with listen("127.0.0.1", 0) as listening:
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

@@ -86,6 +86,7 @@ def test_the_runs_are_described(address: str) -> None:
         "unit": "character",
         "alphabet": "\n abcdefg",
         "gates": ["i", "f", "g", "o"],
+        "frozen_of": None,
         "gate_names": ["input gate i", "forget gate f", "candidate g", "output gate o"],
     }
     assert (second["network"], second["gates"]) == ("lstm", [])

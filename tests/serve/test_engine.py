@@ -14,6 +14,7 @@ from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
+from hypernetworks.serve.frozen import with_frozen
 from hypernetworks.text.coloured import letters, weight_changes
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
@@ -144,6 +145,18 @@ def test_networks_of_fixed_weights_have_no_changes() -> None:
         engine.submit(client.job)
         assert {letter.changes for letter in client.wait().letters} == {()}
     assert batch.change.gates == ()
+
+
+def test_a_run_with_frozen_weights_is_added_to_a_hyper_network_alone() -> None:
+    assert list(with_frozen("plain", make_batch("lstm"))) == ["plain"]
+    own, frozen = with_frozen("hyper", make_batch("hyper-gru")).items()
+    assert (own[0], own[1].frozen_of) == ("hyper", None)
+    assert (frozen[0], frozen[1].frozen_of) == ("hyper, frozen", "hyper")
+    client = Client(length=20)
+    frozen[1].admit(client.job)
+    while frozen[1].texts:
+        frozen[1].step()
+    assert {letter.changes for letter in client.wait().letters} == {(0.0, 0.0, 0.0)}
 
 
 def test_a_character_of_several_bytes_has_the_largest_change_of_its_bytes() -> None:

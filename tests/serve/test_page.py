@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
+from hypernetworks.serve.frozen import with_frozen
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.alphabet import encode
 from hypernetworks.text.coloured import coloured_text
@@ -180,6 +182,30 @@ def test_all_runs_share_one_scale_with_numbers(chromium: Any) -> None:
             for run in (0, 1)
         ]
         assert [strip.count("gradient") for strip in strips] == [4, 3]
+        page.close()
+
+
+def test_the_frozen_run_is_written_beside_its_own_with_the_same_seed(chromium: Any) -> None:
+    """Its text is that of the model whose scales have their mean, and its weights do not move."""
+    batch = make_batch("hyper-lstm")
+    with torch.no_grad():
+        batch.model.network.cell(0).hyper.P.mul_(200)  # weights that move enough to write something else
+    frozen = with_frozen("run", batch)
+    with serving(*frozen.values(), names=list(frozen)) as address:
+        page = opened(chromium, address)
+        expect(page.locator("section")).to_have_count(2)
+        expect(page.locator("section").last).to_be_hidden()
+        fill(page, Prompt="ab", Length=40, Temperature=2)
+        page.get_by_role("button", name="Write").click()
+        expect(page.locator(".status").first).to_contain_text("Finished")
+        page.get_by_label("Freeze the weights").check()
+        expect(page.locator(".status").last).to_contain_text("Finished: 40")
+        model = frozen["run, frozen"].model
+        expected = "".join(generate(model, SYMBOLS.alphabet, "character", "ab", Sampling(40, 2.0)))
+        assert shown(page, 1) == expected != shown(page, 0)
+        assert all(change == 0 for each in changes(page, 1) for change in each)
+        page.get_by_label("Freeze the weights").uncheck()
+        expect(page.locator("section").last).to_be_hidden()
         page.close()
 
 

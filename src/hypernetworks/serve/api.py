@@ -179,6 +179,7 @@ def _describe(name: str, batch: Batch) -> RunInfo:
         alphabet="".join(symbols.alphabet) if symbols.unit == "character" else "",
         gates=list(batch.change.gates),
         gate_names=gates_of(model),
+        frozen_of=batch.frozen_of,
     )
 
 

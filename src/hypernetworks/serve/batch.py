@@ -74,11 +74,21 @@ class ActiveText:
 
 
 class Batch:
-    """A model and the texts that it is generating."""
+    """A model and the texts that it is generating.
 
-    def __init__(self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32") -> None:
+    Args:
+        model: the model.
+        symbols: its alphabet.
+        weights: how the weights are stored, see `stepper`.
+        frozen_of: the name of the run whose weights the model has, if its own do not move.
+    """
+
+    def __init__(
+        self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32", frozen_of: str | None = None
+    ) -> None:
         self.model = model.eval()
         self.symbols = symbols
+        self.frozen_of = frozen_of
         self.texts: list[ActiveText] = []
         self.change = RelativeChange(model.network)
         self._step = stepper(model, 1, weights)

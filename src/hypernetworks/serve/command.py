@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
+from hypernetworks.serve.frozen import with_frozen
 from hypernetworks.serve.limits import Limits
 from hypernetworks.text.experiment import load_run
 from hypernetworks.text.stepper import Weights
@@ -81,15 +82,15 @@ class Serve:
                 server.make_server(app, engine, self.limits, self.root_path).run(sockets=[listening])
 
     def _batches(self) -> dict[str, Batch]:
-        """The models by the names of their folders, or by the given paths if the names are equal."""
+        """The models by the names of their folders, or by the given paths if these are equal, and frozen ones."""
         if len(set(self.runs)) < len(self.runs):
             raise UsageError(f"the two runs should differ, got {self.runs[0]} twice")
         names = [folder.resolve().name for folder in self.runs]
         if len(set(names)) < len(names):
             names = [str(folder) for folder in self.runs]
         device = find_device(self.device)
-        batches = {}
+        batches: dict[str, Batch] = {}
         for name, folder in zip(names, self.runs, strict=True):
             model, _, symbols = load_run(folder)
-            batches[name] = Batch(model.to(device), symbols, self.weights)
+            batches |= with_frozen(name, Batch(model.to(device), symbols, self.weights), self.weights)
         return batches

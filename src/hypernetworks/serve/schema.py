@@ -20,6 +20,9 @@ class RunInfo(BaseModel):
     gates: list[str] = Field(
         description="The gates whose weights are generated at each step; empty if weights are fixed."
     )
+    frozen_of: str | None = Field(
+        description="The run whose model this is, with weights that do not move: every scale has its mean. Else null."
+    )
     gate_names: list[str] = Field(description="The names of the gates, for example: input gate i.")
 
 

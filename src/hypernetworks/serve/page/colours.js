@@ -44,7 +44,7 @@ export class Colours {
 
   rescale() {
     this.box.dataset.gate = this.choice.value;
-    const shown = this.texts.flatMap((text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : [])));
+    const shown = this.texts.filter((text) => !text.run.frozen_of).flatMap((text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : [])));
     shown.sort((a, b) => a - b);
     const full = shown[Math.floor(FULL_COLOUR * shown.length)];
     this.box.style.setProperty("--full", full || 1);

@@ -42,6 +42,7 @@ async function load() {
   const names = new Map(server.runs.flatMap((run) => run.gates.map((gate, k) => [gate, run.gate_names[k]])));
   for (const [gate, name] of names) byId("gate").append(new Option(name, gate));
   byId("colouring").hidden = names.size === 0;
+  byId("freezing").hidden = !server.runs.some((run) => run.frozen_of);
   byId("problem").textContent = "";
   return server.runs.map((run, k) => {
     const section = byId("run").content.cloneNode(true).querySelector("section");
@@ -49,6 +50,7 @@ async function load() {
     byId("runs").append(section);
     const text = new Text(run, section, colours, headers);
     colours.add(text, `#${section.id} .text`);
+    section.hidden = run.frozen_of !== null;
     return text;
   });
 }
@@ -59,7 +61,7 @@ async function write() {
   stop.disabled = false;
   byId("problem").textContent = "";
   try {
-    const texts = await loaded();
+    const texts = (await loaded()).filter((text) => !text.section.hidden);
     if (own.signal.aborted) return;
     const settings = { prompt: prompt.value };
     for (const name of ["temperature", "top_k", "top_p", "length", "seed"]) settings[name] = byId(name).valueAsNumber;
@@ -77,6 +79,14 @@ async function write() {
   }
 }
 
+// Show or hide the runs with frozen weights. The texts are written again, the same for the same settings, if there are any.
+async function freeze({ target }) {
+  const texts = await loaded();
+  for (const text of texts) if (text.run.frozen_of) text.section.hidden = !target.checked;
+  if (target.checked && texts.some((text) => text.request)) write();
+}
+
+byId("freeze").addEventListener("change", freeze);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   write();

@@ -20,11 +20,13 @@ export class Text {
     this.box = section.querySelector(".text");
     this.status = section.querySelector(".status");
     this.shown = section.querySelector(".change");
+    this.section = section;
     this.request = null; // the last one, that is, its AbortSignal
     section.querySelector("h2").textContent = run.name;
-    section.querySelector(".about").textContent =
-      `${run.network}, ${run.parameters.toLocaleString("en")} parameters` +
-      (run.gates.length ? "" : "; its weights are fixed, so nothing is coloured");
+    section.querySelector(".about").textContent = run.frozen_of
+      ? `the same model, but every scale has its mean at each step, so its weights do not move`
+      : `${run.network}, ${run.parameters.toLocaleString("en")} parameters` +
+        (run.gates.length ? "" : "; its weights are fixed, so nothing is coloured");
     this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys move through its characters`);
     this.box.addEventListener("keydown", (event) => this.move(event));
     // not pointerover, which also comes when the page moves below a pointer that rests
