@@ -153,6 +153,21 @@ def test_numbers_are_there_by_keyboard_and_pointer(page: Any) -> None:
     expect(numbers).to_have_text(re.compile("^32: "))
 
 
+def test_the_diagram_follows_the_character(page: Any) -> None:
+    """The one that was written last, then the one that is pointed at: what its step read, wrote and changed."""
+    write(page, Prompt="ab", Length=60)
+    diagram = page.get_by_role("group", name="The step of the current character")
+    names = {"\n": "end of line", " ": "space"}
+    text = "ab" + shown(page, 0)
+    for k in (61, 2, 1):
+        if k < 61:
+            page.locator(".text").first.locator("span").nth(k).hover()
+        expect(diagram.locator(".wrote")).to_have_text(names.get(text[k], text[k]))
+        expect(diagram.locator(".read")).to_have_text(names.get(text[k - 1], text[k - 1]))
+        numbers = [float(each.removesuffix(" %")) / 100 for each in diagram.locator(".number").all_text_contents()]
+        assert numbers == pytest.approx(changes(page, 0)[k], rel=0.06)
+
+
 def test_all_runs_share_one_scale_with_numbers(chromium: Any) -> None:
     """From 0 to the change that 95 % of the shown ones do not reach: of all gates in strips, or of the gate that is chosen."""
     with serving(make_batch("hyper-lstm"), make_batch("hyper-gru")) as address:
@@ -337,6 +352,11 @@ def test_a_phone_s_width_is_enough(chromium: Any, address: str, path: str) -> No
     page = opened(chromium, address + path, **PHONE)
     if not path:
         write(page, Prompt="ab", Length=100)
+        # lines of text are not broken into columns
+        lines = (
+            page.locator(".text").first.locator("div").evaluate_all("x => x.map((y) => y.getBoundingClientRect().left)")
+        )
+        assert len(set(lines)) == 1
     else:
         expect(page.locator("article")).to_have_count(4)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

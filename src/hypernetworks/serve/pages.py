@@ -12,7 +12,10 @@ KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 PATHS = {
     "/": "index.html",
     "/docs": "docs.html",
-    **{f"/{name}": name for name in ("page.css", "page.js", "requests.js", "text.js", "colours.js", "docs.js")},
+    **{
+        f"/{name}": name
+        for name in ("page.css", "page.js", "requests.js", "text.js", "colours.js", "diagram.js", "docs.js")
+    },
 }
 
 HEADERS = {

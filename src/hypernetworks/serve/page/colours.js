@@ -9,6 +9,7 @@ export class Colours {
   // box: the element that has all texts; choice: the select of a gate; legend: the element for the number at the scale's end.
   constructor(box, choice, legend) {
     this.box = box;
+    this.page = document.documentElement; // the diagram has the same scale
     this.choice = choice;
     this.legend = legend;
     this.texts = [];
@@ -47,7 +48,7 @@ export class Colours {
     const shown = this.texts.filter((text) => !text.run.frozen_of).flatMap((text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : [])));
     shown.sort((a, b) => a - b);
     const full = shown[Math.floor(FULL_COLOUR * shown.length)];
-    this.box.style.setProperty("--full", full || 1);
+    this.page.style.setProperty("--full", full || 1);
     this.legend.textContent = full ? `${percent(full)} and more` : "much";
   }
 }

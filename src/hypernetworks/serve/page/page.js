@@ -1,12 +1,14 @@
 // The page: its settings, its runs, and writing and stopping. Texts are in text.js, their colours in colours.js.
 
 import { Colours } from "./colours.js";
+import { Diagram } from "./diagram.js";
 import { ask } from "./requests.js";
 import { Text } from "./text.js";
 
 const byId = (id) => document.getElementById(id);
 const form = byId("form"), prompt = byId("prompt"), length = byId("length"), stop = byId("stop"), token = byId("token");
 const colours = new Colours(byId("runs"), byId("gate"), byId("full"));
+const diagram = new Diagram(byId("diagram"));
 let runs = null; // the promise of the texts of all runs
 let writing = null; // the AbortController of the texts that are being generated
 
@@ -43,12 +45,14 @@ async function load() {
   for (const [gate, name] of names) byId("gate").append(new Option(name, gate));
   byId("colouring").hidden = names.size === 0;
   byId("freezing").hidden = !server.runs.some((run) => run.frozen_of);
+  const hyper = server.runs.find((run) => run.gates.length);
+  if (hyper) diagram.of(hyper);
   byId("problem").textContent = "";
   return server.runs.map((run, k) => {
     const section = byId("run").content.cloneNode(true).querySelector("section");
     section.id = `run${k}`;
     byId("runs").append(section);
-    const text = new Text(run, section, colours, headers);
+    const text = new Text(run, section, colours, diagram, headers);
     colours.add(text, `#${section.id} .text`);
     section.hidden = run.frozen_of !== null;
     return text;

@@ -12,10 +12,11 @@ const HINT = "Point at a character, or use the arrow keys, for the numbers.";
 const NAMES = { "\n": "end of line", " ": "space" };
 
 export class Text {
-  // section: its elements; colours: those of all texts; headers: of its requests.
-  constructor(run, section, colours, headers) {
+  // section: its elements; colours: those of all texts; diagram: of the current step; headers: of its requests.
+  constructor(run, section, colours, diagram, headers) {
     this.run = run;
     this.colours = colours;
+    this.diagram = diagram;
     this.headers = headers;
     this.box = section.querySelector(".text");
     this.status = section.querySelector(".status");
@@ -68,6 +69,7 @@ export class Text {
       }
     }
     if (isPrompt) this.prompted = this.spans.length;
+    if (!this.run.frozen_of) this.explain(this.spans.length - 1);
     // the scale is updated as the text grows, at increasing intervals
     if (this.spans.length >= 2 * this.scaledAt || this.spans.length < 32) this.rescale();
     if (atEnd) this.box.scrollTop = this.box.scrollHeight;
@@ -78,18 +80,27 @@ export class Text {
     this.colours.rescale();
   }
 
+  name(k) {
+    return NAMES[this.characters[k]] ?? this.characters[k] ?? "nothing";
+  }
+
+  // Show the step of a character in the diagram.
+  explain(k) {
+    this.diagram.show(this.run, this.name(k - 1), this.name(k), this.changes[k]);
+  }
+
   show(k) {
     if (k < 0 || k >= this.spans.length) return;
     this.spans[this.here]?.classList.remove("here");
     this.here = k;
     this.spans[k].classList.add("here");
-    const name = (k) => NAMES[this.characters[k]] ?? this.characters[k];
-    const read = k ? name(k - 1) : "the beginning";
-    const step = k < this.prompted ? `Read ${read}, expecting ${name(k)}` : `Read ${read}, wrote ${name(k)}`;
+    this.explain(k);
+    const read = k ? this.name(k - 1) : "the beginning";
+    const step = k < this.prompted ? `Read ${read}, expecting ${this.name(k)}` : `Read ${read}, wrote ${this.name(k)}`;
     const numbers = (changes) => this.run.gates.map((gate, n) => `${gate} ${percent(changes[n])}`).join(", ");
     const changes = this.changes[k];
     this.shown.textContent =
-      `${k + 1}: ${changes || k ? step : `${name(k)}: no step before it`}` +
+      `${k + 1}: ${changes || k ? step : `${this.name(k)}: no step before it`}` +
       (changes ? ` — weights changed: ${numbers(changes)}` : this.run.gates.length ? "" : " — weights are fixed");
   }
 
