@@ -168,6 +168,28 @@ def test_the_diagram_follows_the_character(page: Any) -> None:
         assert numbers == pytest.approx(changes(page, 0)[k], rel=0.06)
 
 
+def test_the_mean_change_of_each_kind_of_character_is_there(page: Any) -> None:
+    write(page, Prompt="ab cd\n\nef", Length=80, Temperature=3)
+    page.locator("summary").first.click()
+    table = page.locator(".kinds table").first
+    characters = "ab cd\n\nef" + shown(page, 0)
+    sums: dict[str, list[list[float]]] = {}
+    for k, change in enumerate(changes(page, 0)):
+        letter = "later letter" if k and characters[k - 1].isalpha() else "first letter"
+        kind = {" ": "space", "\n": "end of line"}.get(characters[k], letter)
+        if change:
+            sums.setdefault(kind, []).append(change)
+    rows = [row.locator("td").all_text_contents() for row in table.locator("tr").all()[1:]]
+    assert [row[0] for row in rows] == [
+        kind for kind in ("first letter", "later letter", "space", "end of line") if kind in sums
+    ]
+    for kind, count, *means in rows:
+        assert int(count) == len(sums[kind])
+        expected = [sum(gate) / len(sums[kind]) for gate in zip(*sums[kind], strict=True)]
+        assert [float(mean.removesuffix(" %")) / 100 for mean in means] == pytest.approx(expected, rel=0.06)
+    expect(page.locator(".kinds").last).to_be_hidden()
+
+
 def test_all_runs_share_one_scale_with_numbers(chromium: Any) -> None:
     """From 0 to the change that 95 % of the shown ones do not reach: of all gates in strips, or of the gate that is chosen."""
     with serving(make_batch("hyper-lstm"), make_batch("hyper-gru")) as address:
@@ -368,7 +390,7 @@ CONTRASTS = """() => {
     const paint = (colour) => { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); };
     const box = document.querySelector(".text");
     const pixel = () => [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-    document.querySelector("#runs").dataset.gate = "i";
+    document.documentElement.dataset.gate = "i";
     return [0.125, 0.25, 0.5, 0.75, 1].map((change) => {
         const span = document.createElement("span");
         span.style.setProperty("--0", change);

@@ -6,10 +6,9 @@ const FULL_COLOUR = 0.95;
 export const percent = (change) => `${(100 * change).toLocaleString("en", { maximumSignificantDigits: 2 })} %`;
 
 export class Colours {
-  // box: the element that has all texts; choice: the select of a gate; legend: the element for the number at the scale's end.
-  constructor(box, choice, legend) {
-    this.box = box;
-    this.page = document.documentElement; // the diagram has the same scale
+  // choice: the select of a gate; legend: the element for the number at the scale's end.
+  constructor(choice, legend) {
+    this.page = document.documentElement; // the diagram and the tables have the same scale
     this.choice = choice;
     this.legend = legend;
     this.texts = [];
@@ -22,17 +21,17 @@ export class Colours {
   // character, or the whole character by the gate that is chosen.
   add(text, selector) {
     this.texts.push(text);
-    const colour = (k) => `color-mix(in oklab, var(--hot) calc(100% * min(1, var(--${k}, 0) / var(--full, 1))), transparent)`;
+    const colour = (k, hot) => `color-mix(in oklab, var(${hot}) calc(100% * min(1, var(--${k}, 0) / var(--full, 1))), transparent)`;
     const { gates } = text.run;
     if (!gates.length) return;
     const strips = gates.map(
-      (_, k) => `linear-gradient(${colour(k)} 0 0) 0 calc(100% - ${gates.length - 1 - k} * var(--strip)) / 100% var(--strip) no-repeat`,
+      (_, k) => `linear-gradient(${colour(k, "--bright")} 0 0) 0 calc(100% - ${gates.length - 1 - k} * var(--strip)) / 100% var(--strip) no-repeat`,
     );
     this.sheet.insertRule(`${selector} span { padding-bottom: calc(${gates.length} * var(--strip)); background: ${strips}; }`);
     this.sheet.insertRule(`${selector} { line-height: calc(1.45em + ${gates.length} * var(--strip)); }`);
     gates.forEach((gate, k) => {
       const chosen = `[data-gate="${CSS.escape(gate)}"] ${selector} span`;
-      this.sheet.insertRule(`${chosen} { padding-bottom: 0; background: ${colour(k)}; }`, this.sheet.cssRules.length);
+      this.sheet.insertRule(`${chosen} { padding-bottom: 0; background: ${colour(k, "--hot")}; }`, this.sheet.cssRules.length);
     });
   }
 
@@ -44,7 +43,7 @@ export class Colours {
   }
 
   rescale() {
-    this.box.dataset.gate = this.choice.value;
+    this.page.dataset.gate = this.choice.value;
     const shown = this.texts.filter((text) => !text.run.frozen_of).flatMap((text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : [])));
     shown.sort((a, b) => a - b);
     const full = shown[Math.floor(FULL_COLOUR * shown.length)];

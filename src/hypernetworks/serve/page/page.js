@@ -7,7 +7,7 @@ import { Text } from "./text.js";
 
 const byId = (id) => document.getElementById(id);
 const form = byId("form"), prompt = byId("prompt"), length = byId("length"), stop = byId("stop"), token = byId("token");
-const colours = new Colours(byId("runs"), byId("gate"), byId("full"));
+const colours = new Colours(byId("gate"), byId("full"));
 const diagram = new Diagram(byId("diagram"));
 let runs = null; // the promise of the texts of all runs
 let writing = null; // the AbortController of the texts that are being generated

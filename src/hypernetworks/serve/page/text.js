@@ -5,6 +5,7 @@
 // A new request may come at any time. The text stays until the server begins the new one.
 
 import { percent } from "./colours.js";
+import { meanChanges, showKinds } from "./kinds.js";
 import { ask, events } from "./requests.js";
 
 const ENDS = { length: "Finished", "time-out": "Out of time", shutdown: "The server stopped", stopped: "Stopped", failed: "Failed" };
@@ -22,6 +23,8 @@ export class Text {
     this.status = section.querySelector(".status");
     this.shown = section.querySelector(".change");
     this.section = section;
+    this.kinds = section.querySelector(".kinds");
+    this.kinds.hidden = !run.gates.length || run.frozen_of !== null;
     this.request = null; // the last one, that is, its AbortSignal
     section.querySelector("h2").textContent = run.name;
     section.querySelector(".about").textContent = run.frozen_of
@@ -145,6 +148,7 @@ export class Text {
     }
     if (this.request !== signal) return null; // a new request has begun
     this.rescale();
+    showKinds(this.kinds.querySelector("table"), this.run.gates, meanChanges(this.characters, this.changes));
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     this.status.textContent = `${ENDS[reason]}: ${written.toLocaleString("en")} characters in ${seconds} s`;
     return problem;
