@@ -1,5 +1,7 @@
 """The page in Chromium: it shows the model's text, works by mouse and keyboard, at any width, in light and dark mode."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -188,6 +190,39 @@ def test_the_mean_change_of_each_kind_of_character_is_there(page: Any) -> None:
         expected = [sum(gate) / len(sums[kind]) for gate in zip(*sums[kind], strict=True)]
         assert [float(mean.removesuffix(" %")) / 100 for mean in means] == pytest.approx(expected, rel=0.06)
     expect(page.locator(".kinds").last).to_be_hidden()
+
+
+def test_texts_are_saved_with_their_changes(page: Any) -> None:
+    write(page, Prompt="a\n", Length=30, Seed=2)
+    saved: dict[str, str] = {}
+    for form in ("JSON", "CSV"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=form).first.click()
+        assert download.value.suggested_filename == f"run.{form.lower()}"
+        saved[form] = Path(download.value.path()).read_bytes().decode()
+    whole = json.loads(saved["JSON"])
+    assert whole["text"] == "a\n" + shown(page, 0)
+    assert (whole["run"], whole["gates"], whole["settings"]["seed"]) == ("run", ["i", "f", "g", "o"], 2)
+    assert [each or [] for each in whole["changes"]] == changes(page, 0)
+    head, *rows = csv.reader(io.StringIO(saved["CSV"], newline=""))
+    assert head == ["character", "code_point", "i", "f", "g", "o"]
+    assert "".join(row[0] for row in rows) == whole["text"]
+    assert [[float(number) for number in row[2:] if number] for row in rows] == changes(page, 0)
+
+
+def test_the_address_has_the_settings_and_never_the_token(chromium: Any, address: str) -> None:
+    page = opened(chromium, f"{address}/#token=s3cret&seed=7&prompt=ab%0Ac")
+    expect(page.get_by_label("Seed")).to_have_value("7")
+    expect(page.get_by_label("Prompt")).to_have_value("ab\nc")
+    assert "s3cret" not in page.url
+    write(page, Length=12)
+    assert "length=12" in page.url
+    assert "s3cret" not in page.url
+    again = opened(chromium, page.url)
+    write(again)
+    assert shown(again, 0) == shown(page, 0)
+    again.close()
+    page.close()
 
 
 def test_all_runs_share_one_scale_with_numbers(chromium: Any) -> None:

@@ -14,7 +14,17 @@ PATHS = {
     "/docs": "docs.html",
     **{
         f"/{name}": name
-        for name in ("page.css", "page.js", "requests.js", "text.js", "colours.js", "diagram.js", "kinds.js", "docs.js")
+        for name in (
+            "page.css",
+            "page.js",
+            "requests.js",
+            "text.js",
+            "colours.js",
+            "diagram.js",
+            "kinds.js",
+            "files.js",
+            "docs.js",
+        )
     },
 }
 

@@ -12,7 +12,17 @@ const diagram = new Diagram(byId("diagram"));
 let runs = null; // the promise of the texts of all runs
 let writing = null; // the AbortController of the texts that are being generated
 
-token.value = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+const SETTINGS = ["prompt", "temperature", "top_k", "top_p", "length", "seed"];
+
+// The address has the settings after #, so that it can be sent to others. A token in it is taken, and removed at once.
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const name of SETTINGS) if (given.has(name)) byId(name).value = given.get(name);
+  token.value = given.get("token") ?? "";
+  if (!given.has("token")) return;
+  given.delete("token");
+  history.replaceState(null, "", `#${given}`);
+}
 
 function headers() {
   return { "Content-Type": "application/json", ...(token.value && { Authorization: `Bearer ${token.value}` }) };
@@ -67,8 +77,8 @@ async function write() {
   try {
     const texts = (await loaded()).filter((text) => !text.section.hidden);
     if (own.signal.aborted) return;
-    const settings = { prompt: prompt.value };
-    for (const name of ["temperature", "top_k", "top_p", "length", "seed"]) settings[name] = byId(name).valueAsNumber;
+    const settings = Object.fromEntries(SETTINGS.map((name) => [name, name === "prompt" ? prompt.value : byId(name).valueAsNumber]));
+    history.replaceState(null, "", `#${new URLSearchParams(settings)}`);
     const problems = await Promise.all(texts.map((text) => text.write(settings, own.signal)));
     const problem = problems.find((problem) => problem !== null);
     if (problem) showProblem(problem);
@@ -100,4 +110,5 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") writing?.abort();
   if (event.key === "Enter" && event.ctrlKey) form.requestSubmit();
 });
+readAddress();
 loaded().catch(showProblem);

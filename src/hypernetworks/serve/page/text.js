@@ -5,6 +5,7 @@
 // A new request may come at any time. The text stays until the server begins the new one.
 
 import { percent } from "./colours.js";
+import { save } from "./files.js";
 import { meanChanges, showKinds } from "./kinds.js";
 import { ask, events } from "./requests.js";
 
@@ -38,6 +39,8 @@ export class Text {
       if (target !== this.spans[this.here]) this.show(this.spans.indexOf(target));
     });
     this.box.addEventListener("copy", (event) => this.copy(event));
+    this.saving = section.querySelector(".save");
+    this.saving.addEventListener("click", ({ target }) => target.value && save(this, target.value));
     this.clear();
   }
 
@@ -135,6 +138,7 @@ export class Text {
       for await (const [name, data] of events(answer.body)) {
         if (name === "prompt") {
           this.clear();
+          this.settings = settings;
           this.status.textContent = "Writing …";
           this.add(data.text, data.changes, true);
         } else if (name === "text") {
@@ -148,6 +152,7 @@ export class Text {
     }
     if (this.request !== signal) return null; // a new request has begun
     this.rescale();
+    this.saving.hidden = !this.spans.length;
     showKinds(this.kinds.querySelector("table"), this.run.gates, meanChanges(this.characters, this.changes));
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     this.status.textContent = `${ENDS[reason]}: ${written.toLocaleString("en")} characters in ${seconds} s`;
