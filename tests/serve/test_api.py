@@ -1,5 +1,6 @@
 """The API over real connections: streams, refused requests, and a server that survives all of them."""
 
+import asyncio
 import json
 import re
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from hypernetworks.errors import UsageError
 from hypernetworks.serve import events as serve_events
+from hypernetworks.serve.guard import Patience
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.pages import KINDS, PATHS
 from hypernetworks.serve.server import greeting, names
@@ -379,6 +381,27 @@ def test_a_waiting_stream_has_heartbeats_and_says_that_proxies_should_not_collec
             assert [next(lines) for _ in range(4)] == [": waiting", ""] * 2
             first.close()
             assert [name for name, _ in events(lines)][-1] == "end"
+
+
+@pytest.mark.parametrize(("total", "parts"), [(0.3, 2), (60.0, 8)])
+def test_a_whole_response_has_a_time_limit_too(total: float, parts: int) -> None:
+    """A client that reads each part just in time does not keep a text for ever."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for number in range(8):
+            await send({"type": "http.response.body", "body": b"%d" % number, "more_body": number < 7})
+
+    sent: list[Any] = []
+
+    async def slow(message: Any) -> None:
+        await asyncio.sleep(0.12)
+        sent.append(message)
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    asyncio.run(Patience(app, 30, total)({"type": "http"}, never, slow))
+    assert len(sent) == parts
 
 
 def test_a_client_that_does_not_read_is_let_go() -> None:

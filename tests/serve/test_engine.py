@@ -147,6 +147,20 @@ def test_networks_of_fixed_weights_have_no_changes() -> None:
     assert batch.change.gates == ()
 
 
+@pytest.mark.parametrize("network", ["lstm", "hyper-lstm"])
+def test_a_warm_batch_has_read_a_prompt_and_taken_a_step_and_has_no_texts(network: str) -> None:
+    batch, shapes = make_batch(network), []
+    batch.model.embedding.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
+    batch.warm_up()
+    assert len(shapes) >= 2
+    assert batch.texts == []
+    client = Client(length=10, seed=3)
+    batch.admit(client.job)
+    while batch.texts:
+        batch.step()
+    assert client.wait().text == generated(batch, "ab", length=10, seed=3)
+
+
 def test_a_run_with_frozen_weights_is_added_to_a_hyper_network_alone() -> None:
     assert list(with_frozen("plain", make_batch("lstm"))) == ["plain"]
     own, frozen = with_frozen("hyper", make_batch("hyper-gru")).items()

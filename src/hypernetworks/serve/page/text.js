@@ -29,9 +29,9 @@ export class Text {
     this.request = null; // the last one, that is, its AbortSignal
     section.querySelector("h2").textContent = run.name;
     section.querySelector(".about").textContent = run.frozen_of
-      ? `the same model, but every scale has its mean at each step, so its weights do not move`
+      ? "the same model with weights that do not move: each scale has its mean"
       : `${run.network}, ${run.parameters.toLocaleString("en")} parameters` +
-        (run.gates.length ? "" : "; its weights are fixed, so nothing is coloured");
+        (run.gates.length ? "" : "; fixed weights: nothing is coloured");
     this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys move through its characters`);
     this.box.addEventListener("keydown", (event) => this.move(event));
     // not pointerover, which also comes when the page moves below a pointer that rests
