@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,30 @@ def test_the_diagram_follows_the_character(page: Any) -> None:
         expect(diagram.locator(".read")).to_have_text(names.get(text[k - 1], text[k - 1]))
         numbers = [float(each.removesuffix(" %")) / 100 for each in diagram.locator(".number").all_text_contents()]
         assert numbers == pytest.approx(changes(page, 0)[k], rel=0.06)
+
+
+def test_the_player_moves_through_the_text(page: Any) -> None:
+    player = page.get_by_role("group", name="Move through the text")
+    expect(player).to_be_hidden()
+    write(page, Prompt="ab", Length=60)
+    slider, numbers = player.get_by_role("slider"), page.locator(".change").first
+    expect(slider).to_have_value("61")
+    slider.fill("30")
+    expect(numbers).to_have_text(re.compile("^31: "))
+    player.get_by_role("button", name="Next character").click()
+    expect(numbers).to_have_text(re.compile("^32: "))
+    player.get_by_role("button", name="Previous character").click()
+    expect(slider).to_have_value("30")
+    player.get_by_label("Speed").select_option("fast")
+    player.get_by_role("button", name="Play").click()
+    expect(numbers).to_have_text(re.compile("^4[0-9]: "))
+    player.get_by_role("button", name="Pause").click()
+    stopped = numbers.text_content()
+    page.wait_for_timeout(300)
+    assert numbers.text_content() == stopped
+    player.get_by_role("button", name="Play").click()
+    expect(numbers).to_have_text(re.compile("^62: "))
+    expect(player.get_by_role("button", name="Play")).to_be_visible()  # it stops at the end
 
 
 def test_the_mean_change_of_each_kind_of_character_is_there(page: Any) -> None:
@@ -368,24 +393,20 @@ def test_a_server_with_other_runs_is_noticed(page: Any) -> None:
 
 
 def test_a_text_in_the_queue_waits_and_the_limit_of_the_length_is_kept(chromium: Any) -> None:
-    """With room for one text, which another client has, the page does not say that it is written."""
-    with serving(*BATCHES, limits=Limits(max_length=400, rows=1, queue=1)) as address:
+    """With room for one text, and many of another client before it, the page does not say that it is written."""
+    with serving(*BATCHES, limits=Limits(max_length=400, rows=1, queue=64)) as address:
         page = opened(chromium, address)
         expect(page.get_by_label("Length")).to_have_value("400")
-        page.route(
-            "**/api/generate",
-            lambda route: route.continue_() if "run2" not in route.request.post_data else held.append(route),
-        )
-        held: list[Any] = []
-        with httpx.stream("POST", f"{address}/api/generate", json={"length": 400}, timeout=60) as other:
-            pieces = other.iter_bytes()
-            next(pieces)
+        with ExitStack() as others:
+            for seed in range(40):
+                body = {"length": 400, "seed": seed}
+                others.enter_context(httpx.stream("POST", f"{address}/api/generate", json=body, timeout=60))
             fill(page, Prompt="ab")
             page.get_by_role("button", name="Write").click()
             expect(page.locator(".status").first).to_have_text("Waiting …")
-        for route in held:
-            route.continue_()
-        expect(page.locator(".status").last).to_contain_text("Finished: 400 characters")
+            expect(page.locator(".status").last).to_have_text("Waiting …")
+        for line in page.locator(".status").all():
+            expect(line).to_contain_text("Finished: 400 characters")
         page.close()
 
 

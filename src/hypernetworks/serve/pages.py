@@ -23,6 +23,7 @@ PATHS = {
             "diagram.js",
             "kinds.js",
             "files.js",
+            "player.js",
             "docs.js",
         )
     },

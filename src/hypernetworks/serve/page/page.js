@@ -2,6 +2,7 @@
 
 import { Colours } from "./colours.js";
 import { Diagram } from "./diagram.js";
+import { Player } from "./player.js";
 import { ask } from "./requests.js";
 import { Text } from "./text.js";
 
@@ -9,6 +10,7 @@ const byId = (id) => document.getElementById(id);
 const form = byId("form"), prompt = byId("prompt"), length = byId("length"), stop = byId("stop"), token = byId("token");
 const colours = new Colours(byId("gate"), byId("full"));
 const diagram = new Diagram(byId("diagram"));
+const player = new Player(byId("player"));
 let runs = null; // the promise of the texts of all runs
 let writing = null; // the AbortController of the texts that are being generated
 
@@ -34,6 +36,12 @@ function showProblem(problem) {
     byId("token-field").hidden = false;
     token.focus();
   }
+}
+
+// Show the step of a character of a text.
+function explain(text, k) {
+  diagram.show(text.run, text.name(k - 1), text.name(k), text.changes[k]);
+  player.show(text, k);
 }
 
 // Load the runs of the server once; again if it failed, for example after a token is given.
@@ -62,7 +70,7 @@ async function load() {
     const section = byId("run").content.cloneNode(true).querySelector("section");
     section.id = `run${k}`;
     byId("runs").append(section);
-    const text = new Text(run, section, colours, diagram, headers);
+    const text = new Text(run, section, colours, explain, headers);
     colours.add(text, `#${section.id} .text`);
     section.hidden = run.frozen_of !== null;
     return text;

@@ -14,11 +14,11 @@ const HINT = "Point at a character, or use the arrow keys, for the numbers.";
 const NAMES = { "\n": "end of line", " ": "space" };
 
 export class Text {
-  // section: its elements; colours: those of all texts; diagram: of the current step; headers: of its requests.
-  constructor(run, section, colours, diagram, headers) {
+  // section: its elements; colours: those of all texts; explain: shows the step of a character; headers: of its requests.
+  constructor(run, section, colours, explain, headers) {
     this.run = run;
     this.colours = colours;
-    this.diagram = diagram;
+    this.explain = explain;
     this.headers = headers;
     this.box = section.querySelector(".text");
     this.status = section.querySelector(".status");
@@ -75,7 +75,7 @@ export class Text {
       }
     }
     if (isPrompt) this.prompted = this.spans.length;
-    if (!this.run.frozen_of) this.explain(this.spans.length - 1);
+    if (this.run.gates.length && !this.run.frozen_of) this.explain(this, this.spans.length - 1);
     // the scale is updated as the text grows, at increasing intervals
     if (this.spans.length >= 2 * this.scaledAt || this.spans.length < 32) this.rescale();
     if (atEnd) this.box.scrollTop = this.box.scrollHeight;
@@ -90,17 +90,12 @@ export class Text {
     return NAMES[this.characters[k]] ?? this.characters[k] ?? "nothing";
   }
 
-  // Show the step of a character in the diagram.
-  explain(k) {
-    this.diagram.show(this.run, this.name(k - 1), this.name(k), this.changes[k]);
-  }
-
   show(k) {
     if (k < 0 || k >= this.spans.length) return;
     this.spans[this.here]?.classList.remove("here");
     this.here = k;
     this.spans[k].classList.add("here");
-    this.explain(k);
+    this.explain(this, k);
     const read = k ? this.name(k - 1) : "the beginning";
     const step = k < this.prompted ? `Read ${read}, expecting ${this.name(k)}` : `Read ${read}, wrote ${this.name(k)}`;
     const numbers = (changes) => this.run.gates.map((gate, n) => `${gate} ${percent(changes[n])}`).join(", ");
@@ -115,7 +110,15 @@ export class Text {
     if (to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     this.show(to);
-    this.spans[this.here]?.scrollIntoView({ block: "nearest" });
+    this.reveal();
+  }
+
+  // Scroll to the chosen character, inside the box alone, so that the page does not move.
+  reveal() {
+    const span = this.spans[this.here];
+    if (!span) return;
+    const top = span.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
+    if (top < 0 || top > this.box.clientHeight - 40) this.box.scrollTop += top - this.box.clientHeight / 2;
   }
 
   // Copy the characters themselves: the browser would lose empty lines, whose only content is a sign.
