@@ -51,11 +51,13 @@ def make_run(folder: Path, hidden: int) -> Path:
 
 def ask(client: httpx.Client, **request: Any) -> tuple[str, float, float]:
     """A text, and the seconds until its first and last characters arrived."""
-    began, first, parts = time.perf_counter(), 0.0, []
+    began, first, parts, event = time.perf_counter(), 0.0, [], ""
     with client.stream("POST", "/api/generate", json=request) as answer:
         answer.raise_for_status()
         for line in answer.iter_lines():
-            if line.startswith('data: {"text"'):
+            if line.startswith("event: "):
+                event = line.removeprefix("event: ")
+            elif event == "text" and line.startswith("data: "):
                 first = first or time.perf_counter() - began
                 parts.append(json.loads(line.removeprefix("data: "))["text"])
     return "".join(parts), first, time.perf_counter() - began

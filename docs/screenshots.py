@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 TEXT = [sys.executable, "-m", "hypernetworks", "text"]
 IMAGES = Path(__file__).parent / "images"
 VIEWS = {
-    "page-light": {"viewport": {"width": 1100, "height": 920}, "color_scheme": "light"},
-    "page-dark": {"viewport": {"width": 1100, "height": 920}, "color_scheme": "dark"},
-    "page-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "page-light": {"viewport": {"width": 1100, "height": 1060}, "color_scheme": "light"},
+    "page-dark": {"viewport": {"width": 1100, "height": 1060}, "color_scheme": "dark"},
+    "page-phone": {"viewport": {"width": 390, "height": 1500}, "color_scheme": "light"},
 }
 
 
@@ -27,7 +27,7 @@ def write_text(page: Page, address: str) -> None:
     page.get_by_label("Prompt").fill("ROMEO:")
     page.get_by_label("Length").fill("700")
     page.get_by_role("button", name="Write").click()
-    for line in page.locator(".status").all():
+    for line in page.locator("section:not([hidden]) .status").all():
         expect(line).to_contain_text("Finished", timeout=60_000)
     text = page.locator(".text").first
     text.evaluate("box => { box.scrollTop = 0; box.focus({focusVisible: false}); }")

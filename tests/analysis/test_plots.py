@@ -25,9 +25,10 @@ def traced(family, *shape):
 @hyper_families
 def test_every_change_is_drawn_below_its_character(family):
     layer = traced(family, T)
-    first, second = plot_weight_change(layer, TEXT).axes
+    first, second, scale = plot_weight_change(layer, TEXT).axes
     drawn = [torch.from_numpy(axes.images[0].get_array().filled()) for axes in (first, second)]
-    close(torch.cat(drawn, dim=1).T, layer.change)
+    percent = 100 * (layer.change / layer.norm)
+    close(torch.cat(drawn, dim=1).T, percent)
     assert [label.get_text() for label in first.get_xticklabels()][:9] == [
         "T",
         "o",
@@ -41,7 +42,9 @@ def test_every_change_is_drawn_below_its_character(family):
     ]
     assert len(second.get_xticklabels()) == T - COLUMNS
     assert tuple(label.get_text() for label in first.get_yticklabels()) == layer.gate_names
-    assert first.images[0].get_clim() == second.images[0].get_clim() == (0, layer.change.max().item())
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0, percent.max().item())
+    assert "in % of $W_h$" in scale.get_xlabel()
+    assert scale.get_xlim() == first.images[0].get_clim()
 
 
 @hyper_families

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import hypernetworks as hn
-from hypernetworks.analysis import scales_of, weight_change
+from hypernetworks.analysis import RelativeChange, scales_of, weight_change, weight_norm
 
 from ..recurrent.families import HYPER_FAMILIES, H, I, K, close, hyper_families
 
@@ -53,6 +53,44 @@ def test_weight_change_is_the_norm_of_the_change_of_the_matrix_made_in_full(fami
             expected = [torch.linalg.matrix_norm(W - V) for W, V in zip(after, before, strict=True)]
             close(change[:, t, b], torch.stack(expected))
     close(change, weight_change(cell, *reversed(scales)))
+
+
+@hyper_families
+def test_weight_norm_is_that_of_the_matrix_made_in_full(family):
+    cell, hyper_h = family.cell(), torch.randn(T, K, dtype=torch.float64)
+    norm = weight_norm(cell, scales_of(cell, hyper_h))
+    for t in range(T):
+        close(norm[:, t], torch.stack([torch.linalg.matrix_norm(W) for W in generated(family, cell, hyper_h[t])[0]]))
+
+
+@hyper_families
+def test_relative_change_is_that_of_the_matrices_of_all_layers(family):
+    network = family.network(num_layers=2)
+    before, after = torch.randn(2, 2, T, B, K, dtype=torch.float64)
+    change = RelativeChange(network)(before, after)
+    assert change.shape == (len(RelativeChange(network).gates), T, B)
+    for t in range(T):
+        for b in range(B):
+            old, new = (
+                [torch.stack(generated(family, cell, hyper_h[k, t, b])[0]) for k, cell in enumerate(network.cells)]
+                for hyper_h in (before, after)
+            )
+            # both layers of a gate as one vector
+            old, new = (torch.stack(layers, 1).flatten(1) for layers in (old, new))
+            close(change[:, t, b], (new - old).norm(dim=1) / new.norm(dim=1))
+
+
+def test_the_relative_change_of_a_network_with_fixed_weights_has_no_rows():
+    change = RelativeChange(hn.LSTM(I, H))
+    assert change.gates == ()
+    assert change(torch.zeros(1, T, B, K), torch.zeros(1, T, B, K)).shape == (0, T, B)
+
+
+def test_weights_of_zero_do_not_change():
+    network = hn.HyperLSTM(I, H, hyper_size=K)
+    torch.nn.init.zeros_(network.cell(0).main.weight_h)
+    change = RelativeChange(network)(torch.zeros(1, K), torch.ones(1, K))
+    assert change.tolist() == [0, 0, 0, 0]
 
 
 @hyper_families

@@ -19,7 +19,7 @@ def random(*shape):
 
 def over_time(layer):
     """All tensors over time of a layer's trace."""
-    series = (*layer.state, layer.gates, layer.z, layer.d_h, layer.d_x, layer.d_b, layer.change)
+    series = (*layer.state, layer.gates, layer.z, layer.d_h, layer.d_x, layer.d_b, layer.change, layer.norm)
     return tuple(values for values in series if values is not None)
 
 
@@ -194,7 +194,15 @@ def test_shapes_are_as_documented():
     network = HYPER_FAMILIES["hyper-rhn"].network()  # depth 2: four blocks of h, two of x, four of b
     (layer,) = hn.trace(network, random(T, B, I)).layers
     assert [part.shape[2:] for part in tensors(layer.state)] == [(H,), (K,), (K,)]
-    assert [values.shape[2:] for values in over_time(layer)[3:]] == [(4, H), (10, Z), (4, H), (2, H), (4, H), (4,)]
+    assert [values.shape[2:] for values in over_time(layer)[3:]] == [
+        (4, H),
+        (10, Z),
+        (4, H),
+        (2, H),
+        (4, H),
+        (4,),
+        (4,),
+    ]
     assert not any(values.requires_grad for values in over_time(layer))
 
 

@@ -1,10 +1,13 @@
 """The built pages: no warnings, every public name, and nothing loaded from other hosts."""
 
 import importlib
+import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 
@@ -14,19 +17,45 @@ from hypernetworks import analysis, text, vision, weights
 from .pages import DOCS, PAGES, ROOT, name, parse
 
 OUTSIDE = re.compile(r"^(https?:)?//")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyright"}
 """Relations of a <link> that a browser does not load."""
 
 
-def test_the_pages_as_built(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     """Build once, because it takes ten seconds; a warning of Sphinx is an error."""
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    folder = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
-    _fetch_nothing_from_outside(tmp_path)
-    _draw_equations_by_the_browser_itself(tmp_path)
-    _draw_an_index_beside_a_letter_with_an_accent(tmp_path)
-    _state_their_language(tmp_path)
+    return folder
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+def test_no_code_beside_an_equation_is_cut(built):
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        for width in (390, 1280, 1440, 1920):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto((built / "mathematics" / "hyper-lstm.html").as_uri())
+            boxes = page.locator(".beside pre")
+            widths = boxes.evaluate_all("boxes => boxes.map((box) => [box.scrollWidth, box.clientWidth])")
+            assert len(widths) > 5
+            assert all(needed <= there for needed, there in widths), width
+        browser.close()
+
+
+def test_the_pages_as_built(built):
+    _fetch_nothing_from_outside(built)
+    _draw_equations_by_the_browser_itself(built)
+    _draw_an_index_beside_a_letter_with_an_accent(built)
+    _state_their_language(built)
+    _lead_to_anchors_that_are_there(built)
+    _describe_a_group_of_arguments_once(built)
+    _are_found_by_chinese_words(built)
+    _set_equations_apart(built)
 
 
 class Fetched(HTMLParser):
@@ -92,6 +121,47 @@ def _draw_an_index_beside_a_letter_with_an_accent(built):
 def _state_their_language(built):
     assert re.search(r'<html [^>]*lang="zh-CN"', _html(built, "zh/start.md"))
     assert re.search(r'<html [^>]*lang="en"', _html(built, "start.md"))
+
+
+def _lead_to_anchors_that_are_there(built):
+    """From the docs' own words and from the source pages back to the reference, whose names Sphinx does not check."""
+    pages = {page: page.read_text(encoding="utf-8") for page in built.rglob("*.html")}
+    anchors = {page.resolve(): set(re.findall(r'\sid="([^"]+)"', html)) for page, html in pages.items()}
+    dead = [
+        f"{page.relative_to(built)}: {target}"
+        for page, html in pages.items()
+        for target in set(re.findall(r'href="([^":]*#[^"]+)"', html))
+        for path, _, anchor in [target.partition("#")]
+        if unquote(anchor)
+        not in anchors.get((page.parent / path).resolve() if path else page.resolve(), {unquote(anchor)})
+    ]
+    assert dead == []
+
+
+def _describe_a_group_of_arguments_once(built):
+    """Not once for each argument of the group, as if each were all of them."""
+    html = _html(built, "api.md")
+    described = re.findall(r"<strong>([^<]*)</strong>(?: \([^)]*\))? [-–]+ I, H and the number of layers", html)
+    assert set(described) == {"input_size, hidden_size, num_layers"}
+
+
+def _are_found_by_chinese_words(built):
+    """The terms of the index: pairs of letters, by which the page's script searches, too."""
+    index = json.loads((built / "searchindex.js").read_text(encoding="utf-8").removeprefix("Search.setIndex(")[:-1])
+    found = index["terms"]["权重"]
+    pages = {index["docnames"][number] for number in ([found] if isinstance(found, int) else found)}
+    assert pages
+    assert all("权重" in (DOCS / f"{page}.md").read_text(encoding="utf-8") for page in pages)
+    assert "weight" in index["terms"]
+    assert "splitQuery" in (built / "_static" / "language_data.js").read_text(encoding="utf-8")
+
+
+def _set_equations_apart(built):
+    """An equation in a docstring is a block of its own, not words of a sentence."""
+    html = _html(built, "api.md")
+    equations = re.findall(r"<(p|pre|dd)>[^<]*pre\^y = LN_y|<pre><span></span>(?:<[^>]*>|[^<\n]|\n)*?LN_y", html)
+    assert "p" not in equations
+    assert len(equations) >= 4
 
 
 def _things_of_reference() -> list[object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hypernetworks.runs.curve import curve_of, draw, draw_run
+from hypernetworks.runs.curve import curve_of, draw, draw_run, highest_shown
 from hypernetworks.runs.run import Run
 
 pytest.importorskip("matplotlib")
@@ -36,6 +36,30 @@ def test_every_curve_is_drawn_with_its_last_value_and_the_faint_ones_behind() ->
     assert picture.startswith("<?xml")
     assert {"a  1.235", "b  2.000", "bits", "title", "step"} <= set(texts(picture))
     assert [count for count in corners(picture) if count in (3, 2, 7)][:3] == [7, 3, 2]
+
+
+def test_a_curve_far_above_the_others_leaves_the_picture_and_the_legend_says_so() -> None:
+    """A diverged run would flatten the others. Without it, the others are drawn at the same place."""
+    curves = {"a": [(1, 3.4), (2, 2.0)], "b": [(1, 3.6), (2, 2.5)], "c": [(1, 26.7), (2, 26.0)]}
+    assert highest_shown(curves.values()) == 3.6
+    assert highest_shown([curves["a"], curves["b"]]) == 3.6
+    assert highest_shown([curves["a"], curves["c"]]) == 3.4
+    picture = draw(curves, "bits", "title", top=3.6)
+    assert "c  26.000  (above the picture)" in texts(picture)
+    assert "b  2.500" in texts(picture)
+    ticks = [
+        max(float(text) for text in texts(drawn) if re.fullmatch(r"[\d.]+", text))
+        for drawn in (picture, draw(curves, "bits", "title"))
+    ]
+    assert 3 < ticks[0] < 4
+    assert ticks[1] > 20
+
+
+def test_names_that_the_font_lacks_are_text() -> None:
+    """No warning (warnings are errors here), and no empty boxes: the viewer's fonts have the characters."""
+    picture = draw({"权重": [(1, 1.0), (2, 0.5)]}, "bits", "né")
+    assert re.search(r"<text[^>]*>权重  0.500</text>", picture)
+    assert "<text" not in draw({"é": [(1, 1.0), (2, 0.5)]}, "bits", "title")
 
 
 def test_a_caption_is_below_the_picture_in_lines_that_fit() -> None:

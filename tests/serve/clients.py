@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
@@ -14,8 +14,10 @@ from hypernetworks.serve.api import make_app
 from hypernetworks.serve.batch import Batch, Job
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.server import listen, make_server, names
-from hypernetworks.serve.stream import Piece, Reason, Stream
+from hypernetworks.serve.server import listen, make_server
+from hypernetworks.serve.server import names as host_names
+from hypernetworks.serve.stream import Reason, Stream
+from hypernetworks.text.coloured import Letter
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
@@ -40,22 +42,24 @@ class Client:
         self.ready = Event()
         settings = {name: job.pop(name) for name in ("length", "temperature", "top_k", "seed") if name in job}
         self.job = Job(run, prompt, Sampling(**settings), Stream(self.ready.set), **job)
-        self.pieces: list[Piece] = []
+        self.prompt: list[Letter] | None = None
+        self.letters: list[Letter] = []
         self.reason: Reason | None = None
 
     @property
     def text(self) -> str:
-        return "".join(piece.text for piece in self.pieces)
+        return "".join(letter.text for letter in self.letters)
 
     def look(self) -> "Client":
-        """Take the available pieces."""
+        """Take the available letters."""
         self.ready.clear()
-        pieces, self.reason = self.job.stream.take()
-        self.pieces += pieces
+        prompt, letters, self.reason = self.job.stream.take()
+        self.prompt = self.prompt if prompt is None else list(prompt)
+        self.letters += letters
         return self
 
     def wait(self, enough: Callable[["Client"], bool] = lambda client: client.reason is not None) -> "Client":
-        """Take pieces until the end, or until there are enough."""
+        """Take letters until the end, or until there are enough."""
         while not enough(self.look()):
             assert self.ready.wait(60)
         return self
@@ -76,16 +80,22 @@ def running(*batches: Batch, rows: int = 8, queue: int = 8) -> Iterator[Engine]:
 
 @contextmanager
 def serving(
-    *batches: Batch, limits: Limits | None = None, token: str | None = None, send_buffer: int = 0
+    *batches: Batch,
+    limits: Limits | None = None,
+    token: str | None = None,
+    send_buffer: int = 0,
+    root_path: str = "",
+    allowed: Sequence[str] = (),
+    names: Sequence[str] = ("run", "run2"),
 ) -> Iterator[str]:
     """A server running in a thread; yields its address."""
     limits = limits or Limits()
-    engine = Engine(dict(zip(("run", "run2"), batches, strict=False)), limits.rows, limits.queue)
-    app = make_app(engine, limits, names("127.0.0.1", ()), token)
+    engine = Engine(dict(zip(names, batches, strict=False)), limits.rows, limits.queue)
+    app = make_app(engine, limits, host_names("127.0.0.1", allowed), token)
     with listen("127.0.0.1", 0) as listening:
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        server = make_server(app, engine, limits.patience)
+        server = make_server(app, engine, limits, root_path)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:

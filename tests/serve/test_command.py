@@ -58,10 +58,11 @@ def test_it_requires_the_token_and_ends_its_streams_when_stopped(
     with process(str(run)) as (server, address), httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("/api/runs").status_code == 401
         client.headers["Authorization"] = "Bearer s3cret"
-        assert [each["name"] for each in client.get("/api/runs").json()["runs"]] == ["hyper"]
+        runs = client.get("/api/runs").json()["runs"]
+        assert [(each["name"], each["frozen_of"]) for each in runs] == [("hyper", None), ("hyper, frozen", "hyper")]
         with client.stream("POST", "/api/generate", json={"length": 10**8}) as answer:
             stream = events(answer.iter_lines())
-            assert next(stream)[0] == "text"
+            assert [next(stream)[0] for _ in range(2)] == ["prompt", "text"]
             server.send_signal(number)
             *_, last = stream
         assert last == ("end", {"reason": "shutdown"})

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from hypernetworks.analysis import scales_of, weight_change
+from hypernetworks.analysis import scales_of, weight_change, weight_norm
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
 from hypernetworks.serve.batch import ActiveText, Batch
 from hypernetworks.serve.engine import Engine, FullError
+from hypernetworks.serve.frozen import with_frozen
+from hypernetworks.text.coloured import letters, weight_changes
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
 
@@ -53,9 +55,9 @@ def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
     batch, seen = make_batch(network, layers=2), {}
     draw = ActiveText.draw
 
-    def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
+    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float]) -> None:
         seen.setdefault(row.job.sampling.seed, []).append(logits.clone())
-        draw(row, logits, change)
+        draw(row, logits, changes)
 
     monkeypatch.setattr(ActiveText, "draw", keep)
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "native")
@@ -82,8 +84,8 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
     """Texts start and end at different times; each is compared with the model on the whole text."""
     batch, seen = make_batch(network), {}
 
-    def keep(row: Any, logits: torch.Tensor, change: Sequence[float] | None) -> None:
-        draw(row, logits, change)
+    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float]) -> None:
+        draw(row, logits, changes)
         ids, all_logits = seen.setdefault(row, (list(batch.prompt(row.job.prompt).tolist()), []))
         ids.append(row.drawn)
         all_logits.append(logits.clone())
@@ -108,37 +110,86 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
 
 
 @pytest.mark.parametrize("network", ["hyper-lstm", "hyper-rnn", "hyper-rnn-full", "hyper-rhn"])
-def test_changes_are_those_between_the_weights_of_two_steps(network: str) -> None:
-    """Equal to those that `analysis` computes from the states of the whole text. The first character has none."""
+def test_changes_are_those_of_the_step_that_generated_the_character(network: str) -> None:
+    """Equal to those that `analysis` computes from the states of the whole text, the prompt's included; its first has none."""
     batch = make_batch(network, layers=2)
-    alone, other = Client(length=6, seed=1), Client(length=9, seed=2)
+    alone, other = Client(prompt="abc", length=6, seed=1), Client(length=9, seed=2)
     batch.admit(other.job)
     batch.admit(alone.job)
     while batch.texts:
         batch.step()
-    pieces = alone.wait().pieces
-    assert pieces[0].change is None
-    states = []
+    read = [*(alone.wait().prompt or []), *alone.letters]
+    assert "".join(letter.text for letter in read) == "abc" + alone.text
+    assert len(alone.letters) == 6
+    assert read[0].changes == ()
+    cells = batch.model.network.cells
     with torch.no_grad():
-        for count in range(6):
-            ids = batch.prompt("ab" + alone.text[:count]).long()
-            states.append(batch.model(ids.unsqueeze(1))[1].hyper_h)
-    for old, new, piece in zip(states[:-1], states[1:], pieces[1:], strict=True):
-        layers = [
-            weight_change(cell, scales_of(cell, old[k, 0]), scales_of(cell, new[k, 0]))
-            for k, cell in enumerate(batch.model.network.cells)
-        ]
-        expected = torch.stack(layers).square().sum(0).sqrt()
-        torch.testing.assert_close(torch.tensor(piece.change), expected, rtol=1e-3, atol=1e-5)
-    assert len(batch.changes.gates) == len(pieces[1].change or ())
+        before = torch.zeros(len(cells), 4)
+        for count in range(1, len(read)):
+            ids = batch.prompt("".join(letter.text for letter in read[:count])).long()
+            after = batch.model(ids.unsqueeze(1))[1].hyper_h[:, 0]
+            old, new = (
+                [scales_of(cell, h) for cell, h in zip(cells, hyper_h, strict=True)] for hyper_h in (before, after)
+            )
+            change = [weight_change(cell, *both) for cell, *both in zip(cells, old, new, strict=True)]
+            norm = [weight_norm(cell, scales) for cell, scales in zip(cells, new, strict=True)]
+            expected = torch.stack(change).norm(dim=0) / torch.stack(norm).norm(dim=0)
+            torch.testing.assert_close(torch.tensor(read[count].changes), expected, rtol=1e-3, atol=1e-5)
+            before = after
+    assert len(batch.change.gates) == len(read[1].changes)
 
 
 def test_networks_of_fixed_weights_have_no_changes() -> None:
     batch, client = make_batch("lstm"), Client(length=5)
     with running(batch) as engine:
         engine.submit(client.job)
-        assert {piece.change for piece in client.wait().pieces} == {None}
-    assert batch.changes.gates == ()
+        assert {letter.changes for letter in client.wait().letters} == {()}
+    assert batch.change.gates == ()
+
+
+@pytest.mark.parametrize("network", ["lstm", "hyper-lstm"])
+def test_a_warm_batch_has_read_a_prompt_and_taken_a_step_and_has_no_texts(network: str) -> None:
+    batch, shapes = make_batch(network), []
+    batch.model.embedding.register_forward_hook(lambda module, given, _: shapes.append(tuple(given[0].shape)))
+    batch.warm_up()
+    assert len(shapes) >= 2
+    assert batch.texts == []
+    client = Client(length=10, seed=3)
+    batch.admit(client.job)
+    while batch.texts:
+        batch.step()
+    assert client.wait().text == generated(batch, "ab", length=10, seed=3)
+
+
+def test_a_run_with_frozen_weights_is_added_to_a_hyper_network_alone() -> None:
+    assert list(with_frozen("plain", make_batch("lstm"))) == ["plain"]
+    own, frozen = with_frozen("hyper", make_batch("hyper-gru")).items()
+    assert (own[0], own[1].frozen_of) == ("hyper", None)
+    assert (frozen[0], frozen[1].frozen_of) == ("hyper, frozen", "hyper")
+    client = Client(length=20)
+    frozen[1].admit(client.job)
+    while frozen[1].texts:
+        frozen[1].step()
+    assert {letter.changes for letter in client.wait().letters} == {(0.0, 0.0, 0.0)}
+
+
+def test_a_character_of_several_bytes_has_the_largest_change_of_its_bytes() -> None:
+    symbols = Symbols(tuple(sorted({chr(byte) for byte in "né…".encode()})), "byte")
+    batch = make_batch(symbols=symbols)
+    client = Client(prompt="né", length=60, temperature=3.0)
+    batch.admit(client.job)
+    drawn = [batch.texts[0].drawn]
+    while batch.texts:
+        (text,) = batch.texts
+        batch.step()
+        drawn.append(text.drawn)
+    prompt = batch.prompt("né")
+    ids = torch.cat([prompt, torch.tensor(drawn)])
+    expected = letters(ids, [(), *weight_changes(batch.model, ids[:-1]).tolist()], symbols)[2:]
+    for ours, theirs in zip(client.wait().letters, expected, strict=True):
+        assert ours.text == theirs.text
+        assert ours.changes == pytest.approx(theirs.changes, rel=1e-3, abs=1e-5)
+    assert any(len(letter.text.encode()) == 2 for letter in client.letters)
 
 
 def test_texts_share_steps() -> None:
@@ -155,7 +206,7 @@ def test_texts_share_steps() -> None:
     engine.join()
     assert all(len(text) == 30 for text in texts)
     assert len(set(texts)) > 10
-    assert shapes.count((3, 1)) == 20
+    assert shapes.count((3, 1)) == 40  # for the text, and for the changes of the prompt
     assert [rows for length, rows in shapes if length == 1] == [*range(1, 20), *[20] * 10, *range(19, 0, -1)]
 
 
@@ -174,11 +225,11 @@ def test_a_cancelled_text_leaves_within_a_step() -> None:
     with running(batch) as engine:
         for each in (client, other):
             engine.submit(each.job)
-            each.wait(lambda client: len(client.pieces) > 3)
+            each.wait(lambda client: len(client.letters) > 3)
         assert engine.active == 2
         client.job.stream.cancelled = True
-        before = len(other.look().pieces)
-        other.wait(lambda client: len(client.pieces) >= before + 2)
+        before = len(other.look().letters)
+        other.wait(lambda client: len(client.letters) >= before + 2)
         assert engine.active == 1
 
 
@@ -188,11 +239,11 @@ def test_so_many_are_made_and_so_many_wait() -> None:
     with running(batch, rows=2, queue=1) as engine:
         for client in made:
             engine.submit(client.job)
-            client.wait(lambda client: bool(client.pieces))
+            client.wait(lambda client: bool(client.letters))
         engine.submit(waits.job)
         with pytest.raises(FullError, match="2 texts are being generated and 1 are queued: try again soon"):
             engine.submit(refused.job)
-        assert not waits.look().pieces
+        assert not waits.look().letters
         made[0].job.stream.cancelled = True
         assert len(waits.wait().text) == 5
 
@@ -202,7 +253,7 @@ def test_a_cancelled_text_that_waits_makes_room() -> None:
     made, waits, next_one = Client(length=10**6), Client(length=5), Client(length=5)
     with running(batch, rows=1, queue=1) as engine:
         engine.submit(made.job)
-        made.wait(lambda client: bool(client.pieces))
+        made.wait(lambda client: bool(client.letters))
         engine.submit(waits.job)
         waits.job.stream.cancelled = True
         engine.submit(next_one.job)
@@ -216,8 +267,8 @@ def test_time_is_over_for_texts_made_and_waiting() -> None:
         for client in clients:
             engine.submit(client.job)
         assert [client.wait().reason for client in clients] == ["time-out", "time-out"]
-        assert clients[0].pieces
-        assert not clients[1].pieces
+        assert clients[0].letters
+        assert not clients[1].letters
         assert (engine.active, engine.waiting) == (0, 0)
 
 
@@ -226,7 +277,7 @@ def test_stopping_ends_every_text() -> None:
     with running(make_batch(), rows=2) as engine:
         for client in clients:
             engine.submit(client.job)
-        clients[0].wait(lambda client: bool(client.pieces))
+        clients[0].wait(lambda client: bool(client.letters))
         assert engine.alive
         engine.stop()
         assert [client.wait().reason for client in clients] == ["shutdown"] * 3

@@ -1,4 +1,4 @@
-"""Coloured text: the changes are those of the matrices made in full, each at its character."""
+"""Coloured text: the changes are those of the matrices made in full, each at the character that its step generated."""
 
 import pytest
 import torch
@@ -8,8 +8,10 @@ from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.coloured import (
     CHUNK,
     LONGEST_TEXT,
+    Letter,
     coloured_sample,
     coloured_text,
+    full_colour,
     gates_of,
     weight_changes,
 )
@@ -46,7 +48,7 @@ def model(network="hyper-lstm", symbols=8, **settings):
 
 
 def changes_in_full(made, ids):
-    """diag(d_h) W_h of every gate at every step, from the states of a network that reads symbol by symbol."""
+    """‖ΔW‖ / ‖W‖ of W = diag(d_h) W_h of every gate and step, from the states of a network that reads symbol by symbol."""
     states, state = [], None
     with torch.no_grad():
         for t in range(len(ids)):
@@ -59,8 +61,8 @@ def changes_in_full(made, ids):
             hyper_h = torch.stack([torch.zeros_like(states[0]), *states])[:, k]
             d = torch.stack([hyper.D[y] @ (hyper.P[y] @ h + hyper.p[y]) for h in hyper_h for y in range(4)])
             layers.append(d.view(len(hyper_h), 4, H, 1) * W)
-    differences = torch.stack(layers, 2).diff(dim=0)  # (time, gate, layer, H, H)
-    return differences.flatten(2).norm(dim=-1)
+    matrices = torch.stack(layers, 2).flatten(2)  # (time, gate, layer · H · H)
+    return matrices.diff(dim=0).norm(dim=-1) / matrices[1:].norm(dim=-1)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -72,20 +74,32 @@ def test_changes_are_those_of_the_matrices_over_all_layers(layers):
 @pytest.mark.parametrize("network", tuple(FAMILIES))
 def test_every_network_has_a_change_for_each_gate_or_none_at_all(network):
     made = model(network)
-    (letter,) = coloured_text(made, SYMBOLS, torch.tensor([3]))
-    assert letter.text == "c"
+    first, letter = coloured_text(made, SYMBOLS, torch.tensor([3, 4]))
+    assert (first.text, letter.text) == ("c", "d")
+    assert first.changes == ()
     assert len(letter.changes) == len(gates_of(made))
     assert gates_of(made) == GATES.get(network, [])
     assert all(change > 0 for change in letter.changes)
 
 
-def test_a_sample_is_the_text_that_the_model_writes_and_is_coloured_as_it_was_read():
+def test_a_character_has_the_change_of_the_step_that_generated_it():
+    """That step reads the character before: the last character, which no step has read, has a change, the first has none."""
+    made, ids = model(), torch.tensor([1, 4, 2, 7])
+    changes = changes_in_full(made, ids)
+    found = coloured_text(made, SYMBOLS, ids)
+    assert [letter.text for letter in found] == [SYMBOLS.alphabet[i] for i in ids]
+    assert found[0].changes == ()
+    for letter, change in zip(found[1:], changes[:-1].tolist(), strict=True):
+        assert letter.changes == pytest.approx(change)
+
+
+def test_a_sample_is_the_text_that_the_model_writes_with_the_changes_of_its_steps():
     made, sampling = model(), Sampling(length=30, temperature=2.0, seed=5)
-    letters = coloured_sample(made, SYMBOLS, sampling)
+    found = coloured_sample(made, SYMBOLS, sampling)
     written = "".join(generate(made, SYMBOLS.alphabet, SYMBOLS.unit, "", sampling))
-    assert "".join(letter.text for letter in letters) == written
+    assert "".join(letter.text for letter in found) == written
     read = coloured_text(made, SYMBOLS, torch.tensor([SYMBOLS.alphabet.index(c) for c in "\n" + written]))
-    assert [letter.changes for letter in letters] == [pytest.approx(letter.changes) for letter in read[1:]]
+    assert [letter.changes for letter in found] == [pytest.approx(letter.changes) for letter in read[1:]]
 
 
 def test_a_character_of_several_bytes_has_the_largest_change_of_its_bytes():
@@ -93,11 +107,19 @@ def test_a_character_of_several_bytes_has_the_largest_change_of_its_bytes():
     made = model(symbols=256)
     content = "aé€".encode() + b"\xff\xe2"  # 1, 2 and 3 bytes, one that is no UTF-8, one that begins what never comes
     ids = torch.tensor(list(content))
-    changes = weight_changes(made, ids)
-    letters = coloured_text(made, symbols, ids)
-    assert "".join(letter.text for letter in letters) == "aé€\ufffd\ufffd"
-    for letter, part in zip(letters, changes.split([1, 2, 3, 1, 1]), strict=True):
+    changes = weight_changes(made, ids[:-1])
+    found = coloured_text(made, symbols, ids)
+    assert "".join(letter.text for letter in found) == "aé€\ufffd\ufffd"
+    assert found[0].changes == ()
+    for letter, part in zip(found[1:], changes.split([2, 3, 1, 1]), strict=True):
         assert letter.changes == tuple(part.amax(0).tolist())
+
+
+def test_the_full_colour_is_of_the_changes_that_are_there_and_above_zero():
+    found = [Letter("a", ()), *(Letter("b", (k / 100, 0.0)) for k in range(101))]
+    assert full_colour(found) == (pytest.approx(0.95), pytest.approx(0, abs=1e-30))
+    assert min(full_colour(found)) > 0
+    assert full_colour([Letter("a", ())]) == ()
 
 
 @pytest.mark.parametrize("length", [0, LONGEST_TEXT + 1])

@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.texts.append((tuple(self.open), data))
-        if self.open[-1:] == ["span"] and "--c0" in (self.elements[-1][1].get("style") or ""):
+        if self.open[-1:] == ["span"] and "title" in self.elements[-1][1]:
             self.letters.append((data, self.elements[-1][1]))
 
     def all(self, tag):
@@ -112,19 +112,46 @@ def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
     for (_, attributes), letter in zip(
         shown.letters, coloured_text(loaded.model, loaded.symbols, ids)[1:], strict=True
     ):
-        printed = [float(number) for number in re.findall(r" ([-+.e\d]+)(?:,|$)", attributes["title"])]
+        printed = [float(number) / 100 for number in re.findall(r" ([-+.e\d]+) %(?:,|$)", attributes["title"])]
         assert printed == pytest.approx(letter.changes, rel=6e-3)
         depths = [float(number) for number in re.findall(r"--c\d:([\d.]+);", attributes["style"])]
         assert len(depths) == 4
         assert all(0 <= depth <= 1 for depth in depths)
     # of each gate the largest change has the full colour, and there is a choice of gates with the first one chosen
     for gate in range(4):
-        largest = max(shown.letters, key=lambda letter: float(letter[1]["title"].split(", ")[gate].split()[-1]))
+        largest = max(shown.letters, key=lambda letter: float(letter[1]["title"].split(", ")[gate].split()[-2]))
         assert f"--c{gate}:1.00;" in largest[1]["style"]
     radios = [attributes for attributes in shown.all("input") if attributes["type"] == "radio"]
     assert [radio["id"] for radio in radios] == [f"gate{k}" for k in range(4)]
     assert ["checked" in radio for radio in radios] == [True, False, False, False]
     assert all(gate in shown.source for gate in gates_of(loaded.model))
+    # each gate's scale has numbers at both ends: 95 % of the changes are below the second
+    changes = torch.tensor([letter.changes for letter in coloured_text(loaded.model, loaded.symbols, ids)[1:]])
+    ends = re.findall(r'0 % <span class="bar"></span> (\S+) % and more', shown.source)
+    assert [float(end) / 100 for end in ends] == pytest.approx(changes.quantile(0.95, dim=0).tolist(), rel=6e-3)
+
+
+def test_the_first_character_of_a_given_text_has_no_step_and_no_colour(made):
+    loaded = load(made[0], CPU)
+    ids = torch.tensor([loaded.symbols.alphabet.index(c) for c in "so"])
+    source = page([loaded], SHORT, ("given", ids))
+    assert re.search(
+        r'<span style="" title="no step generated it">s</span><span style="--c0:[^"]*" title="[^"]*">o</span>', source
+    )
+
+
+def test_colours_and_legible_text_are_printed(made):
+    """Dark mode has its colours on screens only, and browsers print the colours of the letters."""
+    source = page([load(made[0], CPU)], SHORT, None)
+    assert re.findall(r"@media ([^{]*dark[^{]*) {", source) == ["screen and (prefers-color-scheme: dark)"]
+    assert ".letters, .bar { print-color-adjust: exact; }" in source
+
+
+def test_a_diverged_run_does_not_flatten_the_others(made):
+    loaded = [load(folder, CPU) for folder in made]
+    path = made[1] / "metrics.jsonl"
+    path.write_text(re.sub(r'("validation_bpc": )[\d.]+', r"\g<1>26.7", path.read_text()))
+    assert "26.700  (above the picture)" in page(loaded, SHORT, None)
 
 
 def test_a_given_text_is_shown_and_nothing_in_it_is_markup(hostile):

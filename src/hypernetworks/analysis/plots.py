@@ -23,13 +23,14 @@ COLUMNS = 80
 
 
 def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
-    """Plot how much each gate's W_h changed at each character: one row per gate below each line of the text.
+    """Plot how much each step changed each gate's W_h, ‖ΔW_h‖ / ‖W_h‖: one row per gate below each line of the text.
 
-    Dark means a large change. All gates share one colour scale.
+    Dark means a large change. All gates share one colour scale, from 0 to the largest change.
 
     Args:
         layer: the trace of one sequence.
-        text: the T characters that the network read.
+        text: the T characters that the steps generated. If a network reads what it writes, these are the characters that it
+            read, without the first, and the one after the last.
 
     Raises:
         ValueError: the trace is of a batch, or `text` does not have T characters.
@@ -39,30 +40,35 @@ def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
 
     Example:
         >>> rnn = hn.HyperLSTM(3, 5)
-        >>> layer = hn.trace(rnn, torch.randn(5, 3)).layers[0]
+        >>> layer = hn.trace(rnn, torch.randn(5, 3)).layers[0]     # of the characters " hell"
         >>> figure = plot_weight_change(layer, "hello")
     """
-    change = _of_one_sequence(layer.change, 2)
+    change = _of_one_sequence(layer.change, 2) / _of_one_sequence(layer.norm, 2)
     if len(text) != len(change):
         raise ValueError(f"text should have the {len(change)} characters that were traced, got {len(text)}")
     return strips(change, layer.gate_names, text)
 
 
 def strips(change: Tensor, gates: Sequence[str], text: Sequence[str]) -> "Figure":
-    """Plot the change (T, G) of each gate at each of T characters, as `plot_weight_change` does."""
+    """Plot the relative change (T, G) of each gate at each of T characters, as `plot_weight_change` does; nan stays blank."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    lines = change.split(COLUMNS)
-    figure = Figure(figsize=(12, 0.5 + len(lines) * (0.35 + 0.18 * change.shape[1])), layout="constrained")
-    most = change.max().item()
-    for number, (axes, line) in enumerate(zip(figure.subplots(len(lines), squeeze=False)[:, 0], lines, strict=True)):
-        axes.imshow(line.T.numpy(), cmap="Oranges", vmin=0, vmax=most, aspect="auto")
+    percent = 100 * change
+    lines = percent.split(COLUMNS)
+    figure = Figure(figsize=(12, 0.9 + len(lines) * (0.35 + 0.18 * change.shape[1])), layout="constrained")
+    colours = ScalarMappable(Normalize(0, percent.nan_to_num(0).max().item() or 1), "Oranges")
+    panels = figure.subplots(len(lines), squeeze=False)[:, 0]
+    for number, (axes, line) in enumerate(zip(panels, lines, strict=True)):
+        axes.imshow(line.T.numpy(), cmap=colours.cmap, norm=colours.norm, aspect="auto")
         shown = [_visible(letter) for letter in text[number * COLUMNS :][: len(line)]]
         axes.set_xticks(range(len(line)), shown, family="monospace", fontsize=8)
         axes.set_yticks(range(len(gates)), gates)
         axes.set_xlim(-0.5, min(COLUMNS, len(change)) - 0.5)
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    figure.suptitle("change of $W_h$ of each gate")
+    label = "change of $W_h$ in the step that generated the character, in % of $W_h$"
+    figure.colorbar(colours, ax=panels, location="top", shrink=0.4, aspect=50, label=label)
     return figure
 
 

@@ -2,6 +2,7 @@
 
     z_a = P_a ĥ_t + p_a,   d_a = D_a z_a                              for a of h, x, b: recurrent/hyper.py
     W_t^y = diag(d_h^y) W_h^y                                         the matrix of gate y that acts at step t
+    norm^y = ‖W_t^y‖_F = sqrt(Σ_j d_h^y[j]² ‖W_h^y[j]‖²)
     change^y = ‖W_t^y − W_{t'}^y‖_F = sqrt(Σ_j (d_h^y[j] − d'_h^y[j])² ‖W_h^y[j]‖²)
 
 The scales of a step depend on ĥ_t alone, which is part of the network's state. They can therefore be computed from recorded
@@ -70,7 +71,7 @@ def scales_of(cell: HyperRecurrentCell, hyper_h: Tensor) -> GeneratedScales:
 
 
 def change_metric(cell: HyperRecurrentCell) -> Tensor:
-    """Compute the part of `weight_change` that depends on the weights alone: the norms of the rows of W_h, (gates, H).
+    """Compute what `weight_change` and `weight_norm` need of the weights: the norms of the rows of W_h, (gates, H).
 
     If whole matrices are generated, this is the R, (Z, Z), of a QR decomposition of W_hz with its Z matrices as columns.
 
@@ -120,12 +121,41 @@ def weight_change(
     """
     metric = change_metric(cell) if metric is None else metric
     if before.d_h is None or after.d_h is None:
-        # ‖Σ_k Δz[k] W_hz[k]‖_F = ‖R Δz‖
-        return torch.linalg.vector_norm((after.z[:1] - before.z[:1]) @ metric.mT, dim=-1)
-    # ‖diag(Δd_h) W_h‖_F = ‖Δd_h ⊙ row norms of W_h‖
-    changes = after.d_h - before.d_h
-    row_norms = metric.view(-1, *[1] * (changes.dim() - 2), cell.hidden_size)
-    return torch.linalg.vector_norm(changes * row_norms, dim=-1)
+        return _norm(after.z[:1] - before.z[:1], metric, cell)
+    return _norm(after.d_h - before.d_h, metric, cell)
+
+
+def weight_norm(cell: HyperRecurrentCell, scales: GeneratedScales, metric: Tensor | None = None) -> Tensor:
+    """Compute the norm of each gate's W_h at a step, ‖diag(d_h) W_h‖_F or ‖<W_hz, z_h>‖_F: (gates, …).
+
+    `weight_change` over it is the relative change.
+
+    Args:
+        cell: the cell that generated the scales.
+        scales: from `scales_of`.
+        metric: as in `weight_change`.
+
+    Raises:
+        TypeError: `cell` has no hyper cell.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5)
+        >>> _, state = rnn(torch.randn(7, 3))
+        >>> weight_norm(rnn.cell(0), scales_of(rnn.cell(0), state.hyper_h[0])).shape
+        torch.Size([4])
+    """
+    metric = change_metric(cell) if metric is None else metric
+    return _norm(scales.z[:1] if scales.d_h is None else scales.d_h, metric, cell)
+
+
+def _norm(generated: Tensor, metric: Tensor, cell: HyperRecurrentCell) -> Tensor:
+    """The norm of the matrices that row scales (gates, …, H) or an embedding (1, …, Z) generate."""
+    if not cell.scales_rows:
+        # ‖Σ_k z[k] W_hz[k]‖_F = ‖R z‖
+        return torch.linalg.vector_norm(generated @ metric.mT, dim=-1)
+    # ‖diag(d_h) W_h‖_F = ‖d_h ⊙ row norms of W_h‖
+    row_norms = metric.view(-1, *[1] * (generated.dim() - 2), cell.hidden_size)
+    return torch.linalg.vector_norm(generated * row_norms, dim=-1)
 
 
 def check_hyper_cell(cell: object) -> None:

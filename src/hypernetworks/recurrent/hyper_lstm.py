@@ -39,8 +39,10 @@ class HyperLSTMCell(HyperRecurrentCell):
     """One step of a HyperLSTM, `h, state = cell(x, state)`.
 
     A layer-normalised LSTM of size hyper_size reads [x_t; h_{t-1}]. Its new output ĥ_t gives, for each gate y and each a of
-    h, x, b, z_a^y = P_a^y ĥ_t + p_a^y and d_a^y = D_a^y z_a^y, which scale the rows of the main LSTM:
-    pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y), then c_t and h_t as in `LSTMCell`.
+    h, x, b, z_a^y = P_a^y ĥ_t + p_a^y and d_a^y = D_a^y z_a^y, which scale the rows of the main LSTM; c_t and h_t are those of
+    `LSTMCell`:
+
+        pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
 
     x is (B, input_size) or (input_size,); state is HyperLSTMState(h, c, hyper_h, hyper_c), zeros if left out.
 
@@ -106,9 +108,14 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
     """A multi-layer HyperLSTM, called as torch.nn.LSTM is called.
 
     In each layer a layer-normalised LSTM of size K = hyper_size reads [x_t; h_{t-1}] and computes, at every time step, the
-    scales d_a^y = D_a^y (P_a^y ĥ_t + p_a^y) of the main LSTM's rows, for a of h, x, b and the gates y = i, f, g, o:
-    pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y),
-    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)).
+    scales d_a^y of the main LSTM's rows, for a of h, x, b and the gates y = i, f, g, o:
+
+        d_a^y = D_a^y (P_a^y ĥ_t + p_a^y)
+        pre^y = LN_y(d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y)
+        c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+        h_t = σ(o) ⊙ tanh(LN_c(c_t))
+
+    It is called as follows:
 
         output, state = rnn(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
         output, state = rnn(input, state)     # HyperLSTMState(h, c, hyper_h, hyper_c), each (layers·directions, B, ·)

@@ -73,8 +73,11 @@ def lstm_step(
 class LSTMCell(PlainCell):
     """One step of an LSTM, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
 
-    pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
-    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)).
+    With the gates y = i, f, g, o:
+
+        pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y)
+        c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+        h_t = σ(o) ⊙ tanh(LN_c(c_t))
 
     x is (B, input_size) or (input_size,); state is LSTMState(h, c), each (B, hidden_size), zeros if left out.
     The arguments are those of `LSTM`. Initialisation: W_x and W_h orthogonal for each gate; all biases and shifts 0 but the
@@ -158,8 +161,13 @@ class LSTMCell(PlainCell):
 class LSTM(TorchStandIn[LSTMCell]):
     """A multi-layer LSTM that replaces torch.nn.LSTM: the same arguments in the same order, the same call.
 
-    Each layer computes, for its input x_t, pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y) for the gates y = i, f, g, o,
-    c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g), h_t = σ(o) ⊙ tanh(LN_c(c_t)); without layer_norm LN(a) = a.
+    Each layer computes, for its input x_t and the gates y = i, f, g, o; without layer_norm LN(a) = a:
+
+        pre^y = LN_y(W_x^y x_t + W_h^y h_{t-1} + b^y)
+        c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
+        h_t = σ(o) ⊙ tanh(LN_c(c_t))
+
+    It is called as follows:
 
         output, state = lstm(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
         output, state = lstm(input, state)     # LSTMState(h, c), or any tuple (h, c)

@@ -1,7 +1,9 @@
 """Learning curves as SVG, drawn with matplotlib (the extra `plot`)."""
 
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median_low
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ def draw(
     *,
     faint: Mapping[str, Curve] | None = None,
     bands: Mapping[str, Band] | None = None,
+    top: float = float("inf"),
     xlabel: str = "step",
     caption: str = "",
 ) -> str:
@@ -41,6 +44,7 @@ def draw(
         faint: curves drawn faintly behind those of the same name. The y axis then ends at their highest point, so that a
             diverged validation leaves the picture instead of flattening it.
         bands: shaded areas around the curves of the same name.
+        top: where the y axis ends, unless all points are below. The legend names the curves that are above it.
         xlabel: the label of the x axis.
         caption: a text below the picture.
 
@@ -61,12 +65,15 @@ def draw(
             x, low, high = zip(*band, strict=True)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if curve:
-            label = f"{name.translate(literal)}  {curve[-1][1]:.3f}"
+            outside = "  (above the picture)" if min(y for _, y in curve) > top else ""
+            label = f"{name.translate(literal)}  {curve[-1][1]:.3f}{outside}"
             axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
     lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
     highs = [y for curve in (faint or {}).values() for _, y in curve]
     if highs:
         axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
+    if any(y > top for curve in curves.values() for _, y in curve):
+        axes.set_ylim(0.95 * min(lows), 1.05 * top)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title.translate(literal))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -75,16 +82,47 @@ def draw(
     return svg_of(figure)
 
 
+def highest_shown(curves: Iterable[Curve]) -> float:
+    """Where a picture of some runs' curves should end: one that is far above the others would flatten them.
+
+    It is the highest of the curves' highest scores that is at most 1.5 times their median.
+    """
+    highest = [max(y for _, y in curve) for curve in curves if curve]
+    return max(y for y in highest if y <= 1.5 * median_low(highest))
+
+
 def svg_of(figure: "Figure") -> str:
-    """A matplotlib figure as SVG. Equal figures give equal files."""
+    """A matplotlib figure as SVG. Equal figures give equal files.
+
+    Letters are paths, so that the picture looks the same everywhere. If matplotlib's font lacks one, as it lacks Chinese, they
+    are text, and the viewer's fonts are used.
+    """
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     FigureCanvasSVG(figure)
     picture = io.StringIO()
-    with rc_context({"svg.hashsalt": "hypernetworks"}):
+    letters = "none" if _lacks_glyphs(figure) else "path"
+    with rc_context({"svg.hashsalt": "hypernetworks", "svg.fonttype": letters}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         figure.savefig(picture, format="svg", metadata={"Date": None})
     return picture.getvalue()
+
+
+def _lacks_glyphs(figure: "Figure") -> bool:
+    """Whether the font of some text has no picture of one of its characters."""
+    from matplotlib.font_manager import findfont, get_font
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    fonts = {id(text): get_font(findfont(text.get_fontproperties())) for text in texts if not text.get_text().isascii()}
+    return any(
+        not fonts[id(text)].get_char_index(ord(character))
+        for text in texts
+        if id(text) in fonts
+        for character in text.get_text()
+        if not character.isspace()
+    )
 
 
 def run_curve(run: Run) -> str:

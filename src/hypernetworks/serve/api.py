@@ -1,34 +1,27 @@
-"""The JSON API and the web page. The engine generates the texts; they are sent as server-sent events.
-
-event: text   data: {"text": "…", "changes": [[…], …]}    characters, and for each how much each gate's weights changed
-event: end    data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
-"""
+"""The JSON API. The engine generates the texts; they are sent as server-sent events (events.py)."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from importlib.resources import files
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.sse import format_sse_event
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse, Response
 
 from hypernetworks import __version__
 from hypernetworks.errors import UsageError
+from hypernetworks.serve import events
 from hypernetworks.serve.batch import Batch, Job
 from hypernetworks.serve.engine import Engine, FullError
-from hypernetworks.serve.guard import Check, bearer, same_origin
+from hypernetworks.serve.events import EventStream, event_stream
+from hypernetworks.serve.guard import Check, KnownHosts, bearer, json_body, same_origin
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, TextRequest, request_type
-from hypernetworks.serve.stream import Piece, Stream
-
-FRAME = 1 / 60
-"""Seconds between two events of a stream. Characters that come faster than a screen refreshes are sent together."""
+from hypernetworks.serve.pages import add_pages
+from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, TextRequest, query_type, request_type
+from hypernetworks.serve.stream import Stream
+from hypernetworks.text.coloured import gates_of
 
 _JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorMessage"}}}
 _ERRORS = {
@@ -36,50 +29,27 @@ _ERRORS = {
     401: "The token is missing or wrong",
     403: "The request comes from another server's page",
     408: "The request did not arrive in time",
+    415: "The Content-Type is not application/json",
     422: "A setting is out of bounds, or the prompt has characters that are not in the model's alphabet",
     429: "The queue is full: try again after the seconds in Retry-After",
     503: "The server is shutting down",
 }
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Events `text`, with characters and their weight changes, and one event `end`",
-        "content": {
-            "text/event-stream": {
-                "schema": {
-                    "type": "object",
-                    "required": ["event", "data"],
-                    "properties": {
-                        "event": {"enum": ["text", "end"]},
-                        "data": {"type": "string", "contentMediaType": "application/json"},
-                    },
-                }
-            }
-        },
-    },
-    413: {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    **{status: {"description": description, "content": _JSON} for status, description in _ERRORS.items()},
-}
+_OF_BODIES = (408, 413, 415)
 
-STATIC_FILES = {
-    "/": ("index.html", "text/html"),
-    "/docs": ("docs.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/docs.js": ("docs.js", "text/javascript"),
-}
-STATIC_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
+Submitted = tuple[Job, asyncio.Event]
+"""A job, and an event that is set when its stream has something to take."""
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events. FastAPI's own class passes each event through three tasks, which is slow with 50 users."""
-
-    media_type = "text/event-stream"
+def _responses(*left_out: int) -> dict[int | str, dict[str, Any]]:
+    """What a request for a text may be answered."""
+    stream = {
+        "description": "The events `prompt`, `text` and, last, `end`; comments keep the connection open",
+        "content": {EventStream.media_type: {"schema": events.schema()}},
+    }
+    large = {"description": "The request is too large", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    refused = {status: {"description": description, "content": _JSON} for status, description in _ERRORS.items()}
+    everything = {200: stream, 413: large, **refused}
+    return {status: everything[status] for status in sorted(everything) if status not in left_out}
 
 
 def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | None = None) -> FastAPI:
@@ -108,33 +78,48 @@ def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | 
         lifespan=lifespan,
         max_body_size=limits.max_body,
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(KnownHosts, names=hosts)
     app.add_exception_handler(RequestValidationError, _one_sentence)
     _add_api(app, engine, limits, [] if token is None else [bearer(token)])
-    _add_static_files(app)
+    add_pages(app)
     return app
 
 
 def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Check]) -> None:
-    Generate = request_type(list(engine.batches), limits)
+    runs = list(engine.batches)
+    Generate, GenerateQuery = request_type(runs, limits), query_type(runs, limits)
 
-    async def job(request: Generate) -> AsyncIterator[tuple[Job, asyncio.Event]]:  # type: ignore[valid-type]
-        job, ready = _submit(engine, limits, request)
-        try:
-            yield job, ready
-        finally:
-            job.stream.cancelled = True  # the client has received everything, or has disconnected
+    async def posted(request: Generate) -> AsyncIterator[Submitted]:  # type: ignore[valid-type]
+        with _submitted(engine, limits, request) as submitted:
+            yield submitted
+
+    async def asked(request: Annotated[GenerateQuery, Query()]) -> AsyncIterator[Submitted]:  # type: ignore[valid-type]
+        with _submitted(engine, limits, request) as submitted:
+            yield submitted
+
+    allowed = [*map(Depends, checks), Depends(same_origin)]
 
     @app.post(
         "/api/generate",
         summary="Generate a text",
         response_class=EventStream,
-        responses=RESPONSES,
-        dependencies=[*map(Depends, checks), Depends(same_origin)],
+        responses=_responses(),
+        dependencies=[*allowed, Depends(json_body)],
     )
-    async def generate(made: Annotated[tuple[Job, asyncio.Event], Depends(job)]) -> EventStream:
-        """Stream a continuation of the prompt as server-sent events: `text`, and `end` last."""
-        return EventStream(_events(made[0].stream, made[1]), headers={"Cache-Control": "no-store"})
+    async def generate(made: Annotated[Submitted, Depends(posted)]) -> EventStream:
+        """Stream a continuation of the prompt as server-sent events: `prompt`, `text` and, last, `end`."""
+        return event_stream(made[0].stream, made[1])
+
+    @app.get(
+        "/api/generate",
+        summary="Generate a text, for EventSource",
+        response_class=EventStream,
+        responses=_responses(*_OF_BODIES),
+        dependencies=allowed,
+    )
+    async def generate_by_query(made: Annotated[Submitted, Depends(asked)]) -> EventStream:
+        """The same with the settings in the query, for EventSource. Close it at `end`: it would ask for the text again."""
+        return event_stream(made[0].stream, made[1])
 
     @app.get(
         "/api/runs",
@@ -142,7 +127,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         responses={status: {"model": ErrorMessage, "description": _ERRORS[status]} for status in (400, 401)},
         dependencies=[*map(Depends, checks)],
     )
-    async def runs() -> Runs:
+    async def list_runs() -> Runs:
         """The runs, and the bounds on requests."""
         described = [_describe(name, batch) for name, batch in engine.batches.items()]
         return Runs(runs=described, max_prompt=limits.max_prompt, max_length=limits.max_length)
@@ -153,9 +138,23 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         response.status_code = 200 if engine.alive else 503
         return Health(status="ok" if engine.alive else "stopped", active=engine.active, waiting=engine.waiting)
 
+    for path, endpoint in (("/api/runs", list_runs), ("/health", health)):
+        dependencies = [] if endpoint is health else [*map(Depends, checks)]
+        app.add_api_route(path, endpoint, methods=["HEAD"], dependencies=dependencies, include_in_schema=False)
 
-def _submit(engine: Engine, limits: Limits, request: TextRequest) -> tuple[Job, asyncio.Event]:
-    """Submit a request to the engine; return its job, and an event that is set when its stream has something to take."""
+
+@contextmanager
+def _submitted(engine: Engine, limits: Limits, request: TextRequest) -> Iterator[Submitted]:
+    """Submit a request, and cancel it at the end: the client has received everything, or has disconnected."""
+    job, ready = _submit(engine, limits, request)
+    try:
+        yield job, ready
+    finally:
+        job.stream.cancelled = True
+
+
+def _submit(engine: Engine, limits: Limits, request: TextRequest) -> Submitted:
+    """Submit a request to the engine."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     stream = Stream(lambda: loop.call_soon_threadsafe(ready.set))
     job = Job(request.run, request.prompt, request.sampling(), stream, monotonic() + limits.timeout)
@@ -170,26 +169,6 @@ def _submit(engine: Engine, limits: Limits, request: TextRequest) -> tuple[Job, 
     return job, ready
 
 
-async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
-    reason = None
-    while reason is None:
-        await ready.wait()
-        ready.clear()
-        pieces, reason = stream.take()
-        if pieces:
-            yield format_sse_event(event="text", data_str=_text_data(pieces))
-            await asyncio.sleep(FRAME)
-    yield format_sse_event(event="end", data_str=json.dumps({"reason": reason}))
-
-
-def _text_data(pieces: Sequence[Piece]) -> str:
-    """The characters of some pieces, each with its weight changes."""
-    changes = [
-        piece.change and [float(f"{change:.4g}") for change in piece.change] for piece in pieces for _ in piece.text
-    ]
-    return json.dumps({"text": "".join(piece.text for piece in pieces), "changes": changes}, separators=(",", ":"))
-
-
 def _describe(name: str, batch: Batch) -> RunInfo:
     model, symbols = batch.model, batch.symbols
     return RunInfo(
@@ -198,7 +177,9 @@ def _describe(name: str, batch: Batch) -> RunInfo:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         unit=symbols.unit,
         alphabet="".join(symbols.alphabet) if symbols.unit == "character" else "",
-        gates=list(batch.changes.gates),
+        gates=list(batch.change.gates),
+        gate_names=gates_of(model),
+        frozen_of=batch.frozen_of,
     )
 
 
@@ -213,17 +194,3 @@ async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
         given = "" if first["type"] == "missing" else f", got {first['input']!r:.40}"
         sentence = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
     return JSONResponse({"detail": sentence.encode("utf-8", "backslashreplace").decode()}, 422)
-
-
-def _add_static_files(app: FastAPI) -> None:
-    for path, (name, kind) in STATIC_FILES.items():
-        app.add_api_route(path, _page(name, kind), include_in_schema=False)
-
-
-def _page(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
-    content = (files("hypernetworks.serve") / "page" / name).read_bytes()
-
-    async def page() -> Response:
-        return Response(content, media_type=kind, headers=STATIC_HEADERS)
-
-    return page

@@ -7,14 +7,16 @@ native path for the network or device, logits are equal up to rounding, and a dr
 B texts, L layers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
 import torch
 from torch import Tensor
 
-from hypernetworks.serve.changes import Changes
-from hypernetworks.serve.stream import Piece, Reason, Stream
+from hypernetworks.analysis import RelativeChange
+from hypernetworks.serve.stream import Reason, Stream
+from hypernetworks.text.coloured import Letter, largest, letters, weight_changes
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
 from hypernetworks.text.model import CharacterModel
@@ -51,14 +53,17 @@ class ActiveText:
         self._left = job.sampling.length
         self._draw = Draws(job.sampling)
         self._spell = Spelling(symbols.alphabet, symbols.unit)
+        self._changes: list[Sequence[float]] = []  # of the bytes that are no whole character yet
 
-    def draw(self, logits: Tensor, change: list[float] | None) -> None:
-        """Draw one more character from its logits (V,)."""
+    def draw(self, logits: Tensor, changes: Sequence[float]) -> None:
+        """Draw one more character from its logits (V,), which a step gave that changed the weights of each gate."""
         self.drawn = self._draw(logits)
         self._left -= 1
+        self._changes.append(changes)
         text = self._spell(self.drawn) + (self._spell.end() if self.complete else "")
         if text:
-            self.job.stream.put(Piece(text, change))
+            self.job.stream.put(Letter(text, largest(self._changes)))
+            self._changes = []
         if self.complete:
             self.job.stream.end("length")
 
@@ -69,13 +74,23 @@ class ActiveText:
 
 
 class Batch:
-    """A model and the texts that it is generating."""
+    """A model and the texts that it is generating.
 
-    def __init__(self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32") -> None:
+    Args:
+        model: the model.
+        symbols: its alphabet.
+        weights: how the weights are stored, see `stepper`.
+        frozen_of: the name of the run whose weights the model has, if its own do not move.
+    """
+
+    def __init__(
+        self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32", frozen_of: str | None = None
+    ) -> None:
         self.model = model.eval()
         self.symbols = symbols
+        self.frozen_of = frozen_of
         self.texts: list[ActiveText] = []
-        self.changes = Changes(model.network)
+        self.change = RelativeChange(model.network)
         self._step = stepper(model, 1, weights)
         self._state: list[Tensor] = []  # a copy of the stepper's: one row per text, each tensor (L, B, ·)
 
@@ -87,18 +102,26 @@ class Batch:
         """
         return prompt_ids(text, self.symbols.alphabet, self.symbols.unit)
 
+    def warm_up(self) -> None:
+        """Generate two characters for nobody, so that all kernels are built."""
+        self.admit(Job("", "", Sampling(length=2), Stream(lambda: None)))
+        self.step()
+
     @torch.inference_mode()
     def admit(self, job: Job) -> None:
         """Add a text: read its prompt and draw its first character."""
         text = ActiveText(job, self.symbols)
         self.texts.append(text)
-        ids = self.prompt(job.prompt).long().to(self.model.head.weight.device)
+        prompt = self.prompt(job.prompt)
+        ids = prompt.long().to(self.model.head.weight.device)
+        changes = weight_changes(self.model, ids, self.change).tolist()
+        job.stream.start(letters(prompt, [(), *changes[:-1]], self.symbols) if job.prompt else [])
         logits, state = self.model(ids.unsqueeze(1))
         tensors = self.model.network.cell(0).state_tensors(state)
         if len(self.texts) > 1:
             tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
         self._set_state(list(tensors))
-        text.draw(logits[-1, 0], None)
+        text.draw(logits[-1, 0], changes[-1])
         self._drop_complete()
 
     @torch.inference_mode()
@@ -107,10 +130,9 @@ class Batch:
         ids = torch.tensor([text.drawn for text in self.texts], device=self.model.head.weight.device)
         h = read_step(self.model, self._step, ids)
         before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
-        changes = self.changes(before, self._state)
-        for text, own_h, change in zip(self.texts, h.split(1), changes, strict=True):
+        for text, own_h, changes in zip(self.texts, h.split(1), self._changes(before, self._state), strict=True):
             # copied, because the alignment of a vector can change the order of summation
-            text.draw(self.model.head(own_h.clone())[0], change)
+            text.draw(self.model.head(own_h.clone())[0], changes)
         self._drop_complete()
 
     @torch.inference_mode()
@@ -123,6 +145,13 @@ class Batch:
         for text in self.texts:
             text.job.stream.end(reason)
         self.texts = []
+
+    def _changes(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[list[float]]:
+        """The changes of each gate for each text, from the states before and after a step."""
+        if not self.change.gates:
+            return [[]] * len(self.texts)
+        place = self.model.network.cell(0).state_names.index("hyper_h")
+        return self.change(before[place], after[place]).T.tolist()
 
     def _drop_complete(self) -> None:
         self._keep([not text.complete for text in self.texts])

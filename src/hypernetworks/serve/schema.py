@@ -20,6 +20,10 @@ class RunInfo(BaseModel):
     gates: list[str] = Field(
         description="The gates whose weights are generated at each step; empty if weights are fixed."
     )
+    frozen_of: str | None = Field(
+        description="The run whose model this is, with weights that do not move: every scale has its mean. Else null."
+    )
+    gate_names: list[str] = Field(description="The names of the gates, for example: input gate i.")
 
 
 class Runs(BaseModel):
@@ -53,12 +57,13 @@ class TextRequest(BaseModel):
     prompt: str
     temperature: float
     top_k: int
+    top_p: float
     length: int
     seed: int
 
     def sampling(self) -> Sampling:
         """The sampling settings."""
-        return Sampling(self.length, self.temperature, self.top_k, seed=self.seed)
+        return Sampling(self.length, self.temperature, self.top_k, self.top_p, self.seed)
 
 
 def _whole(value: Any) -> Any:
@@ -88,7 +93,20 @@ def request_type(runs: Sequence[str], limits: Limits) -> type[TextRequest]:
             allow_inf_nan=False,
         ),
         top_k=bounded(int, 0, "Draw from the k most probable characters only; 0 draws from all.", ge=0, le=1_000_000),
+        top_p=bounded(
+            float,
+            default.top_p,
+            "Draw from the most probable characters that have this probability together.",
+            gt=0,
+            le=1,
+        ),
         length=bounded(int, min(default.length, limits.max_length), "Steps to generate.", ge=1, le=limits.max_length),
         # beyond 2⁵³ JSON numbers are not exact everywhere (RFC 8259, section 6), so the seed could change
         seed=bounded(int, default.seed, "Equal seeds and settings give equal random numbers.", gt=-(2**53), lt=2**53),
     )
+
+
+def query_type(runs: Sequence[str], limits: Limits) -> type[TextRequest]:
+    """Make the request type of a query, in which every value is a string."""
+    base = request_type(runs, limits)
+    return type("GenerateQuery", (base,), {"model_config": ConfigDict(strict=False), "__doc__": base.__doc__})

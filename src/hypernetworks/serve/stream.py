@@ -1,23 +1,28 @@
 """A stream passes one text from the thread that generates it to the thread that sends it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Literal, NamedTuple
+
+from hypernetworks.text.coloured import Letter
 
 Reason = Literal["length", "time-out", "shutdown", "failed"]
 """Why a text ended: it is complete, its time was over, the server is shutting down, or the model failed."""
 
 
-class Piece(NamedTuple):
-    """A character, or several if the bytes before did not form one."""
+class Taken(NamedTuple):
+    """What a reader takes from a stream at a time."""
 
-    text: str
-    change: list[float] | None
-    """How much the weights of each gate changed in the step that generated it; None if unknown."""
+    prompt: Sequence[Letter] | None
+    """The prompt as the model read it, once, when the text has left the queue; empty if no prompt was given."""
+    letters: Sequence[Letter]
+    """New characters, each with its changes."""
+    reason: Reason | None
+    """Why the text ended, once it has."""
 
 
 class Stream:
-    """Pieces put in by one thread and taken out by another.
+    """Letters put in by one thread and taken out by another.
 
     Args:
         wake: called in the writing thread when the stream becomes non-empty or ends.
@@ -26,16 +31,23 @@ class Stream:
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
         self._lock = Lock()
-        self._pieces: list[Piece] = []
+        self._prompt: Sequence[Letter] | None = None
+        self._letters: list[Letter] = []
         self._reason: Reason | None = None
         self.cancelled = False
         """Set by the reader when it will take nothing more."""
 
-    def put(self, piece: Piece) -> None:
-        """Add a piece."""
+    def start(self, prompt: Sequence[Letter]) -> None:
+        """Say that the model reads the prompt now."""
         with self._lock:
-            self._pieces.append(piece)
-            first = len(self._pieces) == 1
+            self._prompt = prompt
+        self._wake()
+
+    def put(self, letter: Letter) -> None:
+        """Add a letter."""
+        with self._lock:
+            self._letters.append(letter)
+            first = len(self._letters) == 1
         if first:
             self._wake()
 
@@ -45,8 +57,9 @@ class Stream:
             self._reason = reason
         self._wake()
 
-    def take(self) -> tuple[list[Piece], Reason | None]:
-        """Take all pieces, and the reason once the stream has ended."""
+    def take(self) -> Taken:
+        """Take everything that is there."""
         with self._lock:
-            taken, self._pieces = self._pieces, []
-            return taken, self._reason
+            taken = Taken(self._prompt, self._letters, self._reason)
+            self._prompt, self._letters = None, []
+            return taken

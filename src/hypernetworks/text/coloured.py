@@ -1,17 +1,20 @@
-"""Text with, for each letter, how much the generated weights changed when the model read it.
+"""Text with, for each letter, how much the step that generated it changed the weights, relative to them: analysis/relative.py.
 
-    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²)           of gate y, over the layers l: analysis/scales.py
+The step that generates character t + 1 reads character t, changes the weights, and gives the probabilities from which
+character t + 1 is drawn. In a given text it is the step that predicts the character. The first character of a given text
+has no such step.
 
-Figure 4 of Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, colours generated text this way.
+Figure 4 of Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, shows the changes "below each generated character".
 """
 
 import codecs
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hypernetworks.analysis import trace
+from hypernetworks.analysis import RelativeChange, trace
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.hyper import HyperRecurrentNetwork
 from hypernetworks.text.config import Symbols
@@ -19,7 +22,10 @@ from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids
 from hypernetworks.text.model import CharacterModel
 
 CHUNK = 256
-"""Steps traced at a time. Of the many numbers of a trace, only one per gate is kept."""
+"""Steps traced at a time. Of the many numbers of a trace, only ĥ is kept."""
+
+FULL_COLOUR = 0.95
+"""Changes from this quantile up get the full colour. If the largest change got it, most letters would be pale."""
 
 LONGEST_TEXT = 10_000
 """The most symbols that a page shows letter by letter."""
@@ -38,10 +44,11 @@ _GATES = {
 
 
 class Letter(NamedTuple):
-    """A character, and the change of each gate when it was read; no changes for a model with fixed weights."""
+    """A character, and the change of each gate in the step that generated it."""
 
     text: str
     changes: tuple[float, ...]
+    """Empty if no step generated it, or if the model's weights are fixed."""
 
 
 def gates_of(model: CharacterModel) -> list[str]:
@@ -57,26 +64,30 @@ def _described(name: str) -> str:
     return f"{_GATES[name[0]]}{depth} {name}"
 
 
-def weight_changes(model: CharacterModel, ids: Tensor) -> Tensor:
-    """The change of each gate at each symbol of a text (length,), read from the zero state: (length, gates)."""
+def weight_changes(model: CharacterModel, ids: Tensor, relative: RelativeChange | None = None) -> Tensor:
+    """The change of each gate in the step that reads each symbol of a text (length,), from the zero state: (length, gates).
+
+    relative: RelativeChange(model.network), for many calls while the weights do not change.
+    """
     network = model.network
     if not isinstance(network, HyperRecurrentNetwork):
         return torch.zeros(len(ids), 0)
-    state, changes = None, []
+    state, read = None, []
     with torch.inference_mode():
         for part in ids.long().to(model.head.weight.device).split(CHUNK):
             traced = trace(network, model.embedding(part.unsqueeze(1)), state)
             state = traced.state
-            layers = torch.stack([cast(Tensor, layer.change)[:, 0] for layer in traced.layers])
-            changes.append(torch.linalg.vector_norm(layers, dim=0))
-    return torch.cat(changes).cpu()
+            read.append(torch.stack([layer.state.hyper_h[:, 0] for layer in traced.layers]))  # (L, T, K)
+        after = torch.cat(read, dim=1)
+        before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], dim=1)
+        return (relative or RelativeChange(network))(before, after).T.cpu()
 
 
 def coloured_sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> list[Letter]:
     """Generate a text that starts at the beginning of a line."""
     start = prompt_ids("", symbols.alphabet, symbols.unit)
     ids = torch.cat([start.long(), torch.tensor(list(generate_ids(model, start, sampling)))])
-    return _letters(ids[len(start) :], weight_changes(model, ids)[len(start) :], symbols)
+    return letters(ids[len(start) :], weight_changes(model, ids[:-1])[len(start) - 1 :].tolist(), symbols)
 
 
 def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[Letter]:
@@ -87,19 +98,32 @@ def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[
     """
     if not 1 <= len(ids) <= LONGEST_TEXT:
         raise UsageError(f"text should have 1 to {LONGEST_TEXT:,} {symbols.unit}s to be coloured, got {len(ids):,}")
-    return _letters(ids, weight_changes(model, ids), symbols)
+    return letters(ids, [(), *weight_changes(model, ids[:-1]).tolist()], symbols)
 
 
-def _letters(ids: Tensor, changes: Tensor, symbols: Symbols) -> list[Letter]:
-    """Characters with their changes. A character of several bytes has the largest change of its bytes."""
+def letters(ids: Tensor, changes: Sequence[Sequence[float]], symbols: Symbols) -> list[Letter]:
+    """The characters of some symbols with the changes of each. A character of several bytes has the largest of its bytes."""
     texts = [symbols.alphabet[i] for i in ids.tolist()]
     if symbols.unit == "character":
-        return [Letter(text, tuple(change)) for text, change in zip(texts, changes.tolist(), strict=True)]
+        return [Letter(text, tuple(change)) for text, change in zip(texts, changes, strict=True)]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    letters: list[Letter] = []
+    found: list[Letter] = []
     first = 0
     for t, text in enumerate(texts):
         if decoded := decoder.decode(text.encode("latin-1"), final=t == len(texts) - 1):
-            letters.append(Letter(decoded, tuple(changes[first : t + 1].amax(0).tolist())))
+            found.append(Letter(decoded, largest(changes[first : t + 1])))
             first = t + 1
-    return letters
+    return found
+
+
+def largest(changes: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The largest change of each gate in several steps. A symbol without a step has no changes."""
+    return tuple(map(max, zip(*filter(None, changes), strict=True)))
+
+
+def full_colour(letters: Iterable[Letter]) -> tuple[float, ...]:
+    """The change of each gate that gets the full colour; above 0."""
+    changes = torch.tensor([letter.changes for letter in letters if letter.changes])
+    if not changes.numel():
+        return ()
+    return tuple(changes.quantile(FULL_COLOUR, dim=0).clamp(min=torch.finfo(changes.dtype).tiny).tolist())

@@ -12,16 +12,13 @@ from torch import nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.comparison import figures_of
-from hypernetworks.runs.curve import curve_of, draw, run_curve
+from hypernetworks.runs.curve import curve_of, draw, highest_shown, run_curve
 from hypernetworks.runs.run import Run
-from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, gates_of
+from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, full_colour, gates_of
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.experiment import TEXT, symbols_of
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.model import CharacterModel
-
-STRONGEST = 0.98
-"""Changes from this quantile up get the full colour; scaling by the maximum would leave most letters pale."""
 
 
 class Text(NamedTuple):
@@ -99,6 +96,7 @@ def page(runs: Sequence[Loaded], sampling: Sampling, text: tuple[str, torch.Tens
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.globals["percent"] = lambda change: f"{100 * change:.3g} %"
     template = environment.from_string(files("hypernetworks.text").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
         name=first.name,
@@ -106,7 +104,7 @@ def page(runs: Sequence[Loaded], sampling: Sampling, text: tuple[str, torch.Tens
         facts=_facts(first),
         pictures=_pictures(runs),
         gates=gates,
-        strongest=_strongest(texts, len(gates)),
+        full=full_colour(letter for text in texts for letter in text.letters),
         texts=texts,
         sampling=_settings({"sampling": vars(sampling)}),
         comparison=_comparison(runs),
@@ -132,18 +130,11 @@ def _pictures(runs: Sequence[Loaded]) -> list[Picture]:
         pictures = {"Training and validation loss over steps": run_curve(runs[0].run)}
         if len(runs) > 1:
             curves = {loaded.name: curve_of(loaded.run.metrics(), "validation_bpc") for loaded in runs}
-            pictures["Validation of all runs over steps"] = draw(curves, "bits per character", "validation")
+            picture = draw(curves, "bits per character", "validation", top=highest_shown(curves.values()))
+            pictures["Validation of all runs over steps"] = picture
     except ImportError:
         return []
     return [Picture(title, file[file.index("<svg") :]) for title, file in pictures.items()]
-
-
-def _strongest(texts: Sequence[Text], gates: int) -> list[float]:
-    """For each gate, the change that gets the full colour; above 0."""
-    if not gates:
-        return []
-    changes = torch.tensor([letter.changes for text in texts for letter in text.letters])
-    return changes.quantile(STRONGEST, dim=0).clamp(min=torch.finfo(changes.dtype).tiny).tolist()
 
 
 def _comparison(runs: Sequence[Loaded]) -> Table:

@@ -24,23 +24,50 @@ function bounds(schema) {
     .join("; ");
 }
 
+function code(text) {
+  const made = element("pre", text);
+  made.tabIndex = 0;
+  return made;
+}
+
+function settings(rows) {
+  return table(
+    ["setting", "type", "default", "bounds", ""],
+    rows.map(([name, schema]) => [name, schema.type, JSON.stringify(schema.default), bounds(schema), schema.description]),
+  );
+}
+
+// The events of a stream, with the form of their data.
+function events(schema) {
+  const form = ({ properties }) =>
+    Object.entries(properties).map(([name, each]) => `${name}: ${each.enum?.join(" | ") ?? each.type}`).join(", ");
+  const described = ({ properties }) => Object.values(properties).map((each) => each.description ?? "").join(" ");
+  return table(
+    ["event", "data, as JSON", ""],
+    schema.oneOf.map(({ description, properties }) => {
+      const data = properties.data.contentSchema;
+      return [properties.event.const, `{${form(data)}}`, `${description} ${described(data)}`];
+    }),
+  );
+}
+
 function operation(path, method, described, schemas) {
   const article = element("article", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", described.description ?? described.summary));
   const body = described.requestBody?.content["application/json"].schema;
-  const origin = location.origin;
+  const address = new URL(path.slice(1), location); // relative, because the server may be below a path
   if (body) {
-    const { properties } = schemas[body.$ref.split("/").pop()];
     article.append(
-      table(
-        ["setting", "type", "default", "bounds", ""],
-        Object.entries(properties).map(([name, schema]) => [
-          name, schema.type, JSON.stringify(schema.default), bounds(schema), schema.description,
-        ]),
-      ),
-      element("pre", `curl -N ${origin}${path} -H 'Content-Type: application/json' -d '{"length": 100}'`),
+      settings(Object.entries(schemas[body.$ref.split("/").pop()].properties)),
+      code(`curl -N ${address} -H 'Content-Type: application/json' -d '{"length": 100}'`),
     );
-    article.lastChild.tabIndex = 0;
+  } else if (described.parameters) {
+    article.append(
+      settings(described.parameters.map(({ name, schema, description }) => [name, { description, ...schema }])),
+      code(`curl -N '${address}?length=100'`),
+    );
   }
+  const stream = described.responses[200].content?.["text/event-stream"]?.schema;
+  if (stream) article.append(events(stream));
   article.append(
     table(
       ["status", ""],
@@ -50,7 +77,7 @@ function operation(path, method, described, schemas) {
   return article;
 }
 
-const api = await (await fetch("/openapi.json")).json();
+const api = await (await fetch("openapi.json")).json();
 for (const [path, operations] of Object.entries(api.paths))
   for (const [method, each] of Object.entries(operations))
     document.getElementById("paths").append(operation(path, method, each, api.components.schemas));

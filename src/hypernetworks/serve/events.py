@@ -1,0 +1,101 @@
+"""A text as server-sent events.
+
+event: prompt  data: {"text": "…", "changes": [null, […], …]}   the prompt, when the model reads it: the text has left the queue
+event: text    data: {"text": "…", "changes": [[…], …]}         characters
+event: end     data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
+: waiting                                                       a comment, whenever nothing has happened for some seconds
+
+The changes of a character are those of each gate in the step that generated it, ‖ΔW_h‖ / ‖W_h‖: analysis/relative.py. They are
+null if no step did, as for the first character of a prompt, or if the weights are fixed.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from pydantic import BaseModel, Field, TypeAdapter
+
+from hypernetworks.serve.stream import Reason, Stream
+from hypernetworks.text.coloured import Letter
+
+FRAME = 1 / 60
+"""Seconds between two events of a stream. Characters that come faster than a screen refreshes are sent together."""
+
+HEARTBEAT = 15.0
+"""Seconds until a comment is sent. Proxies close connections on which nothing has happened for some time."""
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. FastAPI's own class passes each event through three tasks, which is slow with 50 users."""
+
+    media_type = "text/event-stream"
+
+
+def event_stream(stream: Stream, ready: asyncio.Event) -> EventStream:
+    """The response that sends a stream; `ready` is set when it has something to take."""
+    # nginx collects a response before it passes it on, unless X-Accel-Buffering says no
+    return EventStream(_events(stream, ready), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+class Letters(BaseModel):
+    """Characters with their changes."""
+
+    text: str
+    changes: list[list[float] | None] = Field(
+        description="For each character, how much the step that generated it changed the weights of each gate: the norm of the "
+        "change over the norm of the weights. null if no step generated it, or if the weights are fixed."
+    )
+
+
+class End(BaseModel):
+    """The end of a text."""
+
+    reason: Reason
+
+
+EVENTS = {
+    "prompt": (Letters, "The prompt, when the model reads it: the text has left the queue."),
+    "text": (Letters, "New characters of the text."),
+    "end": (End, "The last event: the text is complete, its time was over, the server stopped, or the model failed."),
+}
+
+
+def schema() -> dict[str, Any]:
+    """The schema of one event, for the OpenAPI description."""
+    return {"type": "object", "oneOf": [_event_schema(name, *described) for name, described in EVENTS.items()]}
+
+
+def _event_schema(name: str, model: type[BaseModel], description: str) -> dict[str, Any]:
+    content = TypeAdapter(model).json_schema()
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
+    properties = {"event": {"const": name}, "data": data}
+    return {"type": "object", "description": description, "required": ["event", "data"], "properties": properties}
+
+
+async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
+    reason = None
+    while reason is None:
+        try:
+            async with asyncio.timeout(HEARTBEAT):
+                await ready.wait()
+        except TimeoutError:
+            yield b": waiting\n\n"
+            continue
+        ready.clear()
+        prompt, letters, reason = stream.take()
+        if prompt is not None:
+            yield format_sse_event(event="prompt", data_str=_data(prompt))
+        if letters:
+            yield format_sse_event(event="text", data_str=_data(letters))
+            await asyncio.sleep(FRAME)
+    yield format_sse_event(event="end", data_str=json.dumps({"reason": reason}))
+
+
+def _data(letters: Sequence[Letter]) -> str:
+    """Characters, each with its changes. A letter may be several characters, after bytes that are no UTF-8."""
+    changes = [[float(f"{change:.4g}") for change in letter.changes] or None for letter in letters for _ in letter.text]
+    text = "".join(letter.text for letter in letters)
+    return json.dumps({"text": text, "changes": changes}, separators=(",", ":"))
