@@ -10,7 +10,7 @@ from filelock import FileLock
 
 optuna = pytest.importorskip("optuna")
 
-from hypernetworks.errors import UsageError  # noqa: E402
+from hypernetworks.errors import FaultError, UsageError  # noqa: E402
 from hypernetworks.experiments.job import Job  # noqa: E402
 from hypernetworks.experiments.plan import Plan  # noqa: E402
 from hypernetworks.experiments.record import read_record  # noqa: E402
@@ -21,7 +21,7 @@ from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
 from hypernetworks.experiments.study_report import write_report  # noqa: E402
 
 from .studies import SPACE, configure, plan, study, timeless  # noqa: E402
-from .toy import LINE, LineConfig, LineTask  # noqa: E402
+from .toy import LINE, LineConfig, LineTask, Points  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 
@@ -152,6 +152,47 @@ def test_a_diverged_trial_counts_and_is_not_chosen(tmp_path: Path, monkeypatch: 
     assert (result.state, result.curve) == ("diverged", [])
     assert "with-bias-trial000  diverged before its first validation" in (tmp_path / "study" / "study.log").read_text()
     assert len(read_results(tmp_path / "study" / "results")) == 14
+
+
+def diverge_at(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """Let runs with seed 2, which are final, diverge after `last` steps."""
+    make, loss, seeds = LineTask.__init__, LineTask.loss, {}
+
+    def noting(self: LineTask, model: torch.nn.Linear, config: LineConfig, data: Points) -> None:
+        make(self, model, config, data)
+        seeds[id(self.model)] = config.schedule.seed
+
+    def infinite(self: LineTask, step: int, part: slice) -> tuple[torch.Tensor, int]:
+        value, count = loss(self, step, part)
+        return value * (torch.inf if seeds[id(self.model)] == 2 and step >= last else 1), count
+
+    monkeypatch.setattr(LineTask, "__init__", noting)
+    monkeypatch.setattr(LineTask, "loss", infinite)
+
+
+def test_a_diverged_final_run_counts_with_its_best_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge_at(monkeypatch, 3)
+    study(tmp_path / "study").work()
+    results = read_results(tmp_path / "study" / "results")
+    assert len(results) == 14
+    for variant in ("with-bias", "without"):
+        result = results[f"{variant}-seed2"]
+        assert result.state == "diverged"
+        assert [point["step"] for point in result.curve] == [2]
+        assert result.score == result.curve[0]["value"]
+        assert result.figures == {}
+    record = read_record(tmp_path / "study")
+    write_report(LINE, tmp_path, record, "lines")
+    report = (tmp_path / "report.md").read_text()
+    assert report.count("(1 diverged)") == 2
+    assert "| 2 |" in report  # the number of parameters, from the other seed
+    assert "counts with the lowest validation loss that it reached before" in report
+
+
+def test_a_final_run_without_a_model_cannot_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge_at(monkeypatch, 1)
+    with pytest.raises(FaultError, match=r"seed2: .*it has no model, and a final run cannot be left out"):
+        study(tmp_path / "study").work()
 
 
 def test_a_result_that_another_process_writes_meanwhile_is_not_trained_again(whole: Path, tmp_path: Path) -> None:

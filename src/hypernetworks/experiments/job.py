@@ -102,9 +102,9 @@ class Worker(Generic[Config, Data, Model]):
         except _PrunedError:
             return "pruned"
         except DivergedError as error:
-            if job.search is None:
+            if job.search is None and not any(SCORE in row for row in Run.open(place).metrics()):
                 raise FaultError(
-                    f"{error}: a final run cannot be left out: give other seeds, and another --out"
+                    f"{error}: it has no model, and a final run cannot be left out: give other seeds, and another --out"
                 ) from error
             return "diverged"
         return "complete"
@@ -114,7 +114,7 @@ class Worker(Generic[Config, Data, Model]):
         return (place / "config.json").exists() and not self.experiment.changed_settings(place, config, self.data)
 
     def _result(self, job: Job, state: State, config: Config, run: Run) -> Result:
-        experiment, final = self.experiment, job.search is None
+        experiment, final, complete = self.experiment, job.search is None, state == "complete"
         record = experiment.record(self.data)
         flops = experiment.flops_per_step(config, record)
         made: Any = config
@@ -126,11 +126,12 @@ class Worker(Generic[Config, Data, Model]):
             state=state,
             values=dict(job.values),
             curve=[point._asdict() for point in points(run.metrics(), SCORE, flops)],
-            figures=figures_of(experiment, config, record, [run]) if state == "complete" else {},
+            figures=figures_of(experiment, config, record, [run]) if complete else {},
             scores=experiment.final_scores(run, self.data) if final else {},
             settings=asdict(made),
             environment={name: run.config[name] for name in ("versions", "machine")},
-            sample=experiment.outcome(run) if final else "",
+            # a final run that diverged counts with its best model, but did not come to its `finish`
+            sample="" if not final else experiment.outcome(run) if complete else experiment.sample(run.folder),
             study=self.study,
         )
 

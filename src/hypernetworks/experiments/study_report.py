@@ -8,7 +8,14 @@ from hypernetworks.experiments.curves import Point, csv_of, draw_all
 from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.experiments.record import Record
 from hypernetworks.experiments.results import Result
-from hypernetworks.experiments.study_tables import Runs, by_variant, cost_table, difference_table, equal_time_table
+from hypernetworks.experiments.study_tables import (
+    Runs,
+    by_variant,
+    cost_table,
+    difference_table,
+    diverged,
+    equal_time_table,
+)
 from hypernetworks.files import write_whole
 from hypernetworks.runs.run import Run
 
@@ -62,6 +69,12 @@ def _page(
         "selected for.",
         "",
     ]
+    if any(map(diverged, [*rows.values(), *by_variant(record.at_equal_time).values()])):
+        lines += [
+            "A run that diverged counts with the lowest validation loss that it reached before. The settings were chosen by "
+            "trials of one seed and fewer steps, and do not suit every seed.",
+            "",
+        ]
     if record.step_times:
         lines += [
             "ms/step is the shortest of several training steps of each network, measured in turn; the seconds of "

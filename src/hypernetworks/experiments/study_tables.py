@@ -8,7 +8,7 @@ from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.experiments.results import Result
 from hypernetworks.experiments.statistics import paired_difference, spread
 
-__all__ = ["Runs", "by_variant", "cost_table", "difference_table", "equal_time_table", "scores"]
+__all__ = ["Runs", "by_variant", "cost_table", "difference_table", "diverged", "equal_time_table", "scores"]
 
 DIGITS = 4
 
@@ -25,8 +25,13 @@ def by_variant(results: Sequence[Result]) -> dict[str, Runs]:
 
 
 def scores(runs: Runs) -> list[float]:
-    """The lowest validation loss of each seed."""
+    """The lowest validation loss of each seed; of a run that diverged, the lowest before."""
     return [run.score for run in runs.values()]
+
+
+def diverged(runs: Runs) -> int:
+    """How many of the runs diverged."""
+    return sum(run.state == "diverged" for run in runs.values())
 
 
 def cost_table(
@@ -37,8 +42,9 @@ def cost_table(
 ) -> list[str]:
     """What each variant costs and reaches. With measured step times, they take the place of the speed that the runs logged."""
     first = next(iter(next(iter(rows.values())).values()))
+    known = dict.fromkeys(key for runs in rows.values() for run in runs.values() for key in run.figures)
     speed = f"{experiment.task_type.unit}_per_second"
-    figures = [key for key in first.figures if not (step_times and key == speed)]
+    figures = [key for key in known if not (step_times and key == speed)]
     heads = [experiment.variant, *(experiment.headings.get(key, key.replace("_", " ")) for key in figures)]
     heads += ["ms/step"] if step_times else []
     heads += ["trials", "settings", "validation loss", *(name.replace("_", " ") for name in first.scores)]
@@ -48,11 +54,11 @@ def cost_table(
         made.append(
             [
                 variant,
-                *(f"{mean(run.figures[key] for run in runs.values()):,.0f}" for key in figures),
+                *(_mean([run.figures[key] for run in runs.values() if run.figures]) for key in figures),
                 *([f"{1000 * step_times[variant]:.1f}"] if step_times else []),
                 f"{len(trials)} ({trials.count('pruned')} pruned)",
                 _settings(next(iter(runs.values())).values),
-                spread(scores(runs), DIGITS),
+                _loss(runs),
                 *(spread([run.scores[name] for run in runs.values()], DIGITS) for name in first.scores),
             ]
         )
@@ -64,7 +70,7 @@ def equal_time_table(experiment: Experiment[Any, Any, Any], rows: Mapping[str, R
     made = []
     for variant, runs in rows.items():
         steps = {run.settings["schedule"]["steps"] for run in runs.values()}
-        made.append([variant, " ".join(f"{count:,}" for count in sorted(steps)), spread(scores(runs), DIGITS)])
+        made.append([variant, " ".join(f"{count:,}" for count in sorted(steps)), _loss(runs)])
     return _table([experiment.variant, "steps", "validation loss"], made)
 
 
@@ -81,6 +87,15 @@ def _difference(first: Runs, second: Runs) -> str:
     if not seeds:
         return ""
     return paired_difference([first[seed].score for seed in seeds], [second[seed].score for seed in seeds]).text(DIGITS)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{mean(values):,.0f}" if values else ""
+
+
+def _loss(runs: Runs) -> str:
+    count = diverged(runs)
+    return spread(scores(runs), DIGITS) + (f" ({count} diverged)" if count else "")
 
 
 def _settings(values: Mapping[str, Any]) -> str:
