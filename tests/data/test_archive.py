@@ -45,6 +45,8 @@ def served(server: ThreadingHTTPServer, content: bytes, sha256: str | None = Non
 def test_all_files_come_from_the_archive(tmp_path: Path, server: ThreadingHTTPServer, given: bool) -> None:
     named = served(server, packed(CONTENTS | {"set/readme": b"not asked for"}))
     data_dir = tmp_path / "given" if given else None
+    if data_dir is not None:
+        data_dir.mkdir()
     (before,) = list_data({"set": named}, data_dir)
     assert before.where == f"fetched on first use: {named.archive.url}"  # type: ignore[union-attr]
     paths = get("set", {"set": named}, data_dir)
