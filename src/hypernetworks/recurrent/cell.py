@@ -127,7 +127,7 @@ class RecurrentCell(ParameterHolder, ABC):
 
     def has_own_equations(self) -> bool:
         """Whether a method of this one object was replaced, so that no kernel stands for it."""
-        return not EQUATIONS.isdisjoint(self.__dict__)
+        return any(name in self.__dict__ for name in EQUATIONS)
 
     def compiled_advance(self) -> Callable[..., tuple[Tensor, ...]]:
         """`advance` through torch.compile; one that replaces that of this one object is called as it is."""

@@ -12,7 +12,7 @@ B samples, R rows of x for each sample, p columns of x, q columns of the result,
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import torch
@@ -50,7 +50,8 @@ class Form(ABC):
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that make up the form, by the names of its attributes."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}  # pyright: ignore[reportArgumentType]
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     @property
     def samples(self) -> int:

@@ -13,7 +13,7 @@ stats (N, 6) holds mean and 1/σ of r, u and n.
 import triton
 import triton.language as tl
 
-from .parts import at, follow, load, load_before, norm_backward, normalise, normed_again, rounded, store, tanh
+from .parts import follow, load, load_before, norm_backward, normalise, normed_again, rounded, store, tanh
 
 
 @triton.jit
@@ -50,6 +50,7 @@ def gru(
     shift_n,
     ok,
     stats,
+    row,
     writes,
     like,
     NORM: tl.constexpr,
@@ -58,16 +59,16 @@ def gru(
 ):
     """h_t and pre^n from pre^r, pre^u, W_n x_t + b_n (n_x), U_n h_{t-1} + b_h (n_h) and h_{t-1}.
 
-    Of a row or of a tile of rows, at which `stats` points. pre^n is rounded as `like` stores it.
+    Of a row or of a tile of rows. pre^n is rounded as `like` stores it.
     """
     if NORM:
-        r = normalise(r, ok, stats, writes, 0, SIZE, eps) * gain_r + shift_r
-        u = normalise(u, ok, stats, writes, 2, SIZE, eps) * gain_u + shift_u
+        r = normalise(r, ok, stats, row * 6, writes, 0, SIZE, eps) * gain_r + shift_r
+        u = normalise(u, ok, stats, row * 6, writes, 2, SIZE, eps) * gain_u + shift_u
     # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h), rounded here as the backward pass reads it
     pre_n = rounded(n_x + tl.sigmoid(r) * n_h, like)
     n = pre_n
     if NORM:
-        n = normalise(n, ok, stats, writes, 4, SIZE, eps) * gain_n + shift_n
+        n = normalise(n, ok, stats, row * 6, writes, 4, SIZE, eps) * gain_n + shift_n
     n = tanh(n) * drop
     # h_t = n' + u ⊙ (h_{t-1} − n')
     return n + tl.sigmoid(u) * (h - n), pre_n
@@ -127,7 +128,8 @@ def gru_forward(
         shift_u,
         shift_n,
         ok,
-        at(stats, row_n * 6),
+        stats,
+        row_n,
         True,
         pre,
         gain is not None,
@@ -153,6 +155,7 @@ def gru_gradients(
     gain,
     shift,
     grad_normed,
+    row,
     j,
     j_ok,
     ok,
@@ -160,15 +163,15 @@ def gru_gradients(
 ):
     """The gradients of pre^r, pre^u, pre^n, U_n h_{t-1} and of h_{t-1} without the products, from that of h_t.
 
-    r, u, n come in as pre^y, n_h as U_n h_{t-1} + b_h, h as h_{t-1}. Of a row or of a tile of rows, in columns j; pointers are
-    at their rows. Where there is a norm, the gradients of its results are stored for those of gain and shift.
+    r, u, n come in as pre^y, n_h as U_n h_{t-1} + b_h, h as h_{t-1}. Of a row or of a tile of rows, in columns j. Where there
+    is a norm, the gradients of its results are stored for those of gain and shift.
     """
     if gain is not None:
         gain_r, gain_u, gain_n = load_three(gain, j, j_ok, SIZE)
         shift_r, shift_u, shift_n = load_three(shift, j, j_ok, SIZE)
-        normed_r, inverse_r = normed_again(r, ok, stats, 0)
-        normed_u, inverse_u = normed_again(u, ok, stats, 2)
-        normed_n, inverse_n = normed_again(n, ok, stats, 4)
+        normed_r, inverse_r = normed_again(r, ok, stats, row * 6, 0)
+        normed_u, inverse_u = normed_again(u, ok, stats, row * 6, 2)
+        normed_n, inverse_n = normed_again(n, ok, stats, row * 6, 4)
         r, u = normed_r * gain_r + shift_r, normed_u * gain_u + shift_u
         n = normed_n * gain_n + shift_n
     r, u, n = tl.sigmoid(r), tl.sigmoid(u), tanh(n)
@@ -176,14 +179,14 @@ def gru_gradients(
     grad_u = grad_h * (h - n * drop) * u * (1.0 - u)
     grad_n = grad_h * (1.0 - u) * drop * (1.0 - n * n)
     if gain is not None:
-        store(grad_normed, SIZE + j, grad_u, ok)
-        store(grad_normed, 2 * SIZE + j, grad_n, ok)
+        store(grad_normed, row * (3 * SIZE) + SIZE + j, grad_u, ok)
+        store(grad_normed, row * (3 * SIZE) + 2 * SIZE + j, grad_n, ok)
         grad_u = norm_backward(grad_u, normed_u, inverse_u, gain_u, SIZE)
         grad_n = norm_backward(grad_n, normed_n, inverse_n, gain_n, SIZE)
     # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
     grad_r = grad_n * n_h * r * (1.0 - r)
     if gain is not None:
-        store(grad_normed, j, grad_r, ok)
+        store(grad_normed, row * (3 * SIZE) + j, grad_r, ok)
         grad_r = norm_backward(grad_r, normed_r, inverse_r, gain_r, SIZE)
     return grad_r, grad_u, grad_n, grad_n * r, grad_h * u
 
@@ -245,10 +248,11 @@ def gru_backward(
         n,
         n_h,
         drop,
-        at(stats, row_n * 6),
+        stats,
         gain,
         shift,
-        at(grad_normed, row_n * (3 * H)),
+        grad_normed,
+        row_n,
         j,
         ok,
         ok,

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from .gru_cell import gru, gru_gradients, load_three, store_three
-from .parts import at, load, load_before, rounded, store
+from .parts import load, load_before, rounded, store
 from .products import dot_columns, dot_rows
 
 
@@ -80,7 +80,8 @@ def gru_scan_forward(
             shift_u,
             shift_n,
             ok,
-            at(stats, n * 6),
+            stats,
+            n,
             r_ok[:, None],
             wx,
             gain is not None,
@@ -163,10 +164,11 @@ def gru_scan_backward(
             pre_n,
             n_h,
             drop,
-            at(stats, n * 6),
+            stats,
             gain,
             shift,
-            at(grad_normed, n * (3 * H)),
+            grad_normed,
+            n,
             j,
             j_ok,
             ok,

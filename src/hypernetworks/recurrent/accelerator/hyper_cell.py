@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
-from .parts import at, follow, load, load_before, store
+from .parts import follow, load, load_before, store
 
 
 @triton.jit
@@ -85,7 +85,8 @@ def hyper_forward(
         shift_o,
         shift_c,
         ok,
-        at(hyper_stats, n * 10),
+        hyper_stats,
+        n,
         writes,
         hyper_gain is not None,
         K,
@@ -155,8 +156,6 @@ def hyper_backward(
     dh = tl.sum(load(partial_hyper_h, parts, (part < 4 * CHUNKS)[:, None] & ok[None, :]), 0)
     dh += load(recurrent, here, ok & (b < after_rows)) + load(grad_hyper_h, here, ok & (b >= after_rows))
     c_before = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
-    hyper_stats = at(hyper_stats, n * 10)
-    grad_normed, grad_cell_normed = at(grad_normed, n * (4 * K)), at(grad_cell_normed, n * K)
     grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
         dh,
         load(grad_hyper_c, here, ok),
@@ -174,6 +173,7 @@ def hyper_backward(
         hyper_cell_shift,
         grad_normed,
         grad_cell_normed,
+        n,
         k,
         ok,
         ok,

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from .hyper_cell import matrix_p
 from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
-from .parts import at, load, load_before, rounded, store
+from .parts import load, load_before, rounded, store
 from .products import dot_columns, dot_rows
 from .scales import load_z, matrix_d, scale
 
@@ -120,7 +120,8 @@ def hyper_scan_forward(
             shift_o,
             shift_c,
             hyper_ok,
-            at(hyper_stats, n * 10),
+            hyper_stats,
+            n,
             r_ok[:, None],
             hyper_gain is not None,
             K,
@@ -188,7 +189,8 @@ def hyper_scan_forward(
             shift_o,
             shift_c,
             ok,
-            at(stats, n * 10),
+            stats,
+            n,
             r_ok[:, None],
             gain is not None,
             H,
@@ -302,13 +304,14 @@ def hyper_scan_backward(
             f,
             g,
             o,
-            at(stats, n * 10),
+            stats,
             gain,
             shift,
             cell_gain,
             cell_shift,
-            at(grad_normed, n * (4 * H)),
-            at(grad_cell_normed, n * H),
+            grad_normed,
+            grad_cell_normed,
+            n,
             j,
             j_ok,
             ok,
@@ -356,13 +359,14 @@ def hyper_scan_backward(
             f,
             g,
             o,
-            at(hyper_stats, n * 10),
+            hyper_stats,
             hyper_gain,
             hyper_shift,
             hyper_cell_gain,
             hyper_cell_shift,
-            at(grad_hyper_normed, n * (4 * K)),
-            at(grad_hyper_cell_normed, n * K),
+            grad_hyper_normed,
+            grad_hyper_cell_normed,
+            n,
             k,
             k_ok,
             hyper_ok,

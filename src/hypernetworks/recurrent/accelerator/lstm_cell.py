@@ -13,7 +13,7 @@ stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 import triton
 import triton.language as tl
 
-from .parts import at, follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
+from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -66,24 +66,25 @@ def cell(
     shift_c,
     ok,
     stats,
+    n,
     writes,
     NORM: tl.constexpr,
     SIZE: tl.constexpr,
     eps,
 ):
-    """h_t and c_t from pre^i, pre^f, pre^g, pre^o and c_{t-1}, of a row or of a tile of rows. `stats` points at the rows."""
+    """h_t and c_t from pre^i, pre^f, pre^g, pre^o and c_{t-1}, of a row n or of a tile of rows."""
     if NORM:
         # pre^y = LN_y(pre^y)
-        i = normalise(i, ok, stats, writes, 0, SIZE, eps) * gain_i + shift_i
-        f = normalise(f, ok, stats, writes, 2, SIZE, eps) * gain_f + shift_f
-        g = normalise(g, ok, stats, writes, 4, SIZE, eps) * gain_g + shift_g
-        o = normalise(o, ok, stats, writes, 6, SIZE, eps) * gain_o + shift_o
+        i = normalise(i, ok, stats, n * 10, writes, 0, SIZE, eps) * gain_i + shift_i
+        f = normalise(f, ok, stats, n * 10, writes, 2, SIZE, eps) * gain_f + shift_f
+        g = normalise(g, ok, stats, n * 10, writes, 4, SIZE, eps) * gain_g + shift_g
+        o = normalise(o, ok, stats, n * 10, writes, 6, SIZE, eps) * gain_o + shift_o
     # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
     c = tl.where(ok, tl.sigmoid(f) * c + tl.sigmoid(i) * (tanh(g) * drop), 0.0)
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
     normed = c
     if NORM:
-        normed = normalise(c, ok, stats, writes, 8, SIZE, eps) * gain_c + shift_c
+        normed = normalise(c, ok, stats, n * 10, writes, 8, SIZE, eps) * gain_c + shift_c
     return tl.where(ok, tl.sigmoid(o) * tanh(normed), 0.0), c
 
 
@@ -114,7 +115,6 @@ def cell_forward(
     ok = j < H
     x_n = (x_row + b).to(tl.int64)
     n = (row + b).to(tl.int64)
-    stats = at(stats, n * 10)
     # all loads come first: none of them waits for a sum over the row
     i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
     gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, H)
@@ -143,6 +143,7 @@ def cell_forward(
         shift_c,
         ok,
         stats,
+        n,
         True,
         gain is not None,
         H,
@@ -173,6 +174,7 @@ def cell_gradients(
     cell_shift,
     grad_normed,
     grad_cell_normed,
+    n,
     j,
     j_ok,
     ok,
@@ -180,18 +182,18 @@ def cell_gradients(
 ):
     """The gradients of pre^i, pre^f, pre^g, pre^o and of c_{t-1}, from those of h_t and c_t; i, f, g, o come in as pre^y.
 
-    Of a row or of a tile of rows, in columns j; pointers are at their rows. Where there is a norm, the gradients of its
-    results are stored for those of gain and shift.
+    Of a row n or of a tile of rows, in columns j. Where there is a norm, the gradients of its results are stored for those of
+    gain and shift.
     """
     if gain is not None:
         gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, SIZE)
         shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, SIZE)
         gain_c, shift_c = load(cell_gain, j, j_ok), load(cell_shift, j, j_ok)
-        normed_i, inverse_i = normed_again(i, ok, stats, 0)
-        normed_f, inverse_f = normed_again(f, ok, stats, 2)
-        normed_g, inverse_g = normed_again(g, ok, stats, 4)
-        normed_o, inverse_o = normed_again(o, ok, stats, 6)
-        normed_c, inverse_c = normed_again(c, ok, stats, 8)
+        normed_i, inverse_i = normed_again(i, ok, stats, n * 10, 0)
+        normed_f, inverse_f = normed_again(f, ok, stats, n * 10, 2)
+        normed_g, inverse_g = normed_again(g, ok, stats, n * 10, 4)
+        normed_o, inverse_o = normed_again(o, ok, stats, n * 10, 6)
+        normed_c, inverse_c = normed_again(c, ok, stats, n * 10, 8)
         i, f = normed_i * gain_i + shift_i, normed_f * gain_f + shift_f
         g, o = normed_g * gain_g + shift_g, normed_o * gain_o + shift_o
         c = normed_c * gain_c + shift_c
@@ -199,7 +201,7 @@ def cell_gradients(
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
     grad = grad_h * o * (1.0 - t * t)
     if gain is not None:
-        store(grad_cell_normed, j, grad, ok)
+        store(grad_cell_normed, n * SIZE + j, grad, ok)
         grad = norm_backward(grad, normed_c, inverse_c, gain_c, SIZE)
     grad_c = tl.where(ok, grad_c + grad, 0.0)
     # c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ drop(tanh g)
@@ -208,7 +210,7 @@ def cell_gradients(
     grad_g = grad_c * drop * i * (1.0 - g * g)
     grad_o = grad_h * t * o * (1.0 - o)
     if gain is not None:
-        store_gates(grad_normed, j, grad_i, grad_f, grad_g, grad_o, ok, SIZE)
+        store_gates(grad_normed, n * (4 * SIZE) + j, grad_i, grad_f, grad_g, grad_o, ok, SIZE)
         grad_i = norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
         grad_f = norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
         grad_g = norm_backward(grad_g, normed_g, inverse_g, gain_g, SIZE)
@@ -263,7 +265,6 @@ def cell_backward(
     drop = 1.0
     if mask is not None:
         drop = load(mask, n * H + j, ok)
-    stats, grad_normed, grad_cell_normed = at(stats, n * 10), at(grad_normed, n * (4 * H)), at(grad_cell_normed, n * H)
     grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
         dh,
         load(grad_c, here, ok),
@@ -281,6 +282,7 @@ def cell_backward(
         cell_shift,
         grad_normed,
         grad_cell_normed,
+        n,
         j,
         ok,
         ok,

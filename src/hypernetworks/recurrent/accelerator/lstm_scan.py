@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
-from .parts import at, load, load_before, rounded, store
+from .parts import load, load_before, rounded, store
 from .products import dot_columns, dot_rows
 
 
@@ -89,7 +89,8 @@ def lstm_scan_forward(
             shift_o,
             shift_c,
             ok,
-            at(stats, n * 10),
+            stats,
+            n,
             r_ok[:, None],
             gain is not None,
             H,
@@ -174,13 +175,14 @@ def lstm_scan_backward(
             f,
             g,
             o,
-            at(stats, n * 10),
+            stats,
             gain,
             shift,
             cell_gain,
             cell_shift,
-            at(grad_normed, n * (4 * H)),
-            at(grad_cell_normed, n * H),
+            grad_normed,
+            grad_cell_normed,
+            n,
             j,
             j_ok,
             ok,

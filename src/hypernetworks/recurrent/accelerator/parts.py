@@ -55,14 +55,6 @@ def load_before(saved, initial, before_row, before_rows, b, j, ok, SIZE: tl.cons
 
 
 @triton.jit
-def at(tensor, offset):
-    """The tensor from an offset; None where there is no tensor."""
-    if tensor is not None:
-        tensor += offset
-    return tensor
-
-
-@triton.jit
 def row_sum(a):
     """The sum of a row (columns,), or of each row of a tile (rows, columns)."""
     total = tl.sum(a, len(a.shape) - 1)
@@ -72,22 +64,25 @@ def row_sum(a):
 
 
 @triton.jit
-def normalise(a, ok, stats, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
-    """(a − mean)/σ of a row or of each row of a tile; mean and 1/σ go to stats, for the rows that `writes` selects."""
+def normalise(a, ok, stats, place, writes, AT: tl.constexpr, SIZE: tl.constexpr, eps):
+    """(a − mean)/σ of a row or of each row of a tile; mean and 1/σ go to stats, for the rows that `writes` selects.
+
+    `place` is where stats has a row's first number.
+    """
     mean = row_sum(a) * (1.0 / SIZE)
     centred = tl.where(ok, a - mean, 0.0)
     inverse = tl.rsqrt(row_sum(centred * centred) * (1.0 / SIZE) + eps)
     if stats is not None:
-        tl.store(stats + AT, mean, mask=writes)
-        tl.store(stats + AT + 1, inverse, mask=writes)
+        tl.store(stats + place + AT, mean, mask=writes)
+        tl.store(stats + place + AT + 1, inverse, mask=writes)
     return centred * inverse
 
 
 @triton.jit
-def normed_again(a, ok, stats, AT: tl.constexpr):
+def normed_again(a, ok, stats, place, AT: tl.constexpr):
     """(a − mean)/σ of rows, and 1/σ, from the stats of the forward pass."""
-    inverse = tl.load(stats + AT + 1)
-    return tl.where(ok, (a - tl.load(stats + AT)) * inverse, 0.0), inverse
+    inverse = tl.load(stats + place + AT + 1)
+    return tl.where(ok, (a - tl.load(stats + place + AT)) * inverse, 0.0), inverse
 
 
 @triton.jit

@@ -72,7 +72,12 @@ def run_as_autocast(function: Callable[..., Any], args: Sequence[Any], kwargs: A
 
 def autocasts(device: str) -> bool:
     """Whether autocast is on for this kind of device."""
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return _available(device) and torch.is_autocast_enabled(device)
+
+
+@constant_in_graphs
+def _available(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 @constant_in_graphs

@@ -157,9 +157,11 @@ class PerSample(TorchFunctionMode):
     def __init__(self, weights: Iterable[Tensor], inputs: Iterable[Any]) -> None:
         super().__init__()
         self.weights: dict[int, Tensor] = {}
-        self.shared = {id(x): x for x in inputs if isinstance(x, Tensor) and not is_batched(x)}
+        shared = [x for x in inputs if isinstance(x, Tensor) and not is_batched(x)]
+        # torch.compile has no rule for id(), or only for some tensors
+        self.shared = dict(enumerate(shared)) if torch.compiler.is_compiling() else {id(x): x for x in shared}
         self.running: list[Any] = []
-        self.traced: list[Tensor] = []  # torch.compile has no rule for id()
+        self.traced: list[Tensor] = []
         self.mark(weights)
 
     def mark(self, tensors: Iterable[Any]) -> None:
@@ -175,7 +177,13 @@ class PerSample(TorchFunctionMode):
         """Whether a tensor does not depend on the inputs."""
         if torch.compiler.is_compiling():
             return isinstance(x, nn.Parameter) or any(x is weight for weight in self.traced)
-        return id(x) in self.weights or not (is_batched(x) or id(x) in self.shared)
+        return id(x) in self.weights or not (is_batched(x) or self.is_shared(x))
+
+    def is_shared(self, x: Tensor) -> bool:
+        """Whether a tensor is an input that all samples share, or was written from one."""
+        if torch.compiler.is_compiling():
+            return any(x is other for other in self.shared.values())
+        return id(x) in self.shared
 
     def within(self, function: Callable[..., Any], name: Any = None) -> Callable[..., Any]:
         """A function whose own calls go through this mode, too. Within __torch_function__ it is off."""
@@ -210,7 +218,7 @@ class PerSample(TorchFunctionMode):
         free = all(self.of_weights(tensor) for tensor in tensors)
         x = (args[0] if args else kwargs["input"]) if func in _NORMS else None
         # what all samples share has no statistics over samples either
-        of_weights = x is not None and (self.of_weights(x) or id(x) in self.shared)
+        of_weights = x is not None and (self.of_weights(x) or self.is_shared(x))
         result = run_as_autocast(func, args, kwargs, self.replacement(func, of_weights))
         if free:
             self.mark(tree_flatten(result)[0])
