@@ -13,7 +13,7 @@ stats (N, 6) holds mean and 1/σ of r, u and n.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, load_before, norm_backward, normalise, normed_again, rounded, store, tanh
+from .parts import follow, load, load_before, load_mask, norm_backward, normalise, normed_again, rounded, store, tanh
 
 
 @triton.jit
@@ -35,6 +35,14 @@ def store_three(tensor, j, r, u, n, ok, SIZE: tl.constexpr):
 
 
 @triton.jit
+def load_norm(gain, shift, j, ok, SIZE: tl.constexpr):
+    """Gains of r, u and n, then their shifts; zeros where there is no norm."""
+    gain_r, gain_u, gain_n = load_three(gain, j, ok, SIZE)
+    shift_r, shift_u, shift_n = load_three(shift, j, ok, SIZE)
+    return gain_r, gain_u, gain_n, shift_r, shift_u, shift_n
+
+
+@triton.jit
 def gru(
     r,
     u,
@@ -42,12 +50,7 @@ def gru(
     n_h,
     h,
     drop,
-    gain_r,
-    gain_u,
-    gain_n,
-    shift_r,
-    shift_u,
-    shift_n,
+    norm,
     ok,
     stats,
     row,
@@ -61,6 +64,7 @@ def gru(
 
     Of a row or of a tile of rows. pre^n is rounded as `like` stores it.
     """
+    gain_r, gain_u, gain_n, shift_r, shift_u, shift_n = norm
     if NORM:
         r = normalise(r, ok, stats, row * 6, writes, 0, SIZE, eps) * gain_r + shift_r
         u = normalise(u, ok, stats, row * 6, writes, 2, SIZE, eps) * gain_u + shift_u
@@ -109,11 +113,8 @@ def gru_forward(
     h_before = load(h, b * H + j, ok)
     if bias_h is not None:
         n_h += load(bias_h, j, ok)
-    gain_r, gain_u, gain_n = load_three(gain, j, ok, H)
-    shift_r, shift_u, shift_n = load_three(shift, j, ok, H)
-    drop = 1.0
-    if mask is not None:
-        drop = load(mask, x_n * H + j, ok)
+    norm = load_norm(gain, shift, j, ok, H)
+    drop = load_mask(mask, x_n * H + j, ok)
     h_t, n = gru(
         r,
         u,
@@ -121,12 +122,7 @@ def gru_forward(
         n_h,
         h_before,
         drop,
-        gain_r,
-        gain_u,
-        gain_n,
-        shift_r,
-        shift_u,
-        shift_n,
+        norm,
         ok,
         stats,
         row_n,
@@ -151,14 +147,13 @@ def gru_gradients(
     n,
     n_h,
     drop,
+    norm,
     stats,
-    gain,
-    shift,
     grad_normed,
     row,
     j,
-    j_ok,
     ok,
+    NORM: tl.constexpr,
     SIZE: tl.constexpr,
 ):
     """The gradients of pre^r, pre^u, pre^n, U_n h_{t-1} and of h_{t-1} without the products, from that of h_t.
@@ -166,9 +161,8 @@ def gru_gradients(
     r, u, n come in as pre^y, n_h as U_n h_{t-1} + b_h, h as h_{t-1}. Of a row or of a tile of rows, in columns j. Where there
     is a norm, the gradients of its results are stored for those of gain and shift.
     """
-    if gain is not None:
-        gain_r, gain_u, gain_n = load_three(gain, j, j_ok, SIZE)
-        shift_r, shift_u, shift_n = load_three(shift, j, j_ok, SIZE)
+    gain_r, gain_u, gain_n, shift_r, shift_u, shift_n = norm
+    if NORM:
         normed_r, inverse_r = normed_again(r, ok, stats, row * 6, 0)
         normed_u, inverse_u = normed_again(u, ok, stats, row * 6, 2)
         normed_n, inverse_n = normed_again(n, ok, stats, row * 6, 4)
@@ -178,14 +172,14 @@ def gru_gradients(
     # h_t = n' + u ⊙ (h_{t-1} − n'),   n' = drop(n)
     grad_u = grad_h * (h - n * drop) * u * (1.0 - u)
     grad_n = grad_h * (1.0 - u) * drop * (1.0 - n * n)
-    if gain is not None:
+    if NORM:
         store(grad_normed, row * (3 * SIZE) + SIZE + j, grad_u, ok)
         store(grad_normed, row * (3 * SIZE) + 2 * SIZE + j, grad_n, ok)
         grad_u = norm_backward(grad_u, normed_u, inverse_u, gain_u, SIZE)
         grad_n = norm_backward(grad_n, normed_n, inverse_n, gain_n, SIZE)
     # pre^n = W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)
     grad_r = grad_n * n_h * r * (1.0 - r)
-    if gain is not None:
+    if NORM:
         store(grad_normed, row * (3 * SIZE) + j, grad_r, ok)
         grad_r = norm_backward(grad_r, normed_r, inverse_r, gain_r, SIZE)
     return grad_r, grad_u, grad_n, grad_n * r, grad_h * u
@@ -237,9 +231,7 @@ def gru_backward(
     n_h = load(wh, row_n * H + j, ok)
     if bias_h is not None:
         n_h += load(bias_h, j, ok)
-    drop = 1.0
-    if mask is not None:
-        drop = load(mask, row_n * H + j, ok)
+    drop = load_mask(mask, row_n * H + j, ok)
     grad_r, grad_u, grad_n, grad_n_h, dh_direct = gru_gradients(
         dh,
         h_before,
@@ -248,14 +240,13 @@ def gru_backward(
         n,
         n_h,
         drop,
+        load_norm(gain, shift, j, ok, H),
         stats,
-        gain,
-        shift,
         grad_normed,
         row_n,
         j,
         ok,
-        ok,
+        gain is not None,
         H,
     )
     store(grad_h, here, dh_direct, ok)

@@ -9,8 +9,8 @@ Equations, names and `stats` are those of gru_cell.py.
 import triton
 import triton.language as tl
 
-from .gru_cell import gru, gru_gradients, load_three, store_three
-from .parts import load, load_before, rounded, store
+from .gru_cell import gru, gru_gradients, load_norm, load_three, store_three
+from .parts import load, load_before, load_mask, rounded, step_neighbours, step_rows, store
 from .products import dot_columns, dot_rows
 
 
@@ -45,14 +45,12 @@ def gru_scan_forward(
     column_ok = column < H
     j, j_ok = column[None, :], column_ok[None, :]
     here = b * H + j
-    gain_r, gain_u, gain_n = load_three(gain, j, j_ok, H)
-    shift_r, shift_u, shift_n = load_three(shift, j, j_ok, H)
+    norm = load_norm(gain, shift, j, j_ok, H)
     h_t = load(h, here, (b < batch) & j_ok)
     for t in range(steps):
-        row, rows = tl.load(places + 5 * t), tl.load(places + 5 * t + 1)
-        r_ok = r < rows
+        row, r_ok, own = step_rows(places, t, r)
         ok = r_ok[:, None] & j_ok
-        n = row + tl.where(r_ok, r, 0)[:, None]
+        n = row + own[:, None]
         x_n = wx + n * (3 * H)
         # pre^y = W^y x_t + b^y + U^y h_{t-1} of r and u, and U_n h_{t-1}, rounded here as the backward pass reads them
         pre_r, pre_u = load(x_n, j, ok), load(x_n, H + j, ok)
@@ -63,22 +61,14 @@ def gru_scan_forward(
         n_h = wh_n
         if bias_h is not None:
             n_h += load(bias_h, j, j_ok)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         h_next, pre_n = gru(
             pre_r,
             pre_u,
             load(x_n, 2 * H + j, ok),
             n_h,
             h_t,
-            drop,
-            gain_r,
-            gain_u,
-            gain_n,
-            shift_r,
-            shift_u,
-            shift_n,
+            load_mask(mask, n * H + j, ok),
+            norm,
             ok,
             stats,
             n,
@@ -141,37 +131,31 @@ def gru_scan_backward(
     dh_product = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
     dh_direct = load(grad_h, here, in_batch)
     for back in range(steps):
-        place = places + 5 * (steps - 1 - back)
-        row, rows = tl.load(place), tl.load(place + 1)
-        before_row, before_rows = tl.load(place + 2), tl.load(place + 3)
-        r_ok = r < rows
+        t = steps - 1 - back
+        row, r_ok, own = step_rows(places, t, r)
+        before_row, before_rows, _ = step_neighbours(places, t)
         ok = r_ok[:, None] & j_ok
-        own = tl.where(r_ok, r, 0)[:, None]
-        n = row + own
+        n = row + own[:, None]
         n_h = load(wh, n * H + j, ok)
         if bias_h is not None:
             n_h += load(bias_h, j, j_ok)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         pre_r, pre_u, pre_n = load_three(pre + n * (3 * H), j, ok, H)
         # the products' share is zero for rows that the step after this one does not have
         grad_r, grad_u, grad_n, grad_n_h, dh_before = gru_gradients(
             load(grad_output, n * H + j, ok) + dh_direct + dh_product,
-            load_before(output, h0, before_row, before_rows, own, j, ok, H),
+            load_before(output, h0, before_row, before_rows, own[:, None], j, ok, H),
             pre_r,
             pre_u,
             pre_n,
             n_h,
-            drop,
+            load_mask(mask, n * H + j, ok),
+            load_norm(gain, shift, j, j_ok, H),
             stats,
-            gain,
-            shift,
             grad_normed,
             n,
             j,
-            j_ok,
             ok,
+            gain is not None,
             H,
         )
         dh_direct = tl.where(ok, dh_before, dh_direct)

@@ -8,7 +8,7 @@ P (12, Z, K), p (8, Z): blocks in the order h, x, b, and in each the gates i, f,
 import triton
 import triton.language as tl
 
-from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
+from .lstm_cell import cell, cell_gradients, load_gates, load_norm, store_gates
 from .parts import follow, load, load_before, store
 
 
@@ -58,15 +58,13 @@ def hyper_forward(
     P_b = matrix_p(P, 8 + gate, K, Z, BLOCK_Q, BLOCK_Z)
     p_h = load(p, gate * Z + e, e < Z)
     p_x = load(p, (4 + gate) * Z + e, e < Z)
-    gain_i, gain_f, gain_g, gain_o = load_gates(hyper_gain, k, ok, K)
-    shift_i, shift_f, shift_g, shift_o = load_gates(hyper_shift, k, ok, K)
+    norm = load_norm(hyper_gain, hyper_shift, hyper_cell_gain, hyper_cell_shift, k, ok, K)
     follow(PDL)
     n = (row + b).to(tl.int64)
     i, f, g, o = load_gates(hyper_pre + n * (4 * K), k, ok, K)
     here = b * K + k
     c = load_before(saved_hyper_c, hyper_c0, before_row, before_rows, b, k, ok, K)
     writes = gate == 0
-    gain_c, shift_c = load_cell_norm(hyper_cell_gain, hyper_cell_shift, k, ok)
     h, c = cell(
         i,
         f,
@@ -74,16 +72,7 @@ def hyper_forward(
         o,
         c,
         1.0,
-        gain_i,
-        gain_f,
-        gain_g,
-        gain_o,
-        gain_c,
-        shift_i,
-        shift_f,
-        shift_g,
-        shift_o,
-        shift_c,
+        norm,
         ok,
         hyper_stats,
         n,
@@ -166,17 +155,14 @@ def hyper_backward(
         f,
         g,
         o,
+        load_norm(hyper_gain, hyper_shift, hyper_cell_gain, hyper_cell_shift, k, ok, K),
         hyper_stats,
-        hyper_gain,
-        hyper_shift,
-        hyper_cell_gain,
-        hyper_cell_shift,
         grad_normed,
         grad_cell_normed,
         n,
         k,
         ok,
-        ok,
+        hyper_gain is not None,
         K,
     )
     store(grad_hyper_c, here, dc, ok)

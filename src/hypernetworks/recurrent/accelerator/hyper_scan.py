@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 
 from .hyper_cell import matrix_p
-from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
-from .parts import load, load_before, rounded, store
+from .lstm_cell import cell, cell_gradients, load_gates, load_norm, store_gates
+from .parts import load, load_before, load_mask, rounded, step_neighbours, step_rows, store
 from .products import dot_columns, dot_rows
 from .scales import load_z, matrix_d, scale
 
@@ -79,13 +79,11 @@ def hyper_scan_forward(
     c_t = load(c, here, (b < batch) & j_ok)
     hyper_c_t = load(hyper_c, hyper_here, (b < batch) & k_ok)
     for t in range(steps):
-        row, rows = tl.load(places + 5 * t), tl.load(places + 5 * t + 1)
-        r_ok = r < rows
+        row, r_ok, own = step_rows(places, t, r)
         ok, hyper_ok = r_ok[:, None] & j_ok, r_ok[:, None] & k_ok
-        own = tl.where(r_ok, r, 0)[:, None]
-        n = row + own
+        n = row + own[:, None]
         # without a backward pass, all steps are kept in the same place
-        kept = n if SAVE else own
+        kept = n if SAVE else own[:, None]
         # ĥ_t, ĉ_t = LSTM(Ŵ_x x_t + b̂ + Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1}, ĉ_{t-1})
         i, f, g, o = load_gates(wx + n * (4 * H + 4 * K) + 4 * H, k, hyper_ok, K)
         i = dot_rows(i, h, hyper_weight_h, r, r_ok, small, small_ok, H, H, BLOCK_K, PRECISION)
@@ -99,9 +97,6 @@ def hyper_scan_forward(
         # rounded here as the backward pass reads them
         i, f, g, o = rounded(i, wx), rounded(f, wx), rounded(g, wx), rounded(o, wx)
         store_gates(hyper_pre + kept * (4 * K), k, i, f, g, o, hyper_ok, K)
-        gain_i, gain_f, gain_g, gain_o = load_gates(hyper_gain, k, k_ok, K)
-        shift_i, shift_f, shift_g, shift_o = load_gates(hyper_shift, k, k_ok, K)
-        gain_c, shift_c = load_cell_norm(hyper_cell_gain, hyper_cell_shift, k, k_ok)
         hyper_h_t, hyper_c_next = cell(
             i,
             f,
@@ -109,16 +104,7 @@ def hyper_scan_forward(
             o,
             hyper_c_t,
             1.0,
-            gain_i,
-            gain_f,
-            gain_g,
-            gain_o,
-            gain_c,
-            shift_i,
-            shift_f,
-            shift_g,
-            shift_o,
-            shift_c,
+            load_norm(hyper_gain, hyper_shift, hyper_cell_gain, hyper_cell_shift, k, k_ok, K),
             hyper_ok,
             hyper_stats,
             n,
@@ -165,29 +151,14 @@ def hyper_scan_forward(
             store(saved_hyper_h, kept * K + k, hyper_h_t, hyper_ok)
         # h_t, c_t
         i, f, g, o = load_gates(pre + kept * (4 * H), j, ok, H)
-        gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, H)
-        shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, H)
-        gain_c, shift_c = load_cell_norm(cell_gain, cell_shift, j, j_ok)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         h_t, c_next = cell(
             i,
             f,
             g,
             o,
             c_t,
-            drop,
-            gain_i,
-            gain_f,
-            gain_g,
-            gain_o,
-            gain_c,
-            shift_i,
-            shift_f,
-            shift_g,
-            shift_o,
-            shift_c,
+            load_mask(mask, n * H + j, ok),
+            load_norm(gain, shift, cell_gain, cell_shift, j, j_ok, H),
             ok,
             stats,
             n,
@@ -279,42 +250,34 @@ def hyper_scan_backward(
     STRIDE: tl.constexpr = 4 * H + 4 * K
     # running gradients stay in memory: the registers are full
     for back in range(steps):
-        place = places + 5 * (steps - 1 - back)
-        row, rows = tl.load(place), tl.load(place + 1)
-        before_row, before_rows, after_rows = tl.load(place + 2), tl.load(place + 3), tl.load(place + 4)
-        r_ok = r < rows
+        t = steps - 1 - back
+        row, r_ok, own = step_rows(places, t, r)
+        before_row, before_rows, after_rows = step_neighbours(places, t)
         ok, hyper_ok = r_ok[:, None] & j_ok, r_ok[:, None] & k_ok
-        own = tl.where(r_ok, r, 0)[:, None]
-        n = row + own
+        n = row + own[:, None]
         # the rows of the step after this one have made their share of the gradients; for the others the state is the last
         continued = b < after_rows
         dh = load(grad_output, n * H + j, ok) + load(grad_h, here, ok & (b >= after_rows))
         dh += load(partial_h, here, ok & continued)
         i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
             dh,
             load(grad_c, here, ok),
             load(saved_c, n * H + j, ok),
-            load_before(saved_c, c0, before_row, before_rows, own, j, ok, H),
-            drop,
+            load_before(saved_c, c0, before_row, before_rows, own[:, None], j, ok, H),
+            load_mask(mask, n * H + j, ok),
             i,
             f,
             g,
             o,
+            load_norm(gain, shift, cell_gain, cell_shift, j, j_ok, H),
             stats,
-            gain,
-            shift,
-            cell_gain,
-            cell_shift,
             grad_normed,
             grad_cell_normed,
             n,
             j,
-            j_ok,
             ok,
+            gain is not None,
             H,
         )
         store(grad_c, here, dc, ok)
@@ -329,8 +292,8 @@ def hyper_scan_backward(
             grad = load(grad_pre + n * (4 * H), gate * H + j, ok)
             main_wh = load(wh + n * (4 * H), gate * H + j, ok)
             main_wx = load(wx + n * STRIDE, gate * H + j, ok)
-            z_h = load_z(saved_z, row + tl.where(r_ok, r, 0), r_ok, gate, Z, BLOCK_Z)
-            z_x = load_z(saved_z, row + tl.where(r_ok, r, 0), r_ok, 4 + gate, Z, BLOCK_Z)
+            z_h = load_z(saved_z, row + own, r_ok, gate, Z, BLOCK_Z)
+            z_x = load_z(saved_z, row + own, r_ok, 4 + gate, Z, BLOCK_Z)
             d_h = tl.dot(z_h, tl.trans(D_h), input_precision=SHORT)
             d_x = tl.dot(z_x, tl.trans(D_x), input_precision=SHORT)
             store(grad_wh + n * STRIDE, gate * H + j, d_h * grad, ok)
@@ -353,23 +316,20 @@ def hyper_scan_backward(
             dhyper_h,
             load(grad_hyper_c, hyper_here, hyper_ok),
             load(saved_hyper_c, n * K + k, hyper_ok),
-            load_before(saved_hyper_c, hyper_c0, before_row, before_rows, own, k, hyper_ok, K),
+            load_before(saved_hyper_c, hyper_c0, before_row, before_rows, own[:, None], k, hyper_ok, K),
             1.0,
             i,
             f,
             g,
             o,
+            load_norm(hyper_gain, hyper_shift, hyper_cell_gain, hyper_cell_shift, k, k_ok, K),
             hyper_stats,
-            hyper_gain,
-            hyper_shift,
-            hyper_cell_gain,
-            hyper_cell_shift,
             grad_hyper_normed,
             grad_hyper_cell_normed,
             n,
             k,
-            k_ok,
             hyper_ok,
+            hyper_gain is not None,
             K,
         )
         store(grad_hyper_c, hyper_here, dhyper_c, hyper_ok)

@@ -13,7 +13,7 @@ stats (N, 10) holds mean and 1/σ of i, f, g, o and c.
 import triton
 import triton.language as tl
 
-from .parts import follow, load, load_before, norm_backward, normalise, normed_again, store, tanh
+from .parts import follow, load, load_before, load_mask, norm_backward, normalise, normed_again, store, tanh
 
 
 @triton.jit
@@ -37,13 +37,15 @@ def store_gates(tensor, j, i, f, g, o, ok, SIZE: tl.constexpr):
 
 
 @triton.jit
-def load_cell_norm(cell_gain, cell_shift, j, ok):
-    """Gain and shift of the norm of c, or zeros where there is none."""
+def load_norm(gain, shift, cell_gain, cell_shift, j, ok, SIZE: tl.constexpr):
+    """Gains of i, f, g, o and c, then their shifts; zeros where there is no norm."""
+    gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, SIZE)
+    shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, SIZE)
     if cell_gain is not None:
-        gain, shift = load(cell_gain, j, ok), load(cell_shift, j, ok)
+        gain_c, shift_c = load(cell_gain, j, ok), load(cell_shift, j, ok)
     else:
-        gain, shift = 0.0, 0.0
-    return gain, shift
+        gain_c, shift_c = 0.0, 0.0
+    return gain_i, gain_f, gain_g, gain_o, gain_c, shift_i, shift_f, shift_g, shift_o, shift_c
 
 
 @triton.jit
@@ -54,16 +56,7 @@ def cell(
     o,
     c,
     drop,
-    gain_i,
-    gain_f,
-    gain_g,
-    gain_o,
-    gain_c,
-    shift_i,
-    shift_f,
-    shift_g,
-    shift_o,
-    shift_c,
+    norm,
     ok,
     stats,
     n,
@@ -72,7 +65,8 @@ def cell(
     SIZE: tl.constexpr,
     eps,
 ):
-    """h_t and c_t from pre^i, pre^f, pre^g, pre^o and c_{t-1}, of a row n or of a tile of rows."""
+    """h_t and c_t from pre^i, pre^f, pre^g, pre^o and c_{t-1}, of a row n or a tile of rows; norm is that of `load_norm`."""
+    gain_i, gain_f, gain_g, gain_o, gain_c, shift_i, shift_f, shift_g, shift_o, shift_c = norm
     if NORM:
         # pre^y = LN_y(pre^y)
         i = normalise(i, ok, stats, n * 10, writes, 0, SIZE, eps) * gain_i + shift_i
@@ -117,13 +111,9 @@ def cell_forward(
     n = (row + b).to(tl.int64)
     # all loads come first: none of them waits for a sum over the row
     i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
-    gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, ok, H)
-    shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, ok, H)
+    norm = load_norm(gain, shift, cell_gain, cell_shift, j, ok, H)
     c_t = load(c, b * H + j, ok)
-    gain_c, shift_c = load_cell_norm(cell_gain, cell_shift, j, ok)
-    drop = 1.0
-    if mask is not None:
-        drop = load(mask, x_n * H + j, ok)
+    drop = load_mask(mask, x_n * H + j, ok)
     h_t, c_t = cell(
         i,
         f,
@@ -131,16 +121,7 @@ def cell_forward(
         o,
         c_t,
         drop,
-        gain_i,
-        gain_f,
-        gain_g,
-        gain_o,
-        gain_c,
-        shift_i,
-        shift_f,
-        shift_g,
-        shift_o,
-        shift_c,
+        norm,
         ok,
         stats,
         n,
@@ -167,17 +148,14 @@ def cell_gradients(
     f,
     g,
     o,
+    norm,
     stats,
-    gain,
-    shift,
-    cell_gain,
-    cell_shift,
     grad_normed,
     grad_cell_normed,
     n,
     j,
-    j_ok,
     ok,
+    NORM: tl.constexpr,
     SIZE: tl.constexpr,
 ):
     """The gradients of pre^i, pre^f, pre^g, pre^o and of c_{t-1}, from those of h_t and c_t; i, f, g, o come in as pre^y.
@@ -185,10 +163,8 @@ def cell_gradients(
     Of a row n or of a tile of rows, in columns j. Where there is a norm, the gradients of its results are stored for those of
     gain and shift.
     """
-    if gain is not None:
-        gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, SIZE)
-        shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, SIZE)
-        gain_c, shift_c = load(cell_gain, j, j_ok), load(cell_shift, j, j_ok)
+    gain_i, gain_f, gain_g, gain_o, gain_c, shift_i, shift_f, shift_g, shift_o, shift_c = norm
+    if NORM:
         normed_i, inverse_i = normed_again(i, ok, stats, n * 10, 0)
         normed_f, inverse_f = normed_again(f, ok, stats, n * 10, 2)
         normed_g, inverse_g = normed_again(g, ok, stats, n * 10, 4)
@@ -200,7 +176,7 @@ def cell_gradients(
     i, f, g, o, t = tl.sigmoid(i), tl.sigmoid(f), tanh(g), tl.sigmoid(o), tanh(c)
     # h_t = σ(o) ⊙ tanh(LN_c(c_t))
     grad = grad_h * o * (1.0 - t * t)
-    if gain is not None:
+    if NORM:
         store(grad_cell_normed, n * SIZE + j, grad, ok)
         grad = norm_backward(grad, normed_c, inverse_c, gain_c, SIZE)
     grad_c = tl.where(ok, grad_c + grad, 0.0)
@@ -209,7 +185,7 @@ def cell_gradients(
     grad_f = grad_c * c_before * f * (1.0 - f)
     grad_g = grad_c * drop * i * (1.0 - g * g)
     grad_o = grad_h * t * o * (1.0 - o)
-    if gain is not None:
+    if NORM:
         store_gates(grad_normed, n * (4 * SIZE) + j, grad_i, grad_f, grad_g, grad_o, ok, SIZE)
         grad_i = norm_backward(grad_i, normed_i, inverse_i, gain_i, SIZE)
         grad_f = norm_backward(grad_f, normed_f, inverse_f, gain_f, SIZE)
@@ -262,9 +238,8 @@ def cell_backward(
     c = load(saved_c, n * H + j, ok)
     c_before = load_before(saved_c, c0, before_row, before_rows, b, j, ok, H)
     i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
-    drop = 1.0
-    if mask is not None:
-        drop = load(mask, n * H + j, ok)
+    drop = load_mask(mask, n * H + j, ok)
+    norm = load_norm(gain, shift, cell_gain, cell_shift, j, ok, H)
     grad_i, grad_f, grad_g, grad_o, dc = cell_gradients(
         dh,
         load(grad_c, here, ok),
@@ -275,17 +250,14 @@ def cell_backward(
         f,
         g,
         o,
+        norm,
         stats,
-        gain,
-        shift,
-        cell_gain,
-        cell_shift,
         grad_normed,
         grad_cell_normed,
         n,
         j,
         ok,
-        ok,
+        gain is not None,
         H,
     )
     store(grad_c, here, dc, ok)

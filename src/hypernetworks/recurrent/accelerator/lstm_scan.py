@@ -13,8 +13,8 @@ lstm_cell.py.
 import triton
 import triton.language as tl
 
-from .lstm_cell import cell, cell_gradients, load_cell_norm, load_gates, store_gates
-from .parts import load, load_before, rounded, store
+from .lstm_cell import cell, cell_gradients, load_gates, load_norm, store_gates
+from .parts import load, load_before, load_mask, rounded, step_neighbours, step_rows, store
 from .products import dot_columns, dot_rows
 
 
@@ -50,44 +50,28 @@ def lstm_scan_forward(
     column = tl.arange(0, BLOCK_H)
     column_ok = column < H
     j, j_ok = column[None, :], column_ok[None, :]
-    gain_i, gain_f, gain_g, gain_o = load_gates(gain, j, j_ok, H)
-    shift_i, shift_f, shift_g, shift_o = load_gates(shift, j, j_ok, H)
-    gain_c, shift_c = load_cell_norm(cell_gain, cell_shift, j, j_ok)
+    norm = load_norm(gain, shift, cell_gain, cell_shift, j, j_ok, H)
     here = b * H + j
     in_batch = (b < batch) & j_ok
     c_t = load(c, here, in_batch)
     for t in range(steps):
-        row = tl.load(places + 5 * t)
-        rows = tl.load(places + 5 * t + 1)
-        r_ok = r < rows
+        row, r_ok, own = step_rows(places, t, r)
         ok = r_ok[:, None] & j_ok
-        n = row + tl.where(r_ok, r, 0)[:, None]
+        n = row + own[:, None]
         i, f, g, o = load_gates(wx + n * (4 * H), j, ok, H)
         # pre^y = W_x^y x_t + b^y + W_h^y h_{t-1}, rounded here as the backward pass reads it
         i = rounded(dot_rows(i, h, weight_h, r, r_ok, column, column_ok, H, H, BLOCK_K, PRECISION), wx)
         f = rounded(dot_rows(f, h, weight_h, r, r_ok, H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
         g = rounded(dot_rows(g, h, weight_h, r, r_ok, 2 * H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
         o = rounded(dot_rows(o, h, weight_h, r, r_ok, 3 * H + column, column_ok, H, H, BLOCK_K, PRECISION), wx)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         h_t, c_next = cell(
             i,
             f,
             g,
             o,
             c_t,
-            drop,
-            gain_i,
-            gain_f,
-            gain_g,
-            gain_o,
-            gain_c,
-            shift_i,
-            shift_f,
-            shift_g,
-            shift_o,
-            shift_c,
+            load_mask(mask, n * H + j, ok),
+            norm,
             ok,
             stats,
             n,
@@ -150,42 +134,34 @@ def lstm_scan_backward(
     dh_product = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
     dc = load(grad_c, here, in_batch)
     for back in range(steps):
-        place = places + 5 * (steps - 1 - back)
-        row, rows = tl.load(place), tl.load(place + 1)
-        before_row, before_rows, after_rows = tl.load(place + 2), tl.load(place + 3), tl.load(place + 4)
-        r_ok = r < rows
+        t = steps - 1 - back
+        row, r_ok, own = step_rows(places, t, r)
+        before_row, before_rows, after_rows = step_neighbours(places, t)
         ok = r_ok[:, None] & j_ok
-        own = tl.where(r_ok, r, 0)[:, None]
-        n = row + own
+        n = row + own[:, None]
         # the rows of the step after this one have made their share of the gradient of h_t; for the others h_t is the last
         continued = b < after_rows
         dh = load(grad_output, n * H + j, ok) + load(grad_h, here, ok & (b >= after_rows))
         dh += tl.where(continued, dh_product, 0.0)
         i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
-        drop = 1.0
-        if mask is not None:
-            drop = load(mask, n * H + j, ok)
         grad_i, grad_f, grad_g, grad_o, dc_before = cell_gradients(
             dh,
             dc,
             load(saved_c, n * H + j, ok),
-            load_before(saved_c, c0, before_row, before_rows, own, j, ok, H),
-            drop,
+            load_before(saved_c, c0, before_row, before_rows, own[:, None], j, ok, H),
+            load_mask(mask, n * H + j, ok),
             i,
             f,
             g,
             o,
+            load_norm(gain, shift, cell_gain, cell_shift, j, j_ok, H),
             stats,
-            gain,
-            shift,
-            cell_gain,
-            cell_shift,
             grad_normed,
             grad_cell_normed,
             n,
             j,
-            j_ok,
             ok,
+            gain is not None,
             H,
         )
         dc = tl.where(ok, dc_before, dc)

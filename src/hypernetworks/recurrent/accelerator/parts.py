@@ -47,6 +47,29 @@ def rounded(a, tensor):
 
 
 @triton.jit
+def load_mask(mask, offset, ok):
+    """A dropout mask, 1 where there is none."""
+    if mask is not None:
+        drop = load(mask, offset, ok)
+    else:
+        drop = 1.0
+    return drop
+
+
+@triton.jit
+def step_rows(places, t, r):
+    """Where the rows of step t begin, which rows r of the batch it has, and these; row 0 stands for those that it lacks."""
+    r_ok = r < tl.load(places + 5 * t + 1)
+    return tl.load(places + 5 * t), r_ok, tl.where(r_ok, r, 0)
+
+
+@triton.jit
+def step_neighbours(places, t):
+    """Of step t: before_row, before_rows, after_rows."""
+    return tl.load(places + 5 * t + 2), tl.load(places + 5 * t + 3), tl.load(places + 5 * t + 4)
+
+
+@triton.jit
 def load_before(saved, initial, before_row, before_rows, b, j, ok, SIZE: tl.constexpr):
     """The values of the step before in row b: the initial ones where its sequence begins with this step."""
     before = (before_row + b).to(tl.int64)

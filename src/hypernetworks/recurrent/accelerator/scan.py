@@ -50,7 +50,7 @@ class Scan(Loop):
         s = self.shape
         block = power_of_two(s.hidden, 16)
         arguments = {name: t.get(name) for name in names} | {
-            "stats": t.get("saved_stats") if s.save else None,
+            "stats": t.get("saved_stats"),
             "places": _places(s),
             "steps": len(s.steps),
             "H": s.hidden,
@@ -143,7 +143,7 @@ class HyperLSTMScan(Scan, HyperLSTMLoop):
             t,
             names,
             wh=t["saved_wh"],
-            hyper_stats=t.get("saved_hyper_stats") if s.save else None,
+            hyper_stats=t.get("saved_hyper_stats"),
             K=s.hyper,
             Z=s.embedding,
             BLOCK_Q=self.tiles.hyper_block,
