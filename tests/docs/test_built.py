@@ -3,7 +3,6 @@
 import importlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -17,7 +16,6 @@ from hypernetworks import analysis, text, vision, weights
 from .pages import DOCS, PAGES, ROOT, name, parse
 
 OUTSIDE = re.compile(r"^(https?:)?//")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyright"}
 """Relations of a <link> that a browser does not load."""
 
@@ -32,19 +30,15 @@ def built(tmp_path_factory):
     return folder
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
-def test_no_code_beside_an_equation_is_cut(built):
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
-        for width in (390, 1280, 1440, 1920):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            page.goto((built / "mathematics" / "hyper-lstm.html").as_uri())
-            boxes = page.locator(".beside pre")
-            widths = boxes.evaluate_all("boxes => boxes.map((box) => [box.scrollWidth, box.clientWidth])")
-            assert len(widths) > 5
-            assert all(needed <= there for needed, there in widths), width
-        browser.close()
+def test_no_code_beside_an_equation_is_cut(chromium, built):
+    for width in (390, 1280, 1440, 1920):
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.goto((built / "mathematics" / "hyper-lstm.html").as_uri())
+        boxes = page.locator(".beside pre")
+        widths = boxes.evaluate_all("boxes => boxes.map((box) => [box.scrollWidth, box.clientWidth])")
+        assert len(widths) > 5
+        assert all(needed <= there for needed, there in widths), width
+        page.close()
 
 
 def test_the_pages_as_built(built):

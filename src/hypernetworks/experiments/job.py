@@ -114,7 +114,7 @@ class Worker(Generic[Config, Data, Model]):
         return (place / "config.json").exists() and not self.experiment.changed_settings(place, config, self.data)
 
     def _result(self, job: Job, state: State, config: Config, run: Run) -> Result:
-        experiment, final, complete = self.experiment, job.search is None, state == "complete"
+        experiment, final = self.experiment, job.search is None
         record = experiment.record(self.data)
         flops = experiment.flops_per_step(config, record)
         made: Any = config
@@ -126,14 +126,17 @@ class Worker(Generic[Config, Data, Model]):
             state=state,
             values=dict(job.values),
             curve=[point._asdict() for point in points(run.metrics(), SCORE, flops)],
-            figures=figures_of(experiment, config, record, [run]) if complete else {},
+            figures=figures_of(experiment, config, record, [run]) if state == "complete" else {},
             scores=experiment.final_scores(run, self.data) if final else {},
             settings=asdict(made),
             environment={name: run.config[name] for name in ("versions", "machine")},
-            # a final run that diverged counts with its best model, but did not come to its `finish`
-            sample="" if not final else experiment.outcome(run) if complete else experiment.sample(run.folder),
+            sample=self._sample(run, state) if final else "",
             study=self.study,
         )
+
+    def _sample(self, run: Run, state: State) -> str:
+        """What the best model of a final run makes. One that diverged counts with that model, but did not come to `finish`."""
+        return self.experiment.outcome(run) if state == "complete" else self.experiment.sample(run.folder)
 
     def _log(self, line: str) -> None:
         text = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}"

@@ -1,4 +1,4 @@
-"""A run beside which the page shows the same model with weights that do not move: every scale has its mean.
+"""A run, and the same model with weights that do not move, which the page shows next to it: every scale has its mean.
 
 The mean is over a text that the model writes itself, because a server need not have the text that it was trained on.
 """

@@ -54,9 +54,8 @@ def ensure() -> Stored:
     Raises:
         BuildError: it is missing and cannot be compiled, and the cache has no other that runs here.
     """
-    if not hasattr(
-        os, "killpg"
-    ):  # Windows: neither is its compiler looked for, nor can one be ended with all that it started
+    # Windows: neither is its compiler looked for, nor can one be ended with all that it started
+    if not hasattr(os, "killpg"):
         raise BuildError("the kernels are compiled on Linux and macOS only")
     try:
         cache = Cache(cache_folder() / "native")
