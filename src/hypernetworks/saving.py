@@ -49,8 +49,14 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
         UsageError, FaultError: the folder cannot be written.
 
     Example:
-        hn.save(net, "runs/my-hypernetwork")
-        again = hn.load("runs/my-hypernetwork", make_target())
+        >>> from tempfile import TemporaryDirectory
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(condition_size=4))
+        >>> with TemporaryDirectory() as folder:
+        ...     hn.save(net, folder)
+        ...     again = hn.load(folder, torch.nn.Linear(3, 2))
+        >>> x, condition = torch.randn(5, 3), torch.randn(4)
+        >>> torch.equal(net(x, condition=condition), again(x, condition=condition))
+        True
     """
     from hypernetworks.runs.checkpoint import save_model
 
@@ -90,7 +96,13 @@ def load(folder: str | Path, target: nn.Module, *, generator: Generator | None =
     After an error, `target` and `generator` are as they were.
 
     Example:
-        net = hn.load("runs/my-hypernetwork", make_target())
+        >>> from tempfile import TemporaryDirectory
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(condition_size=4))
+        >>> with TemporaryDirectory() as folder:
+        ...     hn.save(net, folder)
+        ...     again = hn.load(folder, torch.nn.Linear(3, 2))
+        >>> again.weight_report().generated
+        8
     """
     from hypernetworks.runs.checkpoint import load_model
 

@@ -1,9 +1,13 @@
 """The Chinese pages have the same headings, code and equations as the English ones, and translate their current text."""
 
+import re
+
 import pytest
 
-from .pages import DOCS, ROOT, name
+from .pages import DOCS, ROOT, name, prose
 from .translation import PAIRS, sections, stamp
+
+TERMS = DOCS / "zh" / "terms.md"
 
 pairs = pytest.mark.parametrize(("chinese", "english"), PAIRS.items(), ids=[name(page) for page in PAIRS])
 
@@ -42,11 +46,36 @@ def test_each_leads_to_the_other(chinese, english):
 
 
 def test_the_pages_that_should_be_there_in_chinese_are():
-    assert {name(page) for page in PAIRS} == {
-        "README.zh.md",
-        "docs/zh/start.md",
-        "docs/zh/mathematics/hyper-lstm.md",
-    }
+    there = {name(page) for page in PAIRS}
+    assert {"README.zh.md", "docs/zh/index.md", "docs/zh/start.md", "docs/zh/mathematics/hyper-lstm.md"} <= there
+    assert len([page for page in there if page.startswith("docs/zh/how-to/")]) >= 15
+
+
+def test_one_term_stands_for_each_thing():
+    """The table of terms lists what is not said instead."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", TERMS.read_text(encoding="utf-8"), re.MULTILINE)[2:]
+    assert len(rows) > 30
+    assert len({term for term, _, _ in rows}) == len(rows)
+    others = [other for _, _, row in rows for other in row.split("、") if other]
+    assert len(others) > 8
+    for page in PAIRS:
+        words = prose(page.read_text(encoding="utf-8"))
+        assert [other for other in others if other in words] == [], name(page)
+    everything = "".join(page.read_text(encoding="utf-8") for page in PAIRS)
+    assert [term for row, _, _ in rows for term in row.split("、") if term not in everything] == []
+
+
+def test_chinese_pages_lead_to_chinese_ones():
+    """Where there is one. The README is read elsewhere, too, and leads to the English pages for now."""
+    for page in PAIRS:
+        if page.parent == ROOT:
+            continue
+        text = page.read_text(encoding="utf-8")
+        for label, target in re.findall(r"\[([^\]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)", text):
+            there = (page.parent / target).resolve()
+            if label != "English" and there in PAIRS.values():
+                chinese = next(own for own, english in PAIRS.items() if english == there)
+                raise AssertionError(f"{name(page)}: [{label}] leads to {name(there)} instead of {name(chinese)}")
 
 
 def test_a_change_of_the_english_is_found_and_named(tmp_path):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from .pages import DOCS, ROOT, Block, blocks_of, parse, prose
 
-PAIRS = {
-    ROOT / "README.zh.md": ROOT / "README.md",
-    DOCS / "zh" / "start.md": DOCS / "start.md",
-    DOCS / "zh" / "mathematics" / "hyper-lstm.md": DOCS / "mathematics" / "hyper-lstm.md",
+PAIRS = {ROOT / "README.zh.md": ROOT / "README.md"} | {
+    page: DOCS / page.relative_to(DOCS / "zh")
+    for page in sorted((DOCS / "zh").rglob("*.md"))
+    if page != DOCS / "zh" / "terms.md"  # there is no English one
 }
 """Each Chinese page, and its English one."""
 
@@ -48,8 +48,12 @@ class Section:
 
     @property
     def code(self) -> list[tuple[str, bool, str]]:
-        """Its code blocks without comments, which may be translated."""
-        return [(_language(block), block.runs, _without_comments(block)) for block in blocks_of(self.text, self.page)]
+        """Its code blocks without comments, which may be translated, and without tables of contents, which list other pages."""
+        return [
+            (_language(block), block.runs, _without_comments(block))
+            for block in blocks_of(self.text, self.page)
+            if block.language != "{toctree}"
+        ]
 
     @property
     def equations(self) -> tuple[list[str], Counter[str]]:

@@ -21,7 +21,14 @@ from hypernetworks.recurrent.hyper import HyperRecurrentCell, embeddings, genera
 
 
 class GeneratedScales(NamedTuple):
-    """What a hyper cell generated at one or more steps. A block is a gate; for HyperRHN, a gate at one depth."""
+    """What a hyper cell generated at one or more steps. A block is a gate; for HyperRHN, a gate at one depth.
+
+    Example:
+        >>> rnn = hn.HyperLSTM(3, 5, hyper_embedding_size=4)
+        >>> output, state = rnn(torch.randn(7, 2, 3))
+        >>> scales_of(rnn.cell(0), state.hyper_h[0]).z.shape  # 12 blocks, batch, Z
+        torch.Size([12, 2, 4])
+    """
 
     z: Tensor
     """The embeddings of all blocks, those of h, x and b concatenated: (blocks, …, Z)."""

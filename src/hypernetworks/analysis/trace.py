@@ -29,7 +29,15 @@ Series = Tensor | PackedSequence
 
 
 class LayerTrace(NamedTuple):
-    """The trace of one layer in one direction. In a backward layer the previous step is that of time t + 1."""
+    """The trace of one layer in one direction. In a backward layer the previous step is that of time t + 1.
+
+    Example:
+        >>> layer = hn.trace(hn.HyperLSTM(3, 5), torch.randn(7, 2, 3)).layers[0]
+        >>> layer.gate_names
+        ('i', 'f', 'g', 'o')
+        >>> (layer.change / layer.norm).shape  # the relative change: time, batch, gates
+        torch.Size([7, 2, 4])
+    """
 
     layer: int
     direction: int
@@ -56,7 +64,13 @@ class LayerTrace(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """The result of `trace`."""
+    """The result of `trace`.
+
+    Example:
+        >>> result = hn.trace(hn.HyperLSTM(3, 5, num_layers=2), torch.randn(7, 2, 3))
+        >>> result.output.shape, len(result.layers)
+        (torch.Size([7, 2, 5]), 2)
+    """
 
     output: Series
     """The network's output."""

@@ -49,7 +49,13 @@ def save_peft(net: HyperNetwork, condition: Tensor, folder: str | Path, base_mod
         UsageError, FaultError: the folder cannot be written.
 
     Example:
-        hn.interop.save_peft(net, tasks(2), "runs/adapters/task-2")
+        >>> from tempfile import TemporaryDirectory
+        >>> target = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        >>> net = hn.HyperNetwork(target, hn.LowRankGenerator(condition_size=4, rank=1), modules="*.weight")
+        >>> with TemporaryDirectory() as folder:
+        ...     hn.interop.save_peft(net, torch.randn(4), folder)
+        ...     sorted(hn.interop.load_peft(folder))
+        ['0.weight']
     """
     import safetensors.torch
 
@@ -88,7 +94,14 @@ def load_peft(folder: str | Path) -> dict[str, Factors]:
             the adapter is more than a LoRA: another method, DoRA, trained biases, modules saved as a whole.
 
     Example:
-        wanted = hn.stack_factors([hn.interop.load_peft(folder) for folder in folders])
+        >>> from tempfile import TemporaryDirectory
+        >>> target = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        >>> net = hn.HyperNetwork(target, hn.LowRankGenerator(condition_size=4, rank=1), modules="*.weight")
+        >>> with TemporaryDirectory() as folder:
+        ...     hn.interop.save_peft(net, torch.randn(4), folder)
+        ...     factors = hn.interop.load_peft(folder)
+        >>> factors["0.weight"].product().shape
+        torch.Size([2, 3])
     """
     place = Path(folder)
     config = json_object(read_whole(place / CONFIG, limit=10_000_000), str(place / CONFIG))

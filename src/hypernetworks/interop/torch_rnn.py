@@ -21,7 +21,10 @@ def lstm_from_torch(lstm: nn.LSTM) -> LSTM:
     Settings, device, dtype and training mode are copied.
 
     Example:
-        ours = hn.interop.lstm_from_torch(torch.nn.LSTM(10, 20, num_layers=2))
+        >>> theirs = torch.nn.LSTM(10, 20, num_layers=2)
+        >>> ours = hn.interop.lstm_from_torch(theirs)
+        >>> x = torch.randn(5, 3, 10)
+        >>> torch.testing.assert_close(ours(x)[0], theirs(x)[0])
 
     Raises:
         TypeError: for anything but a torch.nn.LSTM.
@@ -37,7 +40,10 @@ def gru_from_torch(gru: nn.GRU) -> GRU:
     Settings, device, dtype and training mode are copied.
 
     Example:
-        ours = hn.interop.gru_from_torch(torch.nn.GRU(10, 20, num_layers=2))
+        >>> theirs = torch.nn.GRU(10, 20, num_layers=2)
+        >>> ours = hn.interop.gru_from_torch(theirs)
+        >>> x = torch.randn(5, 3, 10)
+        >>> torch.testing.assert_close(ours(x)[0], theirs(x)[0])
 
     Raises:
         TypeError: for anything but a torch.nn.GRU.
@@ -52,7 +58,10 @@ def rnn_from_torch(rnn: nn.RNN) -> RNN:
     Settings, device, dtype and training mode are copied.
 
     Example:
-        ours = hn.interop.rnn_from_torch(torch.nn.RNN(10, 20, num_layers=2))
+        >>> theirs = torch.nn.RNN(10, 20, num_layers=2)
+        >>> ours = hn.interop.rnn_from_torch(theirs)
+        >>> x = torch.randn(5, 3, 10)
+        >>> torch.testing.assert_close(ours(x)[0], theirs(x)[0])
 
     Raises:
         TypeError: for anything but a torch.nn.RNN.

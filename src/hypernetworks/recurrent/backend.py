@@ -51,8 +51,9 @@ def use_backend(name: str) -> Iterator[None]:
         name: "reference", "compiled", "native", "triton" or "auto".
 
     Example:
-        with hn.use_backend("reference"):
-            output, state = rnn(input)
+        >>> rnn = hn.HyperLSTM(10, 20)
+        >>> with hn.use_backend("reference"):
+        ...     output, state = rnn(torch.randn(5, 3, 10))
 
     Raises:
         ValueError: for another name.

@@ -76,16 +76,22 @@ def gru_step(
 class GRUCell(PlainCell):
     """One step of a GRU, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
 
-    r, u = σ(LN(W x + U h + b)), n = tanh(LN_n(W_n x + b_n + r ⊙ (U_n h + b_h))), h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}.
+    With the gates r and u and the candidate n:
+
+        r, u = σ(LN(W x_t + U h_{t-1} + b))
+        n = tanh(LN_n(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)))
+        h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
 
     x is (B, input_size) or (input_size,); state is h, (B, hidden_size) or (hidden_size,), zeros if left out.
     The arguments are those of `GRU`. Parameters: `weight_x` (3H, I), `weight_h` (3H, H), `bias` (3H,), gates r, u, n, and
     `bias_h` (H,). Initialisation: W and U orthogonal for each gate, biases and shifts 0.
 
     Example:
-        cell = hn.GRUCell(10, 20)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.GRUCell(10, 20)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Source: arXiv 1406.1078; layer norm as in arXiv 1607.06450.
 
@@ -152,11 +158,15 @@ class GRUCell(PlainCell):
 class GRU(TorchStandIn[GRUCell]):
     """A multi-layer GRU that replaces torch.nn.GRU: the same arguments in the same order, the same call.
 
-    Each layer computes, for its input x_t, r, u = σ(LN(W x_t + U h_{t-1} + b)),
-    n = tanh(LN_n(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h))), h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1};
-    without layer_norm LN(a) = a.
+    Each layer computes, for its input x_t; without layer_norm LN(a) = a:
 
-        output, h = gru(input)          # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        r, u = σ(LN(W x_t + U h_{t-1} + b))
+        n = tanh(LN_n(W_n x_t + b_n + r ⊙ (U_n h_{t-1} + b_h)))
+        h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
+
+    It is called as follows:
+
+        output, h = gru(input)          # input (T, B, I), (T, I) or packed
         output, h = gru(input, h)       # h (layers·directions, B, H)
 
     Args:
@@ -173,8 +183,10 @@ class GRU(TorchStandIn[GRUCell]):
     Initialisation is this package's, not torch's: orthogonal matrices, biases 0.
 
     Example:
-        gru = hn.GRU(10, 20, num_layers=2, layer_norm=True)
-        output, h = gru(torch.randn(5, 3, 10))
+        >>> gru = hn.GRU(10, 20, num_layers=2, layer_norm=True)
+        >>> output, h = gru(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: arXiv 1406.1078, in the form of torch.nn.GRU.
 

@@ -23,7 +23,14 @@ from .native.gru import gru as native_gru
 
 
 class HyperGRUState(NamedTuple):
-    """The state of a HyperGRU: h (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+    """The state of a HyperGRU: h (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions.
+
+    Example:
+        >>> output, state = hn.HyperGRU(10, 20, hyper_size=8)(torch.randn(5, 3, 10))
+        >>> state.hyper_h.shape
+        torch.Size([1, 3, 8])
+        >>> state = state.detach()  # the same numbers, without their gradients
+    """
 
     h: Tensor
     hyper_h: Tensor
@@ -34,16 +41,21 @@ class HyperGRUState(NamedTuple):
 class HyperGRUCell(HyperRecurrentCell):
     """One step of a HyperGRU, `h, state = cell(x, state)`, state HyperGRUState(h, hyper_h, hyper_c).
 
-    r, u = σ(LN(d_h ⊙ U h + d_x ⊙ W x + d_b + b)), n = tanh(LN_n(d_x ⊙ W_n x + d_b + b_n + r ⊙ (d_h ⊙ U_n h + b_h))),
-    h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}; a layer-norm LSTM that reads [x; h] gives the d.
+    A layer-normalised LSTM that reads [x_t; h_{t-1}] gives the d of each gate:
+
+        r, u = σ(LN(d_h ⊙ U h_{t-1} + d_x ⊙ W x_t + d_b + b))
+        n = tanh(LN_n(d_x ⊙ W_n x_t + d_b + b_n + r ⊙ (d_h ⊙ U_n h_{t-1} + b_h)))
+        h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
 
     x is (B, input_size) or (input_size,). The arguments are those of `HyperGRU`. Parameters: `main` (a GRUCell),
     `hyper.lstm`, and P, p and D of `hyper` for 3 blocks of h, 3 of x, 3 of b. Initialisation as for `HyperLSTMCell`, biases 0.
 
     Example:
-        cell = hn.HyperGRUCell(10, 20, hyper_size=8)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.HyperGRUCell(10, 20, hyper_size=8)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Raises:
         ValueError or TypeError: naming the argument, the value and what was expected.
@@ -93,18 +105,26 @@ class HyperGRUCell(HyperRecurrentCell):
 class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
     """A multi-layer GRU whose rows a hyper cell scales at every time step; called as torch.nn.LSTM is called.
 
-    r, u = σ(LN(d_h ⊙ U h + d_x ⊙ W x + d_b + b)), n = tanh(LN_n(d_x ⊙ W_n x + d_b + b_n + r ⊙ (d_h ⊙ U_n h + b_h))),
-    h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}; a layer-norm LSTM that reads [x; h] gives the d.
+    In each layer a layer-normalised LSTM that reads [x_t; h_{t-1}] gives the d of each gate:
 
-        output, state = rnn(input, state)     # HyperGRUState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
+        r, u = σ(LN(d_h ⊙ U h_{t-1} + d_x ⊙ W x_t + d_b + b))
+        n = tanh(LN_n(d_x ⊙ W_n x_t + d_b + b_n + r ⊙ (d_h ⊙ U_n h_{t-1} + b_h)))
+        h_t = (1 − u) ⊙ drop(n) + u ⊙ h_{t-1}
+
+    It is called as follows:
+
+        output, state = rnn(input)            # input (T, B, I), (T, I) or packed
+        output, state = rnn(input, state)     # HyperGRUState, (layers·directions, B, ·)
 
     Args:
         recurrent_dropout: probability of dropping a value of n, drawn again at each step.
         The other arguments are those of `HyperLSTM`.
 
     Example:
-        rnn = hn.HyperGRU(10, 20, hyper_size=8)
-        output, state = rnn(torch.randn(5, 3, 10))
+        >>> rnn = hn.HyperGRU(10, 20, hyper_size=8)
+        >>> output, state = rnn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: the scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to torch.nn.GRU's equations.
 

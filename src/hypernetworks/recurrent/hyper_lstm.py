@@ -26,7 +26,14 @@ from .native.lstm import lstm as native_lstm
 
 
 class HyperLSTMState(NamedTuple):
-    """The state of a HyperLSTM: h and c (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+    """The state of a HyperLSTM: h and c (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions.
+
+    Example:
+        >>> output, state = hn.HyperLSTM(10, 20, hyper_size=8)(torch.randn(5, 3, 10))
+        >>> state.hyper_h.shape
+        torch.Size([1, 3, 8])
+        >>> state = state.detach()  # the same numbers, without their gradients
+    """
 
     h: Tensor
     c: Tensor
@@ -53,9 +60,11 @@ class HyperLSTMCell(HyperRecurrentCell):
     0.1, and 0 for b; forget gates 1. init="paper" sets P = 0 for h and x, as printed; D then keeps rank 1.
 
     Example:
-        cell = hn.HyperLSTMCell(10, 20, hyper_size=8)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.HyperLSTMCell(10, 20, hyper_size=8)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Source: HyperNetworks, arXiv 1609.09106, appendices A.2.2 and A.2.3.
 
@@ -117,8 +126,8 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
 
     It is called as follows:
 
-        output, state = rnn(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
-        output, state = rnn(input, state)     # HyperLSTMState(h, c, hyper_h, hyper_c), each (layers·directions, B, ·)
+        output, state = rnn(input)            # input (T, B, I), (T, I) or packed
+        output, state = rnn(input, state)     # HyperLSTMState, (layers·directions, B, ·)
 
     Args:
         input_size, hidden_size, num_layers: I, H and the number of layers, each at least 1.
@@ -134,8 +143,10 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
         device, dtype: of the parameters.
 
     Example:
-        rnn = hn.HyperLSTM(10, 20, hyper_size=8)
-        output, state = rnn(torch.randn(5, 3, 10))
+        >>> rnn = hn.HyperLSTM(10, 20, hyper_size=8)
+        >>> output, state = rnn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: HyperNetworks, arXiv 1609.09106, section 3.2 and appendix A.2.2.
 

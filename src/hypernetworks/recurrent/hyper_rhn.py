@@ -23,7 +23,14 @@ from .rhn import RHNCell
 
 
 class HyperRHNState(NamedTuple):
-    """The state of a HyperRHN: h = s (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+    """The state of a HyperRHN: h = s (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions.
+
+    Example:
+        >>> output, state = hn.HyperRHN(10, 20, depth=3, hyper_size=8)(torch.randn(5, 3, 10))
+        >>> state.hyper_h.shape
+        torch.Size([1, 3, 8])
+        >>> state = state.detach()  # the same numbers, without their gradients
+    """
 
     h: Tensor
     hyper_h: Tensor
@@ -34,17 +41,21 @@ class HyperRHNState(NamedTuple):
 class HyperRHNCell(HyperRecurrentCell):
     """One step of a HyperRHN, `h, state = cell(x, state)`, state HyperRHNState(h, hyper_h, hyper_c).
 
-    h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l), t_l likewise with σ, and
-    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l) for l = 1 … depth; a layer-norm LSTM that reads [x; s] gives the d.
+    A layer-normalised LSTM that reads [x; s] gives the d. For l = 1 … depth, and for t_l likewise with σ:
+
+        h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l)
+        s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
 
     x is (B, input_size) or (input_size,). The arguments are those of `HyperRHN`. Parameters: `main` (an RHNCell),
     `hyper.lstm`, and P, p and D of `hyper` for 2·depth blocks of h, 2 of x, 2·depth of b, in this order, h before t at each
     depth. Initialisation as for `RHNCell` and `HyperLSTMCell`.
 
     Example:
-        cell = hn.HyperRHNCell(10, 20, depth=3, hyper_size=8)
-        s, state = cell(torch.randn(3, 10))
-        s, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.HyperRHNCell(10, 20, depth=3, hyper_size=8)
+        >>> s, state = cell(torch.randn(3, 10))
+        >>> s, state = cell(torch.randn(3, 10), state)
+        >>> s.shape
+        torch.Size([3, 20])
 
     Raises:
         ValueError or TypeError: naming the argument, the value and what was expected.
@@ -96,11 +107,16 @@ class HyperRHNCell(HyperRecurrentCell):
 class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
     """A multi-layer Recurrent Highway Network whose rows a hyper cell scales; called as torch.nn.LSTM is called.
 
-    In each layer, for l = 1 … depth within one time step: h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l),
-    t_l likewise with σ, s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l); a layer-norm LSTM that reads [x; s] gives all d once per
-    time step.
+    In each layer a layer-normalised LSTM that reads [x; s] gives all d once per time step. Within it, for l = 1 … depth, and
+    for t_l likewise with σ:
 
-        output, state = rnn(input, state)     # HyperRHNState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
+        h_l = tanh(d_h ⊙ R_H^l s_{l-1} + d_x ⊙ W_H x·1[l=1] + d_b + b_H^l)
+        s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
+
+    It is called as follows:
+
+        output, state = rnn(input)            # input (T, B, I), (T, I) or packed
+        output, state = rnn(input, state)     # HyperRHNState, (layers·directions, B, ·)
 
     Args:
         depth, transform_bias: as for `RHN` (5 and −2).
@@ -109,8 +125,10 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
         The other arguments are those of `HyperLSTM`.
 
     Example:
-        rnn = hn.HyperRHN(10, 20, depth=3, hyper_size=8)
-        output, state = rnn(torch.randn(5, 3, 10))
+        >>> rnn = hn.HyperRHN(10, 20, depth=3, hyper_size=8)
+        >>> output, state = rnn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: the scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to arXiv 1607.03474. Suarez, "Language
     Modeling with Recurrent Highway Hypernetworks" (2017) has an RHN as the hyper cell instead of an LSTM.

@@ -36,7 +36,14 @@ GENERATIONS = ("scale", "full")
 
 
 class HyperRNNState(NamedTuple):
-    """The state of a HyperRNN: h (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions."""
+    """The state of a HyperRNN: h (·, B, H), hyper_h = ĥ and hyper_c = ĉ (·, B, K); · is layers·directions.
+
+    Example:
+        >>> output, state = hn.HyperRNN(10, 20, hyper_size=8)(torch.randn(5, 3, 10))
+        >>> state.hyper_h.shape
+        torch.Size([1, 3, 8])
+        >>> state = state.detach()  # the same numbers, without their gradients
+    """
 
     h: Tensor
     hyper_h: Tensor
@@ -132,9 +139,11 @@ class MixedRNNCell(PlainCell):
 class HyperRNNCell(HyperRecurrentCell):
     """One step of a HyperRNN, `h, state = cell(x, state)`, state HyperRNNState(h, hyper_h, hyper_c).
 
-    generation="scale": h_t = drop(tanh(LN(d_h ⊙ W_h h + d_x ⊙ W_x x + d_b + b))), d_a = D_a z_a.
-    generation="full": h_t = drop(tanh(LN(<W_hz, z_h> h + <W_xz, z_x> x + D_b z_b + b))): z gives the whole matrices.
-    z_a = P_a ĥ_t + p_a from a layer-norm LSTM that reads [x; h].
+    A layer-normalised LSTM that reads [x_t; h_{t-1}] gives z_a = P_a ĥ_t + p_a for a of h, x, b. With generation="scale" z
+    scales the rows of the matrices, d_a = D_a z_a, and with "full" it gives the whole matrices:
+
+        h_t = drop(tanh(LN(d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b)))         "scale"
+        h_t = drop(tanh(LN(<W_hz, z_h> h_{t-1} + <W_xz, z_x> x_t + D_b z_b + b))) "full"
 
     x is (B, input_size) or (input_size,). The arguments are those of `HyperRNN`. Parameters: `main.weight_x` (H, I) and
     `main.weight_h` (H, H), with "full" (Z·H, I) and (Z·H, H), Z matrices one below the other; `main.bias` (H,); `hyper.lstm`;
@@ -142,9 +151,11 @@ class HyperRNNCell(HyperRecurrentCell):
     Initialisation as for `HyperLSTMCell`; with "full" the Z matrices are orthogonal over √Z, and z starts near 1.
 
     Example:
-        cell = hn.HyperRNNCell(10, 20, hyper_size=8)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.HyperRNNCell(10, 20, hyper_size=8)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Raises:
         ValueError or TypeError: naming the argument, the value and what was expected.
@@ -213,21 +224,29 @@ class HyperRNNCell(HyperRecurrentCell):
 class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
     """A multi-layer RNN whose weights a hyper cell generates at every time step; called as torch.nn.LSTM is called.
 
-    generation="scale" (default): h_t = drop(tanh(LN(d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b))), d_a = D_a z_a.
-    generation="full": h_t = drop(tanh(LN(<W_hz, z_h> h_{t-1} + <W_xz, z_x> x_t + D_b z_b + b))): z gives the whole matrices,
-    with Z times the memory and products. z_a = P_a ĥ_t + p_a from a layer-norm LSTM that reads [x; h].
+    In each layer a layer-normalised LSTM that reads [x_t; h_{t-1}] gives z_a = P_a ĥ_t + p_a for a of h, x, b. With
+    generation="scale" z scales the rows of the matrices, d_a = D_a z_a, and with "full" it gives the whole matrices, with Z
+    times the memory and products:
 
-        output, state = rnn(input, state)     # HyperRNNState(h, hyper_h, hyper_c), each (layers·directions, B, ·)
+        h_t = drop(tanh(LN(d_h ⊙ W_h h_{t-1} + d_x ⊙ W_x x_t + d_b + b)))         "scale"
+        h_t = drop(tanh(LN(<W_hz, z_h> h_{t-1} + <W_xz, z_x> x_t + D_b z_b + b))) "full"
+
+    It is called as follows:
+
+        output, state = rnn(input)            # input (T, B, I), (T, I) or packed
+        output, state = rnn(input, state)     # HyperRNNState, (layers·directions, B, ·)
 
     Args:
-        generation: "scale" or "full".
+        generation: "scale" (default) or "full".
         recurrent_dropout: probability of dropping a value of h_t, drawn again at each step. It acts on the state itself: a
             plain RNN has no other memory.
         The other arguments are those of `HyperLSTM`.
 
     Example:
-        rnn = hn.HyperRNN(10, 20, hyper_size=8)
-        output, state = rnn(torch.randn(5, 3, 10))
+        >>> rnn = hn.HyperRNN(10, 20, hyper_size=8)
+        >>> output, state = rnn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: HyperNetworks, arXiv 1609.09106, sections 3.2 and A.2.1, with an LSTM as the hyper cell.
 

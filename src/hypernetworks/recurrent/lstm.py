@@ -27,7 +27,14 @@ from .sequence import NativeParameters
 
 
 class LSTMState(NamedTuple):
-    """The state of an LSTM: h and c, each (layers·directions, B, H), or (B, H) for a cell."""
+    """The state of an LSTM: h and c, each (layers·directions, B, H), or (B, H) for a cell.
+
+    Example:
+        >>> output, state = hn.LSTM(10, 20)(torch.randn(5, 3, 10))
+        >>> state.c.shape
+        torch.Size([1, 3, 20])
+        >>> state = state.detach()  # the same numbers, without their gradients
+    """
 
     h: Tensor
     c: Tensor
@@ -84,9 +91,11 @@ class LSTMCell(PlainCell):
     forget gate's, which is 1 (it is a part of LN's shift if there is a norm, else of b).
 
     Example:
-        cell = hn.LSTMCell(10, 20)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.LSTMCell(10, 20)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Source: HyperNetworks, arXiv 1609.09106, appendix A.2; layer norm as in arXiv 1607.06450, supplement.
 
@@ -169,7 +178,7 @@ class LSTM(TorchStandIn[LSTMCell]):
 
     It is called as follows:
 
-        output, state = lstm(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        output, state = lstm(input)            # input (T, B, I), (T, I) or packed
         output, state = lstm(input, state)     # LSTMState(h, c), or any tuple (h, c)
 
     Args:
@@ -187,8 +196,10 @@ class LSTM(TorchStandIn[LSTMCell]):
     Initialisation is the paper's, not torch's: orthogonal matrices, forget gate 1, see `LSTMCell`.
 
     Example:
-        lstm = hn.LSTM(10, 20, num_layers=2, layer_norm=True)
-        output, (h, c) = lstm(torch.randn(5, 3, 10))
+        >>> lstm = hn.LSTM(10, 20, num_layers=2, layer_norm=True)
+        >>> output, (h, c) = lstm(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: HyperNetworks, arXiv 1609.09106, appendix A.2.
 

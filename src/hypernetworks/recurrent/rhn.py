@@ -87,16 +87,21 @@ def rhn_step(
 class RHNCell(PlainCell):
     """One step of a Recurrent Highway Network, `s, state = cell(x, state)`; the state is s, a bare tensor.
 
-    For l = 1 … depth: h_l = tanh(W_H x·1[l=1] + R_H^l s_{l-1} + b_H^l), t_l = σ(W_T x·1[l=1] + R_T^l s_{l-1} + b_T^l),
-    s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l).
+    For l = 1 … depth:
+
+        h_l = tanh(W_H x·1[l=1] + R_H^l s_{l-1} + b_H^l)
+        t_l = σ(W_T x·1[l=1] + R_T^l s_{l-1} + b_T^l)
+        s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
 
     x is (B, input_size) or (input_size,); state (B, hidden_size) or (hidden_size,), zeros if left out.
     The arguments are those of `RHN`. Initialisation: every matrix orthogonal, b_H = 0, b_T = transform_bias.
 
     Example:
-        cell = hn.RHNCell(10, 20, depth=3)
-        s, state = cell(torch.randn(3, 10))
-        s, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.RHNCell(10, 20, depth=3)
+        >>> s, state = cell(torch.randn(3, 10))
+        >>> s, state = cell(torch.randn(3, 10), state)
+        >>> s.shape
+        torch.Size([3, 20])
 
     Source: arXiv 1607.03474, section 4.
 
@@ -165,10 +170,15 @@ class RHNCell(PlainCell):
 class RHN(RecurrentNetwork[RHNCell]):
     """A multi-layer Recurrent Highway Network, called as torch.nn.GRU is called: its state is a bare tensor.
 
-    In each layer, for l = 1 … depth within one time step: h_l = tanh(W_H x·1[l=1] + R_H^l s_{l-1} + b_H^l),
-    t_l = σ(W_T x·1[l=1] + R_T^l s_{l-1} + b_T^l), s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l).
+    In each layer, for l = 1 … depth within one time step:
 
-        output, state = rhn(input)            # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        h_l = tanh(W_H x·1[l=1] + R_H^l s_{l-1} + b_H^l)
+        t_l = σ(W_T x·1[l=1] + R_T^l s_{l-1} + b_T^l)
+        s_l = drop(h_l) ⊙ t_l + s_{l-1} ⊙ (1 − t_l)
+
+    It is called as follows:
+
+        output, state = rhn(input)            # input (T, B, I), (T, I) or packed
         output, state = rhn(input, state)     # state (layers·directions, B, H)
 
     Args:
@@ -183,8 +193,10 @@ class RHN(RecurrentNetwork[RHNCell]):
         device, dtype: of the parameters.
 
     Example:
-        rhn = hn.RHN(10, 20, depth=3)
-        output, s = rhn(torch.randn(5, 3, 10))
+        >>> rhn = hn.RHN(10, 20, depth=3)
+        >>> output, s = rhn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: Recurrent Highway Networks, arXiv 1607.03474, section 4.
 

@@ -61,16 +61,20 @@ def check_tanh(nonlinearity: str) -> None:
 class RNNCell(PlainCell):
     """One step of an RNN, `h, state = cell(x, state)`: plain, or layer-normalised with layer_norm=True.
 
-    h_t = drop(tanh(LN(W_h h + W_x x + b))).
+    It computes
+
+        h_t = drop(tanh(LN(W_h h_{t-1} + W_x x_t + b)))
 
     x is (B, input_size) or (input_size,); state is h, (B, hidden_size) or (hidden_size,), zeros if left out.
     The arguments are those of `RNN`. Parameters: `weight_x` (H, I), `weight_h` (H, H), `bias` (H,).
     Initialisation: matrices orthogonal, bias and shift 0.
 
     Example:
-        cell = hn.RNNCell(10, 20)
-        h, state = cell(torch.randn(3, 10))
-        h, state = cell(torch.randn(3, 10), state)
+        >>> cell = hn.RNNCell(10, 20)
+        >>> h, state = cell(torch.randn(3, 10))
+        >>> h, state = cell(torch.randn(3, 10), state)
+        >>> h.shape
+        torch.Size([3, 20])
 
     Source: Elman, "Finding structure in time" (1990); layer norm as in arXiv 1607.06450.
 
@@ -133,9 +137,13 @@ class RNNCell(PlainCell):
 class RNN(TorchStandIn[RNNCell]):
     """A multi-layer RNN that replaces torch.nn.RNN: the same arguments in the same order, the same call.
 
-    Each layer computes, for its input x_t, h_t = drop(tanh(LN(W_h h_{t-1} + W_x x_t + b))); without layer_norm LN(a) = a.
+    Each layer computes, for its input x_t; without layer_norm LN(a) = a:
 
-        output, h = rnn(input)          # input (T, B, I), (B, T, I) with batch_first, (T, I), or packed
+        h_t = drop(tanh(LN(W_h h_{t-1} + W_x x_t + b)))
+
+    It is called as follows:
+
+        output, h = rnn(input)          # input (T, B, I), (T, I) or packed
         output, h = rnn(input, h)       # h (layers·directions, B, H)
 
     Args:
@@ -154,8 +162,10 @@ class RNN(TorchStandIn[RNNCell]):
     Initialisation is this package's, not torch's: orthogonal matrices, bias 0.
 
     Example:
-        rnn = hn.RNN(10, 20, num_layers=2, layer_norm=True)
-        output, h = rnn(torch.randn(5, 3, 10))
+        >>> rnn = hn.RNN(10, 20, num_layers=2, layer_norm=True)
+        >>> output, h = rnn(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
 
     Source: Elman, "Finding structure in time" (1990), in the form of torch.nn.RNN.
 

@@ -15,6 +15,11 @@ __all__ = ["Symbols", "TextConfig"]
 class TextConfig:
     """The settings of a run.
 
+    Example:
+        >>> from hypernetworks.text import TextConfig
+        >>> TextConfig(corpus="tiny-shakespeare", batch_size=16).length
+        128
+
     Raises:
         UsageError: a setting is invalid, or two settings contradict each other.
     """

@@ -20,6 +20,11 @@ from hypernetworks.text.stepper import Weights, read_step, stepper
 class Sampling:
     """How characters are drawn.
 
+    Example:
+        >>> from hypernetworks.text import Sampling
+        >>> Sampling(length=200, temperature=0.7, top_k=20).top_p
+        1.0
+
     Raises:
         UsageError: a setting is invalid.
     """
@@ -121,6 +126,13 @@ def generate(
 
     Raises:
         UsageError: the prompt has characters that the alphabet lacks.
+
+    Example:
+        >>> from hypernetworks.text import CharacterModel, CharacterModelConfig, Sampling
+        >>> alphabet = tuple("abcdefgh ")
+        >>> model = CharacterModel(CharacterModelConfig(hidden_size=32), symbols=len(alphabet)).eval()
+        >>> len("".join(generate(model, alphabet, "character", "a bed", Sampling(length=20))))
+        20
     """
     ids = generate_ids(model, prompt_ids(prompt, alphabet, unit), sampling, weights)
     return _texts(ids, Spelling(alphabet, unit))

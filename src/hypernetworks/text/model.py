@@ -45,6 +45,11 @@ Init = Literal["default", "paper"]
 class CharacterModelConfig:
     """The settings of a character model.
 
+    Example:
+        >>> from hypernetworks.text import CharacterModelConfig
+        >>> CharacterModelConfig(hidden_size=128).network
+        'hyper-lstm'
+
     Raises:
         UsageError: a setting is invalid, or two settings contradict each other.
     """
@@ -187,6 +192,14 @@ class CharacterModel(nn.Module):
     Args:
         config: the settings.
         symbols: V, the size of the alphabet.
+
+    Example:
+        >>> from hypernetworks.text import CharacterModel, CharacterModelConfig
+        >>> model = CharacterModel(CharacterModelConfig(hidden_size=32), symbols=65)
+        >>> ids = torch.randint(65, (10, 2))  # (time, batch)
+        >>> logits, state = model(ids)
+        >>> logits.shape
+        torch.Size([10, 2, 65])
     """
 
     def __init__(self, config: CharacterModelConfig, symbols: int) -> None:

@@ -14,6 +14,11 @@ __all__ = ["count_parameters", "flops_per_character", "match_parameters"]
 def count_parameters(config: CharacterModelConfig, symbols: int) -> int:
     """The number of parameters of a model, each counted once. Nothing is allocated.
 
+    Example:
+        >>> from hypernetworks.text import CharacterModelConfig
+        >>> count_parameters(CharacterModelConfig(network="lstm", hidden_size=256), symbols=65)
+        349569
+
     Raises:
         UsageError: a parameter would be larger than any tensor can be.
     """
@@ -31,6 +36,11 @@ def flops_per_character(config: CharacterModelConfig, symbols: int) -> int:
 
     Counted by PyTorch's FlopCounterMode on the products that are made. A training step costs three times as much. Embedding
     lookups and elementwise operations are not counted.
+
+    Example:
+        >>> from hypernetworks.text import CharacterModelConfig
+        >>> flops_per_character(CharacterModelConfig(network="lstm", hidden_size=256), symbols=65)
+        688640
     """
     with torch.device("meta"):
         model = CharacterModel(config, symbols).eval()
@@ -44,6 +54,12 @@ def match_parameters(
     config: CharacterModelConfig, symbols: int, parameters: int, tolerance: float = 0.01
 ) -> CharacterModelConfig:
     """Choose the hidden_size that brings a model closest to a number of parameters.
+
+    Example:
+        >>> from hypernetworks.text import CharacterModelConfig
+        >>> config = match_parameters(CharacterModelConfig(network="lstm"), symbols=65, parameters=349_569)
+        >>> config.hidden_size
+        256
 
     Raises:
         UsageError: no hidden_size comes within `tolerance` (relative) of it.

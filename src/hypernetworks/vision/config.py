@@ -20,6 +20,11 @@ NETWORK_OF: Final[dict[str, NetworkKind]] = {"mnist": "conv", "cifar10": "wrn"}
 class VisionConfig:
     """The settings of a run.
 
+    Example:
+        >>> from hypernetworks.vision import VisionConfig
+        >>> VisionConfig(data="cifar10").network
+        'wrn'
+
     Raises:
         UsageError: a setting is invalid, or two settings contradict each other.
     """

@@ -59,7 +59,17 @@ class ImageSet(NamedSet):
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A set of images, split."""
+    """A set of images, split.
+
+    Example:
+        >>> from hypernetworks.vision import ImageData
+        >>> from hypernetworks.vision.data import NAMED_SETS, Images
+        >>> all = Images(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), torch.arange(6))
+        >>> views = NAMED_SETS["mnist"].views
+        >>> data = ImageData("mnist", all.part(0, 3), all.part(3, 4), all.part(4, 6), views, source="", sha256="")
+        >>> data.sizes
+        {'train': 3, 'validation': 1, 'test': 2}
+    """
 
     name: str
     train: Images

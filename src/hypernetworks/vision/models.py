@@ -30,6 +30,11 @@ Kernels = Literal["plain", "generated"]
 class ImageModelConfig:
     """The settings of an image network. The data set decides which network it is.
 
+    Example:
+        >>> from hypernetworks.vision import ImageModelConfig
+        >>> ImageModelConfig(kernels="generated", embedding_size=64).depth
+        40
+
     Raises:
         UsageError: a setting is invalid.
     """
@@ -120,6 +125,12 @@ def make_model(network: NetworkKind, config: ImageModelConfig) -> nn.Module:
     Args:
         network: "conv" for 28 × 28 images of one channel, "wrn" for 32 × 32 images of three channels.
         config: the settings.
+
+    Example:
+        >>> from hypernetworks.vision import ImageModelConfig
+        >>> model = make_model("conv", ImageModelConfig(kernels="generated"))
+        >>> model(torch.randn(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     net = ConvNet() if network == "conv" else WideResNet(config.depth, config.width)
     if config.kernels == "plain":
@@ -140,6 +151,12 @@ def kernel_shown(model: nn.Module) -> Tensor:
 
 
 def count_parameters(network: NetworkKind, config: ImageModelConfig) -> int:
-    """The number of trained parameters of a network."""
+    """The number of trained parameters of a network.
+
+    Example:
+        >>> from hypernetworks.vision import ImageModelConfig
+        >>> count_parameters("wrn", ImageModelConfig(kernels="generated", embedding_size=64))
+        96570
+    """
     with torch.random.fork_rng():
         return sum(p.numel() for p in make_model(network, config).parameters() if p.requires_grad)

@@ -22,7 +22,16 @@ _NORMS_AND_TABLES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm,
 
 
 class TargetWeight(NamedTuple):
-    """A parameter of the target that will be generated."""
+    """A parameter of the target that will be generated.
+
+    A generator gets one for each of its parameters, in `Generator.build`.
+
+    Example:
+        >>> from hypernetworks.weights.selection import select
+        >>> weight, bias = select(torch.nn.Linear(3, 2), None)
+        >>> weight.name, weight.kind, weight.shape, weight.fan_in
+        ('weight', 'weight', torch.Size([2, 3]), 3)
+    """
 
     name: str
     """Its name in target.named_parameters()."""
