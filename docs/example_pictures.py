@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "examples"
 PICTURES = ROOT / "docs" / "images" / "examples"
 
-WIDTH, RIGHT, ROW = 480, 462, 24
+ROW = 24
 STYLE = """
     .chart {
       color-scheme: light dark;
@@ -54,6 +54,7 @@ class Chart:
     """The first is what the example is about, and is drawn in colour."""
     rows: dict[str, list[list[float]]]
     """A row without values is a heading."""
+    width: int = 360
 
     @property
     def left(self) -> float:
@@ -65,7 +66,7 @@ class Chart:
         height = 52 + ROW * len(self.rows) + 34
         bottom = height - 34
         parts = [
-            f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+            f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {height}" width="{self.width}" '
             'role="img" style="max-width: 100%; height: auto">',
             f"<title>{escape(self.title)}</title>",
             f"<desc>{escape(self._described())}</desc>",
@@ -90,7 +91,7 @@ class Chart:
 
     def _x(self, value: float) -> float:
         low, high = self.ends
-        return self.left + (RIGHT - self.left) * (value - low) / (high - low)
+        return self.left + (self.width - 18 - self.left) * (value - low) / (high - low)
 
     def _described(self) -> str:
         """The means, for those who do not see the picture."""
@@ -145,7 +146,7 @@ def pareto() -> Chart:
     runs = _runs("pareto.json")
     kinds = ("Chebyshev", "weighted sum")
     rows = {
-        "area, of the whole front's": [[100 * run[kind] / run["whole front"] for run in runs] for kind in kinds],
+        "area, of the front's": [[100 * run[kind] / run["whole front"] for run in runs] for kind in kinds],
         "imbalance": [[100 * run[f"{kind}, imbalance"] for run in runs] for kind in kinds],
     }
     return Chart(
@@ -160,7 +161,7 @@ def pareto() -> Chart:
 
 def federated() -> Chart:
     """Mean accuracy over the clients."""
-    names = {"pFedHN": "a network for each client", "local": "each client alone", "FedAvg": "one network for all"}
+    names = {"pFedHN": "hypernetwork", "local": "each alone", "FedAvg": "one for all"}
     runs = _runs("federated.json")
     rows = {words: [[run[name] for run in runs]] for name, words in names.items()}
     return Chart(
@@ -201,6 +202,7 @@ def text_to_lora() -> Chart:
         [2, 3, 4, 5, 6],
         ["generated LoRA", "own LoRA", "frozen model"],
         rows,
+        width=600,
     )
 
 

@@ -3,7 +3,7 @@
 ```{equation-code} ../../src/hypernetworks/recurrent/lstm.py
 :pyobject: lstm_step
 :start-at: "# c_t"
-:end-at: c = f * c
+:end-before: "# h_t"
 ```
 
 The signature, the docstring and the assertions are left out; the caption names the function and the file. Lines are broken at
@@ -68,15 +68,15 @@ def body_of(source: str, name: str) -> str:
 
 
 def part_of(text: str, start: str | None, end: str | None) -> str:
-    """From the first line that contains `start` to the first one after it that contains `end`.
+    """From the first line that contains `start` to the one before the next that contains `end`.
 
     Raises:
         ValueError: there is no such line.
     """
     lines = text.split("\n")
     first = _find(lines, start, 0) if start else 0
-    last = _find(lines, end, first) if end else len(lines) - 1
-    return textwrap.dedent("\n".join(lines[first : last + 1]))
+    last = _find(lines, end, first + 1) if end else len(lines)
+    return textwrap.dedent("\n".join(lines[first:last]))
 
 
 def _find(lines: list[str], text: str, first: int) -> int:
@@ -93,7 +93,7 @@ class EquationCode(SphinxDirective):
     option_spec: ClassVar[dict[str, Any]] = {
         "pyobject": directives.unchanged_required,
         "start-at": directives.unchanged_required,
-        "end-at": directives.unchanged_required,
+        "end-before": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -103,7 +103,7 @@ class EquationCode(SphinxDirective):
         name = self.options["pyobject"]
         try:
             body = body_of(Path(path).read_text(encoding="utf-8"), name)
-            code = part_of(body, self.options.get("start-at"), self.options.get("end-at"))
+            code = part_of(body, self.options.get("start-at"), self.options.get("end-before"))
         except (OSError, ValueError) as error:
             raise self.error(f"{self.arguments[0]}: {error}") from error
         block = nodes.literal_block(code, code, language="python", source=path)

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import desc_content, pending_xref
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
@@ -37,6 +37,11 @@ MEMBERS = {
 ALONE = {"Generator"}
 """Classes whose members are shown on their own page only: derived ones have no more to call."""
 
+OF_OTHERS = re.compile(r"(Hyper)?(LSTM|GRU|RNN|RHN)(Cell)?")
+"""Names that torch or labml_nn have, too."""
+
+ALONE_ENOUGH = {name for name in hypernetworks.__all__ if name[0].isupper() and not OF_OTHERS.fullmatch(name)}
+
 
 def members_of(thing: type) -> str | None:
     """What autodoc's option `members` should be for a class; "" for all that have a docstring, None for none."""
@@ -60,20 +65,32 @@ def choose_members(app: Sphinx, config: Config) -> None:
 
 
 def mark_examples(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Put a `::` before each indented paragraph of a docstring, so that Sphinx shows it as code or as an equation.
-
-    napoleon would take what stands before a colon in the docstring of an attribute for its type; an empty line prevents it. A
-    field of a named tuple without a docstring has one of Python's own.
-    """
-    if lines and lines[0].startswith("Alias for field number"):
-        lines.clear()
+    """Put a `::` before each indented paragraph of a docstring, so that Sphinx shows it as code or as an equation."""
     marked: list[str] = []
     for before, line in zip(["", *lines], lines, strict=False):
-        above = next((text for text in reversed(marked) if text), "")
+        above = next((earlier for earlier in reversed(marked) if earlier), "")
         if line.startswith("    ") and not before and not above.startswith("    ") and not above.endswith("::"):
             marked += ["::", ""]
         marked.append(line)
-    lines[:] = ["", *marked] if what in ("attribute", "property", "data") else marked
+    lines[:] = marked
+
+
+_kept: dict[str, list[str]] = {}
+
+
+def keep_attributes(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Keep the docstring of an attribute from napoleon, which takes what stands before a colon in it for a type.
+
+    A field of a named tuple without a docstring has one of Python's own, which says nothing.
+    """
+    if what in ("attribute", "property", "data"):
+        _kept[name] = [] if lines and lines[0].startswith("Alias for field number") else list(lines)
+        lines.clear()
+
+
+def restore_attributes(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Put it back."""
+    lines.extend(_kept.pop(name, []))
 
 
 def show_factories(
@@ -84,27 +101,47 @@ def show_factories(
 
 
 class LinkNames(SphinxTransform):
-    """Makes `hn.NAME` and `hn.NAME(...)` links to the pages of these names, if there are such pages."""
+    """Makes `hn.NAME` and `hn.NAME(...)` links to the pages of these names, if there are such pages.
+
+    `NAME` alone, too, unless other libraries have the same.
+    """
 
     default_priority = 500
-    named = re.compile(r"(?:hn|hypernetworks)\.(\w+(?:\.\w+)*)(?:\(.*\))?", re.DOTALL)
+    named = re.compile(r"(hn\.|hypernetworks\.)?(\w+(?:\.\w+)*)(?:\(.*\))?", re.DOTALL)
 
     def apply(self, **options: Any) -> None:
         """Replace the words."""
         for literal in list(self.document.findall(nodes.literal)):
             found = self.named.fullmatch(literal.astext())
-            if found and not _is_within(literal, (nodes.reference, pending_xref, nodes.title)):
+            if (
+                found
+                and (found[1] or found[2].partition(".")[0] in ALONE_ENOUGH)
+                and not _is_within(literal, (nodes.reference, pending_xref, nodes.title))
+            ):
                 link = pending_xref(
                     "",
                     literal.deepcopy(),
                     refdomain="py",
                     reftype="obj",
-                    reftarget=f"hypernetworks.{found[1]}",
+                    reftarget=f"hypernetworks.{found[2]}",
                     refdoc=self.env.docname,
                     refexplicit=True,
                     refwarn=False,
                 )
                 literal.replace_self(link)
+
+
+class Dashes(SphinxTransform):
+    """Makes the `--` that Sphinx puts between an argument and its description a dash."""
+
+    default_priority = 500
+
+    def apply(self, **options: Any) -> None:
+        """Replace them."""
+        for content in self.document.findall(desc_content):
+            for words in list(content.findall(nodes.Text)):
+                if words == " -- ":
+                    words.parent.replace(words, nodes.Text(" – "))
 
 
 def _is_within(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> bool:
@@ -141,8 +178,11 @@ def mend_links_to_reference(app: Sphinx, page: str, template: str, context: dict
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the handlers; Sphinx calls this function."""
     app.add_transform(LinkNames)
+    app.add_transform(Dashes)
     app.connect("config-inited", choose_members)
-    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-docstring", keep_attributes, priority=450)
+    app.connect("autodoc-process-docstring", restore_attributes, priority=550)
     app.connect("autodoc-process-signature", show_factories)
     app.connect("html-page-context", mend_links_to_reference)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -21,7 +21,7 @@ def test_no_code_is_cut(chromium, built):
     for path in built.rglob("*.html"):
         if "_modules" not in path.parts:
             page.goto(path.as_uri())
-            found = page.locator("article pre")
+            found = page.locator("article pre, .beside .equation")
             widths = found.evaluate_all("boxes => boxes.map((box) => [box.scrollWidth, box.clientWidth])")
             boxes += len(widths)
             assert all(needed <= there for needed, there in widths), path.name

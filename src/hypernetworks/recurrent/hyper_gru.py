@@ -116,9 +116,10 @@ class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
         output, state = rnn(input)            # input (T, B, I), (T, I) or packed
         output, state = rnn(input, state)     # HyperGRUState, (layers·directions, B, ·)
 
+    Arguments that are not listed are those of `HyperLSTM`.
+
     Args:
         recurrent_dropout: probability of dropping a value of n, drawn again at each step.
-        The other arguments are those of `HyperLSTM`.
 
     Example:
         >>> rnn = hn.HyperGRU(10, 20, hyper_size=8)

@@ -118,11 +118,12 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
         output, state = rnn(input)            # input (T, B, I), (T, I) or packed
         output, state = rnn(input, state)     # HyperRHNState, (layers·directions, B, ·)
 
+    Arguments that are not listed are those of `HyperLSTM`.
+
     Args:
         depth, transform_bias: as for `RHN` (5 and −2).
         layer_norm: normalise the hyper cell. The RHN itself has no norm.
         recurrent_dropout: probability of dropping a value of each h_l, drawn again at each step.
-        The other arguments are those of `HyperLSTM`.
 
     Example:
         >>> rnn = hn.HyperRHN(10, 20, depth=3, hyper_size=8)

@@ -236,11 +236,12 @@ class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
         output, state = rnn(input)            # input (T, B, I), (T, I) or packed
         output, state = rnn(input, state)     # HyperRNNState, (layers·directions, B, ·)
 
+    Arguments that are not listed are those of `HyperLSTM`.
+
     Args:
         generation: "scale" (default) or "full".
         recurrent_dropout: probability of dropping a value of h_t, drawn again at each step. It acts on the state itself: a
             plain RNN has no other memory.
-        The other arguments are those of `HyperLSTM`.
 
     Example:
         >>> rnn = hn.HyperRNN(10, 20, hyper_size=8)
