@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
 from sphinx.application import Sphinx
 
 WORDS = {
@@ -24,29 +23,22 @@ def translated(text: str) -> str:
     return WORDS.get(text.strip(), text)
 
 
-def _entry(tree: BeautifulSoup) -> Tag:
-    """The entry of the navigation that holds the Chinese pages."""
-    link = tree.find("a", string="中文")
-    assert isinstance(link, Tag)
-    assert isinstance(link.parent, Tag)
-    return link.parent
+ENTRY = ">中文</a>"
+"""The entry of the Chinese pages in furo's navigation, which is the last one."""
 
 
 def own_navigation(navigation: str, english: str) -> str:
     """The Chinese pages of furo's navigation, and a link to the English ones."""
-    pages = _entry(BeautifulSoup(navigation, "html.parser")).find("ul")
-    assert isinstance(pages, Tag)
-    tree = str(pages).replace("Toggle navigation of ", "展开或收起：")
+    _, _, below = navigation.partition(ENTRY)
+    pages = below[below.index("<ul") : below.rindex("</ul>")].strip().removesuffix("</li>").removesuffix("</ul>")
     link = f'<li class="toctree-l2"><a class="reference internal" href="{english}">English</a></li>'
-    return tree.removesuffix("</ul>") + f"{link}</ul>"
+    return pages.replace("Toggle navigation of ", "展开或收起：") + f"{link}</ul>"
 
 
 def without_chinese(navigation: str) -> str:
     """Furo's navigation with one entry for all Chinese pages."""
-    tree = BeautifulSoup(navigation, "html.parser")
-    for part in _entry(tree).find_all(["input", "label", "ul"], recursive=False):
-        part.decompose()
-    return str(tree)
+    above, entry, _ = navigation.partition(ENTRY)
+    return f"{above}{entry}</li></ul>"
 
 
 def set_language(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:

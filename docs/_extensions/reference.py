@@ -11,6 +11,7 @@ from docutils import nodes
 from sphinx.addnodes import desc_content, pending_xref
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.ext.autosummary import autosummary_toc
 from sphinx.transforms import SphinxTransform
 
 import hypernetworks
@@ -62,6 +63,12 @@ def choose_members(app: Sphinx, config: Config) -> None:
     config.autosummary_context["members_shown"] = {
         name: members for name, members in shown.items() if members is not None
     }
+
+
+def leave_out_of_navigation(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave the pages of the names out of the navigation: they are in the tables, and each page would hold all of them."""
+    for table in list(doctree.findall(autosummary_toc)):
+        table.parent.remove(table)
 
 
 def mark_examples(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
@@ -180,6 +187,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(LinkNames)
     app.add_transform(Dashes)
     app.connect("config-inited", choose_members)
+    app.connect("doctree-read", leave_out_of_navigation, priority=100)  # before sphinx reads the tables of contents
     app.connect("autodoc-process-docstring", mark_examples, priority=400)  # napoleon has 500
     app.connect("autodoc-process-docstring", keep_attributes, priority=450)
     app.connect("autodoc-process-docstring", restore_attributes, priority=550)

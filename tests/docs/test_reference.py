@@ -52,6 +52,7 @@ def test_each_name_has_a_page(built):
     for name in _listed():
         html = _page(built, name).read_text(encoding="utf-8")
         assert f'id="{name}"' in html, name
+        assert '<a class="reference internal" href="../api.html">' in html
     files = Counter(path.name.lower() for path in (built / "api").glob("*.html"))
     assert files.total() == len(_listed())
     assert max(files.values()) == 1  # else one would replace the other where file names have no case
