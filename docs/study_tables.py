@@ -18,18 +18,22 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hypernetworks.experiments.record import Record, read_record
 from hypernetworks.experiments.statistics import paired_difference, spread
 from hypernetworks.experiments.study_tables import (
+    Runs,
     by_variant,
     cost_table,
     difference_table,
     equal_time_table,
 )
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.variants import network_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs/results.md", ROOT / "benchmarks/results/studies"
@@ -83,10 +87,7 @@ def section(name: str, folders: list[Path]) -> str:
         "",
         *cost_table(TEXT, rows, record.results, record.step_times),
         "",
-        "Paired differences, row minus column, with the 95 % t interval over seeds:",
-        "",
-        *difference_table(rows),
-        "",
+        *differences(rows),
     ]
     if record.at_equal_time:
         equal = by_variant(record.at_equal_time)
@@ -95,8 +96,7 @@ def section(name: str, folders: list[Path]) -> str:
             "",
             *equal_time_table(TEXT, equal),
             "",
-            *difference_table(equal),
-            "",
+            *differences(equal),
         ]
     if (moving := folders[0] / "fixed-scales.json").exists():
         lines += [*fixed_scales_table(json.loads(moving.read_text())), ""]
@@ -104,6 +104,24 @@ def section(name: str, folders: list[Path]) -> str:
     lines += ["```sh", *(command(name, plan) for plan in plans), "```", ""]
     lines += [f"Machine: {machine(record)}.", ""]
     return "\n".join(lines)
+
+
+def differences(rows: Mapping[str, Runs]) -> list[str]:
+    """Paired differences of the hyper networks to the plain ones, and of variants to their network as it is."""
+    plain = {variant: runs for variant, runs in rows.items() if not FAMILIES[network_of(variant)].is_hyper}
+    hyper = {variant: runs for variant, runs in rows.items() if variant not in plain}
+    lines = []
+    if plain and hyper:
+        lines += [
+            "Paired differences, hyper network minus plain network, with the 95 % t interval over seeds:",
+            "",
+            *difference_table(hyper, plain),
+            "",
+        ]
+    for network, runs in rows.items():
+        if variants := {name: own for name, own in rows.items() if name.startswith(f"{network}:")}:
+            lines += [f"Variants minus {network}:", "", *difference_table(variants, {network: runs}), ""]
+    return lines
 
 
 def fixed_scales_table(found: dict[str, dict[str, float]]) -> list[str]:

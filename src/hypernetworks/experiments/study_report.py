@@ -82,7 +82,7 @@ def _page(
             "",
         ]
     if len(rows) > 1 and paired:
-        lines += ["## Paired differences", "", *difference_table(rows), ""]
+        lines += ["## Paired differences", "", *difference_table(rows, rows), ""]
         lines += [
             "Validation loss of the row minus that of the column, in nats, with the 95 % t interval over paired seeds.",
             "",
@@ -95,7 +95,7 @@ def _page(
             "rate's schedule stretched over them. The settings are the same as there: they were not searched again.",
             "",
         ]
-        lines += [*difference_table(equal), ""] if paired else []
+        lines += [*difference_table(equal, equal), ""] if paired else []
     samples = {variant: _sample(experiment, folder, runs[seeds[0]]) for variant, runs in rows.items()}
     if any(samples.values()):
         lines += [f"## What the models make (seed {seeds[0]})", ""]
