@@ -1,6 +1,6 @@
 """The report of a study, made from its record alone: tables, curves, and what the finalists' models make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,23 @@ def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Re
         "curves.csv": csv_of(curves, "validation_loss"),
     }
     try:
-        drawn = draw_all({variant: list(runs.values()) for variant, runs in curves.items()}, "loss (nats)", title)
+        drawn = draw_all(dict(_drawn(rows, curves)), "loss (nats)", title)
         files |= {f"study{end}.svg": picture for end, picture in drawn.items()}
     except ImportError:
         print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")
     for name, content in files.items():
         write_whole(folder / name, content.encode())
     return [folder / name for name in files]
+
+
+def _drawn(
+    rows: Mapping[str, Runs], curves: Mapping[str, Mapping[int, list[Point]]]
+) -> Iterator[tuple[str, list[list[Point]]]]:
+    """What the pictures show of each variant, by its label: the curves of the runs that did not diverge, if there are any."""
+    for variant, runs in rows.items():
+        whole = [seed for seed, run in runs.items() if run.state != "diverged"]
+        label = variant if len(whole) in (0, len(runs)) else f"{variant} ({len(whole)} of {len(runs)} runs)"
+        yield label, [curves[variant][seed] for seed in whole or runs]
 
 
 def _curve(result: Result, step_times: Mapping[str, float]) -> list[Point]:
