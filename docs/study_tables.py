@@ -30,6 +30,7 @@ from hypernetworks.experiments.study_tables import (
     cost_table,
     difference_table,
     equal_time_table,
+    scores,
 )
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.experiment import TEXT
@@ -44,6 +45,14 @@ NEIGHBOURS = (
     "HyperLSTM 1.265 (4.91 M), layer-norm HyperLSTM 1.250 (4.92 M). The last is 0.017 bits, or 0.012 nats, below the "
     "layer-norm LSTM."
 )
+PAIRS = (
+    ("hyper-lstm", "layer-norm-lstm"),
+    ("hyper-lstm-without-norm", "lstm"),
+    ("hyper-lstm", "lstm"),
+    ("hyper-gru", "gru"),
+    ("hyper-rhn", "rhn"),
+)
+"""The comparisons that the page puts into words: a hyper network and the network whose weights it generates."""
 SAME = ("trials", "trial_steps", "seeds", "pruning", "parameters", "space", "settings")
 """What studies that are reported as one must share."""
 
@@ -110,7 +119,7 @@ def differences(rows: Mapping[str, Runs]) -> list[str]:
     """Paired differences of the hyper networks to the plain ones, and of variants to their network as it is."""
     plain = {variant: runs for variant, runs in rows.items() if not FAMILIES[network_of(variant)].is_hyper}
     hyper = {variant: runs for variant, runs in rows.items() if variant not in plain}
-    lines = []
+    lines = [*verdicts(rows), ""]
     if plain and hyper:
         lines += [
             "Paired differences, hyper network minus plain network, with the 95 % t interval over seeds:",
@@ -121,6 +130,22 @@ def differences(rows: Mapping[str, Runs]) -> list[str]:
     for network, runs in rows.items():
         if variants := {name: own for name, own in rows.items() if name.startswith(f"{network}:")}:
             lines += [f"Variants minus {network}:", "", *difference_table(variants, {network: runs}), ""]
+    return lines
+
+
+def verdicts(rows: Mapping[str, Runs]) -> list[str]:
+    """What the paired differences of `PAIRS` say, in words."""
+    lines = []
+    for hyper, plain in PAIRS:
+        if hyper not in rows or plain not in rows:
+            continue
+        found = paired_difference(scores(rows[hyper]), scores(rows[plain]))
+        low, high = sorted((abs(found.low), abs(found.high)))
+        if found.low <= 0 <= found.high:
+            said = f"no difference is shown, {found.text(4)}"
+        else:
+            said = f"{'lower' if found.mean < 0 else 'higher'} by {abs(found.mean):.4f} nats ({low:.4f} to {high:.4f})"
+        lines.append(f"- {FAMILIES[hyper].title} against {FAMILIES[plain].title}: {said}.")
     return lines
 
 
