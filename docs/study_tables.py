@@ -1,6 +1,6 @@
 """Write the tables of studies into docs/results.md, from the records of finished studies: no number is typed.
 
-python docs/study_tables.py            writes the page
+python docs/study_tables.py            writes the page, and the README's picture
 python docs/study_tables.py --check    exits with 1 if the page is not what the records say
 
 A record is a folder of benchmarks/results/studies with study.json, results/ and, if they were measured, step-times.json and
@@ -24,6 +24,7 @@ from typing import Any
 
 from hypernetworks.experiments.record import Record, read_record
 from hypernetworks.experiments.statistics import paired_difference, spread
+from hypernetworks.experiments.study_report import study_pictures
 from hypernetworks.experiments.study_tables import (
     Runs,
     by_variant,
@@ -38,6 +39,8 @@ from hypernetworks.text.variants import network_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs/results.md", ROOT / "benchmarks/results/studies"
+SHOWN, PICTURE = "tiny-shakespeare-350k", ROOT / "docs/images/study.svg"
+"""The study of the README's picture."""
 PLACE = re.compile(r"<!-- study (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end of (?P=name) -->\n", re.DOTALL)
 NEIGHBOURS = (
     "Published on Penn Treebank characters, at unequal sizes, in bits per character of the test split "
@@ -200,6 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.check:
         return int(before != after)
     PAGE.write_text(after, encoding="utf-8")
+    record = read_record(RECORDS / SHOWN)
+    PICTURE.write_text(study_pictures(record, "Tiny Shakespeare, 350,000 parameters each")[""], encoding="utf-8")
     return 0
 
 

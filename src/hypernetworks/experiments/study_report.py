@@ -19,7 +19,7 @@ from hypernetworks.experiments.study_tables import (
 from hypernetworks.files import write_whole
 from hypernetworks.runs.run import Run
 
-__all__ = ["write_report"]
+__all__ = ["study_pictures", "write_report"]
 
 
 def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Record, title: str) -> list[Path]:
@@ -32,21 +32,31 @@ def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Re
         title: the title of page and pictures.
     """
     rows = by_variant(record.results)
-    curves = {
-        variant: {seed: _curve(run, record.step_times) for seed, run in runs.items()} for variant, runs in rows.items()
-    }
     files = {
         "report.md": _page(experiment, folder, rows, record, title),
-        "curves.csv": csv_of(curves, "validation_loss"),
+        "curves.csv": csv_of(_curves(rows, record.step_times), "validation_loss"),
     }
     try:
-        drawn = draw_all(dict(_drawn(rows, curves)), "loss (nats)", title)
-        files |= {f"study{end}.svg": picture for end, picture in drawn.items()}
+        files |= {f"study{end}.svg": picture for end, picture in study_pictures(record, title).items()}
     except ImportError:
         print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")
     for name, content in files.items():
         write_whole(folder / name, content.encode())
     return [folder / name for name in files]
+
+
+def study_pictures(record: Record, title: str) -> dict[str, str]:
+    """The validation curves of a study against steps, operations and seconds: SVG by the end of the file's name.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    rows = by_variant(record.results)
+    return draw_all(dict(_drawn(rows, _curves(rows, record.step_times))), "loss (nats)", title)
+
+
+def _curves(rows: Mapping[str, Runs], step_times: Mapping[str, float]) -> dict[str, dict[int, list[Point]]]:
+    return {variant: {seed: _curve(run, step_times) for seed, run in runs.items()} for variant, runs in rows.items()}
 
 
 def _drawn(
