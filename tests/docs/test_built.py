@@ -10,6 +10,8 @@ import pytest
 
 from .pages import DOCS, PAGES, ROOT, name, parse
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a process builds the pages
+
 OUTSIDE = re.compile(r"^(https?:)?//")
 NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyright"}
 """Relations of a <link> that a browser does not load."""

@@ -11,6 +11,8 @@ from hypernetworks import analysis, interop, text, vision, weights
 
 from .pages import DOCS
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a process builds the pages
+
 PACKAGES = [hn, analysis, interop, text, vision, weights]
 
 
