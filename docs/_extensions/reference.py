@@ -168,13 +168,13 @@ def mend_links_to_reference(app: Sphinx, page: str, template: str, context: dict
     if not page.startswith("_modules/"):
         return
     documented = app.env.domains["py"].objects
-    module = page.removeprefix("_modules/").replace("/", ".")
-    public = {name.rpartition(".")[2]: name for name in documented if name.count(".") == 1}
+    module = page.removeprefix("_modules/").split("/")
+    packages = [".".join(module[:k]) for k in range(len(module), 0, -1)]
 
     def mended(link: re.Match[str]) -> str:
-        own = link[2].removeprefix(f"{module}.")
-        first, _, rest = own.partition(".")
-        for name in (link[2], f"{module}.{own}", ".".join(filter(None, (public.get(first), rest)))):
+        parts = link[2].split(".")
+        tails = [".".join(parts[k:]) for k in range(1, len(parts))]
+        for name in (link[2], *(f"{package}.{tail}" for tail in tails for package in packages)):
             if name in documented:
                 return f'href="{context["pathto"](documented[name].docname)}#{name}"'
         return link[0]
