@@ -109,4 +109,4 @@ study-tables: $(READY)
 	@$(BIN)/python docs/study_tables.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-newest .pytest_cache .ruff_cache .hypothesis .import_linter_cache docs/_build docs/api

@@ -160,7 +160,7 @@ def test_the_source_archive_has_all_that_the_documentation_is_built_from():
     read = {
         (page.parent / path).resolve().relative_to(ROOT).parts[0]
         for page in pages
-        for path in re.findall(r"include\} (\S+)", page.read_text(encoding="utf-8"))
+        for path in re.findall(r"\{(?:literalinclude|equation-code)\} (\S+)", page.read_text(encoding="utf-8"))
     }
     assert read >= {"src", "tests", "examples"}
     assert read <= set(included)

@@ -36,7 +36,7 @@ class LayerTrace(NamedTuple):
         >>> layer = hn.trace(hn.HyperLSTM(3, 5), torch.randn(7, 2, 3)).layers[0]
         >>> layer.gate_names
         ('i', 'f', 'g', 'o')
-        >>> (layer.change / layer.norm).shape  # the relative change: time, batch, gates
+        >>> layer.relative.shape  # time, batch, gates
         torch.Size([7, 2, 4])
     """
 
