@@ -182,12 +182,10 @@ def test_typing_asks_once_after_a_pause_and_ends_the_request_before(page: Any) -
     area.press_sequentially("ab", delay=10)
     page.wait_for_timeout(1000)
     assert asked == ["ab"] * 2  # by each run, after the last character
-    kept = page.locator("#read-prompt span").first.element_handle()
     area.press_sequentially("c")
     expect(page.locator("#reading")).to_contain_text("Bits per character")
     assert sorted(asked) == ["ab"] * 2 + ["abc"] * 2
-    assert ended == ["ab"] * 2
-    assert kept is not None
+    assert ended.count("ab") == 2  # nothing answers them, so only the page can have ended them
 
 
 def test_strips_of_an_unchanged_beginning_stay_while_the_rest_is_typed(page: Any) -> None:

@@ -4,6 +4,8 @@ import { nameOf } from "./alphabet.js";
 import { t } from "./language.js";
 import { decode, reach } from "./scales.js";
 
+let chosen = null; // the one character of the page whose step is shown
+
 export class Letters {
   // explain: shows the step of a character.
   constructor(run, box, explain) {
@@ -53,9 +55,10 @@ export class Letters {
 
   show(k) {
     if (k < 0 || k >= this.spans.length) return;
-    this.spans[this.here]?.classList.remove("here");
     this.here = k;
-    this.spans[k].classList.add("here");
+    chosen?.classList.remove("here");
+    chosen = this.spans[k];
+    chosen.classList.add("here");
     this.explain(this, k);
   }
 

@@ -42,13 +42,16 @@ export class Prompt extends Letters {
     this.fit();
   }
 
-  // Make the textarea as high as its text, and the box as high as the textarea.
+  // Make the textarea as high as its text, and the box as large as the textarea without its scrollbar.
   fit() {
     this.box.classList.toggle("ends-line", this.characters.at(-1) === "\n"); // a textarea has a line after it
-    this.box.style.height = "auto";
-    const height = Math.min(HIGHEST, this.box.offsetHeight);
-    this.area.style.height = this.box.style.height = `${height}px`;
-    this.box.scrollTop = this.area.scrollTop;
+    const { area, box } = this;
+    const width = () => (box.style.width = `${area.clientWidth + 2 * area.clientLeft}px`);
+    box.style.height = "auto";
+    width();
+    area.style.height = box.style.height = `${Math.min(HIGHEST, box.offsetHeight)}px`;
+    width();
+    box.scrollTop = area.scrollTop;
   }
 
   // Show the step of the character before the cursor.

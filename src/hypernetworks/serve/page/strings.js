@@ -106,7 +106,7 @@ const en = {
   later_letter: "later letter",
   digit: "digit",
   other_sign: "other sign",
-  save: "Save the text with the changes and steps as",
+  save: "Save the text and its steps as",
 
   unreachable: "Cannot reach the server: is it still running?",
   token_missing: "This server requires a token: enter it below, and write.",
@@ -223,7 +223,7 @@ const zh = {
   later_letter: "词中字母",
   digit: "数字",
   other_sign: "其他符号",
-  save: "保存文本及其变化和各步数据：",
+  save: "保存文本及各步数据：",
 
   unreachable: "无法连接服务器：它还在运行吗？",
   token_missing: "此服务器需要令牌：请在下面输入，然后点击“开始写”。",

@@ -33,7 +33,7 @@ export class Text extends Letters {
     this.box.addEventListener("keydown", (event) => this.move(event));
     // not pointerover, which also comes when the page moves below a pointer that rests
     this.box.addEventListener("pointermove", ({ target }) => {
-      if (target !== this.spans[this.here]) this.show(this.spans.indexOf(target));
+      if (!target.classList.contains("here")) this.show(this.spans.indexOf(target));
     });
     this.box.addEventListener("copy", (event) => this.copy(event));
     this.saving = section.querySelector(".save");
