@@ -70,7 +70,10 @@ def test_all_of_it_works_by_keyboard(page: Any, address: str) -> None:
 def test_a_new_request_ends_the_current_one(page: Any, address: str) -> None:
     """And what it says is said of the new one."""
     begin(page, Prompt="ab", Length=10**6)
-    write(page, Length=30)
+    fill(page, Length=30)
+    page.get_by_role("button", name="Write").dispatch_event("click")  # not click(), as above
+    for line in page.locator(".status").all():
+        expect(line).to_contain_text("Finished")
     for run in (0, 1):
         assert len(shown(page, run)) == 30
     assert [text.partition(" characters")[0] for text in page.locator(".status").all_text_contents()] == [

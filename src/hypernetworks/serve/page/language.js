@@ -10,7 +10,14 @@ let language = "en";
 const known = (languages) => languages.map((each) => each.split("-")[0]).find((each) => each in STRINGS) ?? "en";
 
 export const current = () => language;
-export const number = (value, options) => value.toLocaleString(language, options);
+
+const formats = new Map(); // making one takes longer than using it
+
+export function number(value, options) {
+  const key = language + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(language, options));
+  return formats.get(key).format(value);
+}
 
 // A string of the table. A value that is itself in the language is given as a function, and made when it is needed.
 export function t(key, ...values) {

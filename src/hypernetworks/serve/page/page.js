@@ -13,6 +13,7 @@ const byId = (id) => document.getElementById(id);
 const form = byId("form"), prompt = byId("prompt"), length = byId("length"), stop = byId("stop"), token = byId("token");
 let colours, diagram, player;
 let runs = null; // the promise of the texts of all runs
+let next = null; // the text and the character that the next frame explains
 let writing = null; // the AbortController of the texts that are being generated
 
 function headers() {
@@ -29,8 +30,21 @@ function showProblem(problem) {
 
 // Show the step of a character of a written text.
 function explain(text, k) {
+  next = null;
   diagram.show(text, k);
   player.show(text, k);
+}
+
+// The same in the next frame, for a text that is being written: it can come faster than a busy machine draws.
+function explainSoon(text, k) {
+  if (!next) requestAnimationFrame(() => next && next[1] < next[0].spans.length && explain(...next));
+  next = [text, k];
+}
+
+// Show the step of a character of what is typed.
+function explainTyped(text, k) {
+  next = null;
+  diagram.show(text, k);
 }
 
 // Load the runs of the server once; again if it failed, for example after a token is given.
@@ -60,14 +74,14 @@ async function load() {
     section.id = `run${k}`;
     byId("runs").append(section);
     fill(section);
-    const text = new Text(run, section, colours, explain, headers);
+    const text = new Text(run, section, { colours, explain, explainSoon, headers });
     colours.add(text, `#${section.id} .text`);
     section.hidden = run.frozen_of !== null && !byId("freeze").checked;
     return text;
   });
   colours.texts = texts;
   const [status, box] = [byId("reading"), byId("read-prompt")];
-  colours.prompt = new Prompt({ area: prompt, box, status, run: hyper, runs: server.runs, colours, headers, explain: (read, k) => diagram.show(read, k) });
+  colours.prompt = new Prompt({ area: prompt, box, status, run: hyper, runs: server.runs, colours, headers, explain: explainTyped });
   colours.add(colours.prompt, ".typed");
   colours.offer(gates, inAddress("gate"));
   colours.prompt.read();

@@ -13,12 +13,11 @@ import { Letters } from "./letters.js";
 import { ask, events } from "./requests.js";
 
 export class Text extends Letters {
-  // section: its elements; colours: those of all texts; explain: shows the step of a character; headers: of its requests.
-  constructor(run, section, colours, explain, headers) {
+  // section: its elements; colours: those of all texts; explain, explainSoon: show the step of a character, now or in the next
+  // frame; headers: of its requests.
+  constructor(run, section, { colours, explain, explainSoon, headers }) {
     super(run, section.querySelector(".text"), explain);
-    this.section = section;
-    this.colours = colours;
-    this.headers = headers;
+    Object.assign(this, { section, colours, explainSoon, headers });
     this.status = section.querySelector(".status");
     this.shown = section.querySelector(".change");
     this.kinds = section.querySelector(".kinds");
@@ -64,7 +63,7 @@ export class Text extends Letters {
       this.prompted = this.spans.length;
       for (const span of this.spans) span.classList.add("prompt");
     }
-    if (this.run.gates.length && !this.run.frozen_of && this.spans.length) this.explain(this, this.spans.length - 1);
+    if (this.run.gates.length && !this.run.frozen_of && this.spans.length) this.explainSoon(this, this.spans.length - 1);
     // the scale is updated as the text grows, at increasing intervals
     if (this.spans.length >= 2 * this.scaledAt || this.spans.length < 32) this.rescale();
     if (atEnd) this.box.scrollTop = this.box.scrollHeight;
