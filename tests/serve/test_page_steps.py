@@ -188,6 +188,28 @@ def test_typing_asks_once_after_a_pause_and_ends_the_request_before(page: Any) -
     assert ended.count("ab") == 2  # nothing answers them, so only the page can have ended them
 
 
+COMPOSE = """(area, isComposing) => {
+    area.value += "a";
+    area.dispatchEvent(new InputEvent("input", { isComposing }));
+    if (!isComposing) area.dispatchEvent(new CompositionEvent("compositionend"));
+}"""
+
+
+def test_a_character_that_is_being_composed_is_not_read(page: Any) -> None:
+    """As with an input method for Chinese: the letters of a syllable are not the text yet."""
+    asked: list[str] = []
+    page.on(
+        "request", lambda request: request.url.endswith("/api/read") and asked.append(request.post_data_json["prompt"])
+    )
+    area = page.get_by_label("Prompt")
+    area.evaluate(COMPOSE, True)
+    page.wait_for_timeout(1000)
+    assert asked == []
+    area.evaluate(COMPOSE, False)
+    expect(page.locator("#reading")).to_contain_text("Bits per character")
+    assert asked == ["aa"] * 2
+
+
 def test_strips_of_an_unchanged_beginning_stay_while_the_rest_is_typed(page: Any) -> None:
     fill(page, Prompt="abcd")
     page.wait_for_function(

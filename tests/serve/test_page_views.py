@@ -136,10 +136,12 @@ def test_the_address_has_the_settings_and_never_the_token(chromium: Any, address
     expect(page.get_by_label("Seed")).to_have_value("7")
     expect(page.get_by_label("Prompt")).to_have_value("ab\nc")
     assert "s3cret" not in page.url
+    page.get_by_label("Colour").select_option("f")
     write(page, Length=12)
     assert "length=12" in page.url
     assert "s3cret" not in page.url
     again = opened(chromium, page.url)
+    expect(again.get_by_label("Colour")).to_have_value("f")
     write(again)
     assert shown(again, 0) == shown(page, 0)
     again.close()
@@ -197,6 +199,11 @@ def test_the_frozen_run_is_written_next_to_its_own_with_the_same_seed(chromium: 
         expected = "".join(generate(model, SYMBOLS.alphabet, "character", "ab", Sampling(40, 2.0)))
         assert shown(page, 1) == expected != shown(page, 0)
         assert all(change == 0 for each in changes(page, 1) for change in each)
+        again = opened(chromium, page.url)
+        expect(again.get_by_label("Freeze the weights")).to_be_checked()
+        expect(again.locator("section").last).to_be_visible()
+        again.close()
         page.get_by_label("Freeze the weights").uncheck()
         expect(page.locator("section").last).to_be_hidden()
+        assert "freeze" not in page.url
         page.close()

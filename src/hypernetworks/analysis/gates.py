@@ -25,6 +25,7 @@ def gates_at(cell: HyperRecurrentCell, x: Tensor, h: Tensor, z: Tensor, weights:
         weights: `cell.weights()`. Pass it to gather the weights once for many calls while they do not change.
 
     Example:
+        >>> from hypernetworks.analysis import scales_of
         >>> rnn = hn.HyperLSTM(3, 5)
         >>> x, (_, before) = torch.randn(2, 3), rnn(torch.randn(7, 2, 3))
         >>> _, after = rnn(x.unsqueeze(0), before)
