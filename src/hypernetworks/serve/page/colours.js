@@ -4,8 +4,6 @@ import { gateName, number, say, sayMade } from "./language.js";
 
 // Changes from this quantile up get the full colour. If the largest change got it, most characters would be pale.
 const FULL_COLOUR = 0.95;
-// A change as large as the weights gets it in any case. The first steps of a text change much.
-const WHOLE = 1;
 
 export const percent = (change) => `${number(100 * change, { maximumSignificantDigits: 2 })} %`;
 
@@ -63,7 +61,7 @@ export class Colours {
     let shown = this.texts.filter((text) => !text.run.frozen_of).flatMap(changesOf);
     if (!shown.length && this.prompt) shown = changesOf(this.prompt);
     shown.sort((a, b) => a - b);
-    const full = shown.length && Math.min(WHOLE, shown[Math.floor(FULL_COLOUR * shown.length)]);
+    const full = shown[Math.floor(FULL_COLOUR * shown.length)];
     this.page.style.setProperty("--full", full || 1);
     if (full) say(this.legend, "and_more", () => percent(full));
     else say(this.legend, "much");

@@ -13,8 +13,8 @@ export function kindOf(character, before) {
   return /\p{Number}/u.test(character) ? "digit" : "other_sign";
 }
 
-// For each kind that occurs its number of characters and the mean change of each gate, from some character on: the first steps
-// of a prompt, from the zero state, change the weights so much that they would decide every mean.
+// For each kind that occurs its number of characters and the mean change of each gate, from the first character on that the
+// model wrote: the first steps of a prompt, from the zero state, change the weights far more than others.
 export function meanChanges(characters, changes, from) {
   const sums = new Map();
   characters.forEach((character, k) => {
