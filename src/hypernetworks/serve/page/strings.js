@@ -10,7 +10,7 @@ const en = {
   lead:
     "At every step, a small LSTM reads what the main network reads and scales each row of the main network's weights W_{h}: the " +
     "weights change with every character. The brighter a strip below a character, the more the step that wrote it changed one " +
-    "gate's weights: ‖ΔW_{h}‖ as a percentage of ‖W_{h}‖ before or after it, whichever is larger.",
+    "gate's weights: ‖ΔW_{h}‖ over the larger ‖W_{h}‖, before or after.",
 
   diagram: "The step of the current character",
   reads: "reads",
@@ -127,7 +127,7 @@ const zh = {
   api: "API（英文）",
   lead:
     "在每一步，一个小型 LSTM 读取与主网络相同的输入，为主网络权重 W_{h} 的每一行算出一个缩放系数 d，因此主网络在每个字符处的权重都不同。" +
-    "字符下方的色带各对应一个门：颜色越鲜明，写出该字符的那一步对这个门的权重改变得越多：‖ΔW_{h}‖ 占这一步前后 ‖W_{h}‖ 中较大者的百分比。",
+    "字符下方的色带各对应一个门：颜色越鲜明，写出该字符的那一步对这个门的权重改变得越多：‖ΔW_{h}‖ 除以这一步前后 ‖W_{h}‖ 中的较大者。",
 
   diagram: "当前字符的一步",
   reads: "读入",
