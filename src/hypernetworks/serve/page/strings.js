@@ -10,7 +10,7 @@ const en = {
   lead:
     "At every step, a small LSTM reads what the main network reads and scales each row of the main network's weights W_{h}: the " +
     "weights change with every character. The brighter a strip below a character, the more the step that wrote it changed one " +
-    "gate's weights: ‖ΔW_{h}‖ over the larger ‖W_{h}‖, before or after.",
+    "gate's weights: ‖ΔW_{h}‖ over the larger ‖W_{h}‖.",
 
   diagram: "The step of the current character",
   reads: "reads",
