@@ -100,16 +100,22 @@ def draw_points(
         read = points[-1].expand(B, -1)
     while True:
         before = step.state
-        values = model.head(step(read.contiguous()))
+        rows = step(read.contiguous()).unbind()
         if isinstance(model.network, HyperRecurrentNetwork):
             changes = relative(before.hyper_h, step.state.hyper_h).T
         else:
-            changes = values.new_zeros(B, 0)
-        uniform = torch.stack([torch.rand(2, generator=own) for own in draws]).to(device)
-        normal = torch.stack([torch.randn(2, generator=own) for own in draws]).to(device)
-        offsets, pen = Mixture.of(values).draw(sampling.temperature, uniform, normal)
+            changes = read.new_zeros(B, 0)
+        # row by row: the bits of a product depend on the number of rows
+        drawn = [_next_point(model, h, sampling.temperature, own) for h, own in zip(rows, draws, strict=True)]
+        offsets, pen = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         yield Points(offsets, pen, changes)
         read = points_of(offsets, pen)
+
+
+def _next_point(model: StrokeModel, h: Tensor, temperature: float, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The offset (2,) and the state of the pen, (), after the output h (H,) of the network."""
+    uniform, normal = torch.rand(2, generator=draws), torch.randn(2, generator=draws)
+    return Mixture.of(model.head(h)).draw(temperature, uniform.to(h.device), normal.to(h.device))
 
 
 def draw(
