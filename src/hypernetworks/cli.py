@@ -143,7 +143,8 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _overview(commands: Sequence[str] | dict[str, Any]) -> str:
-    lines = [f"  hypernetworks {name:<16}{_first_line(_command_type(name))}" for name in commands]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  hypernetworks {name:<{width}}{_first_line(_command_type(name))}" for name in commands]
     return "\n".join(["usage: hypernetworks COMMAND [--help] [OPTIONS]", "", *lines])
 
 

@@ -122,9 +122,7 @@ def test_a_drawing_does_not_depend_on_those_drawn_with_it(network: str) -> None:
     assert torch.equal(many[0].offsets, one[0].offsets)
     assert torch.equal(many[0].lifted, one[0].lifted)
     assert any(not torch.equal(many[0].offsets, other.offsets) for other in many[1:])
-    assert many[0].changes.shape[1] == (
-        len(model.network.cell(0).main.gate_names) if FAMILIES[network].is_hyper else 0
-    )
+    assert many[0].changes.shape[1] == (len(model.network.cell(0).main.gate_names) if FAMILIES[network].is_hyper else 0)
 
 
 def test_a_drawing_follows_the_model(toy: StrokeData) -> None:

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """Move to a device."""
-        return Batch(self.reads.to(device), self.offsets.to(device), self.pen.to(device))
+        return Batch(self.reads.to(device=device), self.offsets.to(device), self.pen.to(device))
 
 
 def packed(drawings: Sequence[tuple[Tensor, Tensor]], scale: float) -> Batch:

@@ -104,7 +104,8 @@ def load_strokes(name_or_path: str, data_dir: Path | None = None) -> StrokeData:
         )
     digest = hashlib.sha256("".join(part.digest() for part in splits).encode()).hexdigest()
     size = SIZE if attribution else 2 * max(part.extent() for part in splits)
-    made = StrokeData(name_or_path, *splits, size, attribution, source, digest)
+    train, validation, test = splits
+    made = StrokeData(name_or_path, train, validation, test, size, attribution, source, digest)
     if not made.scale > 0:
         raise UsageError(f"{name_or_path}: the offsets of all training drawings are equal")
     return made

@@ -19,7 +19,7 @@ import numpy as np
 from hypernetworks.data.data_file import ZIP_DAMAGE
 from hypernetworks.errors import UsageError
 from hypernetworks.strokes.drawings import Drawings, Stroke, offsets_of
-from hypernetworks.strokes.simplify import simplified
+from hypernetworks.strokes.simplify import coordinates, simplified
 from hypernetworks.strokes.svg_path import polylines
 
 __all__ = ["ATTRIBUTION", "SIZE", "TOLERANCE", "read_kanji", "strokes_of_svg"]
@@ -52,8 +52,7 @@ def strokes_of_svg(content: bytes, place: str) -> list[Stroke]:
         lines = [line for path in paths for line in polylines(path)]
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from error
-    made = (simplified(line, TOLERANCE) for line in lines)
-    return [np.round(np.stack([line.real, line.imag], axis=1), 2) for line in made]
+    return [np.round(coordinates(simplified(line, TOLERANCE)), 2) for line in lines]
 
 
 def read_kanji(wheel: bytes) -> Drawings:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 from hypernetworks.strokes.drawings import Drawings, Stroke, check_offsets, offsets_of
-from hypernetworks.strokes.simplify import simplified
+from hypernetworks.strokes.simplify import coordinates, simplified
 
 __all__ = ["TOLERANCE", "beginning_of", "read_beginning", "read_own_strokes"]
 
@@ -94,5 +94,4 @@ def _is_point(point: Any) -> bool:
 
 
 def _simplified(stroke: Stroke, tolerance: float) -> Stroke:
-    line = simplified(stroke[:, 0] + 1j * stroke[:, 1], tolerance)
-    return np.stack([line.real, line.imag], axis=1)
+    return coordinates(simplified(stroke[:, 0] + 1j * stroke[:, 1], tolerance))

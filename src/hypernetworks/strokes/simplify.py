@@ -11,7 +11,7 @@ caricature", Cartographica 10 (1973).
 
 import numpy as np
 
-__all__ = ["simplified"]
+__all__ = ["coordinates", "simplified"]
 
 
 def simplified(line: np.ndarray, tolerance: float) -> np.ndarray:
@@ -30,6 +30,11 @@ def simplified(line: np.ndarray, tolerance: float) -> np.ndarray:
             kept[middle] = True
             parts += [(first, middle), (middle, last)]
     return line[kept]
+
+
+def coordinates(line: np.ndarray) -> np.ndarray:
+    """The points of a polyline (points,) as pairs of real numbers, (points, 2)."""
+    return np.stack([np.real(line), np.imag(line)], axis=1)
 
 
 def _distances(points: np.ndarray, start: complex, end: complex) -> np.ndarray:
