@@ -7,7 +7,7 @@ Drawings of different lengths are packed, so no step is computed for padding.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +32,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """Move to a device."""
-        return Batch(self.reads.to(device=device), self.offsets.to(device), self.pen.to(device))
+        reads: Any = self.reads  # torch declares no such arguments
+        return Batch(reads.to(device), self.offsets.to(device), self.pen.to(device))
 
 
 def packed(drawings: Sequence[tuple[Tensor, Tensor]], scale: float) -> Batch:
