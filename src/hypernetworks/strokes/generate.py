@@ -105,7 +105,7 @@ def draw_points(
             changes = relative(before.hyper_h, step.state.hyper_h).T
         else:
             changes = read.new_zeros(B, 0)
-        # row by row: the bits of a product depend on the number of rows
+        # row by row: the bits of a product depend on the number of rows, and on the alignment of each
         drawn = [_next_point(model, h, sampling.temperature, own) for h, own in zip(rows, draws, strict=True)]
         offsets, pen = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         yield Points(offsets, pen, changes)
@@ -115,7 +115,7 @@ def draw_points(
 def _next_point(model: StrokeModel, h: Tensor, temperature: float, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """The offset (2,) and the state of the pen, (), after the output h (H,) of the network."""
     uniform, normal = torch.rand(2, generator=draws), torch.randn(2, generator=draws)
-    return Mixture.of(model.head(h)).draw(temperature, uniform.to(h.device), normal.to(h.device))
+    return Mixture.of(model.head(h.clone())).draw(temperature, uniform.to(h.device), normal.to(h.device))
 
 
 def draw(
