@@ -1,6 +1,6 @@
 """Write the tables of studies into docs/results.md, from the records of finished studies: no number is typed.
 
-python docs/study_tables.py            writes the page
+python docs/study_tables.py            writes the page, and the README's picture
 python docs/study_tables.py --check    exits with 1 if the page is not what the records say
 
 A record is a folder of benchmarks/results/studies with study.json, results/ and, if they were measured, step-times.json and
@@ -18,21 +18,29 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hypernetworks.experiments.record import Record, read_record
 from hypernetworks.experiments.statistics import paired_difference, spread
+from hypernetworks.experiments.study_report import study_pictures
 from hypernetworks.experiments.study_tables import (
+    Runs,
     by_variant,
     cost_table,
     difference_table,
     equal_time_table,
+    scores,
 )
+from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.experiment import TEXT
+from hypernetworks.text.variants import network_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs/results.md", ROOT / "benchmarks/results/studies"
+SHOWN, PICTURE = "tiny-shakespeare-350k", ROOT / "docs/images/study.svg"
+"""The study of the README's picture."""
 PLACE = re.compile(r"<!-- study (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end of (?P=name) -->\n", re.DOTALL)
 NEIGHBOURS = (
     "Published on Penn Treebank characters, at unequal sizes, in bits per character of the test split "
@@ -40,6 +48,14 @@ NEIGHBOURS = (
     "HyperLSTM 1.265 (4.91 M), layer-norm HyperLSTM 1.250 (4.92 M). The last is 0.017 bits, or 0.012 nats, below the "
     "layer-norm LSTM."
 )
+PAIRS = (
+    ("hyper-lstm", "layer-norm-lstm"),
+    ("hyper-lstm-without-norm", "lstm"),
+    ("hyper-lstm", "lstm"),
+    ("hyper-gru", "gru"),
+    ("hyper-rhn", "rhn"),
+)
+"""The comparisons that the page puts into words: a hyper network and the network whose weights it generates."""
 SAME = ("trials", "trial_steps", "seeds", "pruning", "parameters", "space", "settings")
 """What studies that are reported as one must share."""
 
@@ -83,10 +99,7 @@ def section(name: str, folders: list[Path]) -> str:
         "",
         *cost_table(TEXT, rows, record.results, record.step_times),
         "",
-        "Paired differences, row minus column, with the 95 % t interval over seeds:",
-        "",
-        *difference_table(rows),
-        "",
+        *differences(rows),
     ]
     if record.at_equal_time:
         equal = by_variant(record.at_equal_time)
@@ -95,8 +108,7 @@ def section(name: str, folders: list[Path]) -> str:
             "",
             *equal_time_table(TEXT, equal),
             "",
-            *difference_table(equal),
-            "",
+            *differences(equal),
         ]
     if (moving := folders[0] / "fixed-scales.json").exists():
         lines += [*fixed_scales_table(json.loads(moving.read_text())), ""]
@@ -104,6 +116,40 @@ def section(name: str, folders: list[Path]) -> str:
     lines += ["```sh", *(command(name, plan) for plan in plans), "```", ""]
     lines += [f"Machine: {machine(record)}.", ""]
     return "\n".join(lines)
+
+
+def differences(rows: Mapping[str, Runs]) -> list[str]:
+    """Paired differences of the hyper networks to the plain ones, and of variants to their network as it is."""
+    plain = {variant: runs for variant, runs in rows.items() if not FAMILIES[network_of(variant)].is_hyper}
+    hyper = {variant: runs for variant, runs in rows.items() if variant not in plain}
+    lines = [*verdicts(rows), ""]
+    if plain and hyper:
+        lines += [
+            "Paired differences, hyper network minus plain network, with the 95 % t interval over seeds:",
+            "",
+            *difference_table(hyper, plain),
+            "",
+        ]
+    for network, runs in rows.items():
+        if variants := {name: own for name, own in rows.items() if name.startswith(f"{network}:")}:
+            lines += [f"Variants minus {network}:", "", *difference_table(variants, {network: runs}), ""]
+    return lines
+
+
+def verdicts(rows: Mapping[str, Runs]) -> list[str]:
+    """What the paired differences of `PAIRS` say, in words."""
+    lines = []
+    for hyper, plain in PAIRS:
+        if hyper not in rows or plain not in rows:
+            continue
+        found = paired_difference(scores(rows[hyper]), scores(rows[plain]))
+        low, high = sorted((abs(found.low), abs(found.high)))
+        if found.low <= 0 <= found.high:
+            said = f"no difference is shown, {found.text(4)}"
+        else:
+            said = f"{'lower' if found.mean < 0 else 'higher'} by {abs(found.mean):.4f} nats ({low:.4f} to {high:.4f})"
+        lines.append(f"- {FAMILIES[hyper].title} against {FAMILIES[plain].title}: {said}.")
+    return lines
 
 
 def fixed_scales_table(found: dict[str, dict[str, float]]) -> list[str]:
@@ -157,6 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.check:
         return int(before != after)
     PAGE.write_text(after, encoding="utf-8")
+    record = read_record(RECORDS / SHOWN)
+    PICTURE.write_text(study_pictures(record, "Tiny Shakespeare, 350,000 parameters each")[""], encoding="utf-8")
     return 0
 
 

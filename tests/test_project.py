@@ -199,11 +199,11 @@ def test_the_readme_of_an_index_has_no_link_that_leads_nowhere(hook, repository)
     assert len(relative_links(own)) > 15
     assert relative_links(text) == []
     assert "arXiv 1609.09106](https://arxiv.org/abs/1609.09106)" in text
-    start, picture = "[Start](docs/start.md)", "](docs/images/demo.svg)"
+    start, picture = "[Start](docs/start.md)", "](docs/images/study.svg)"
     assert start in own and picture in own  # noqa: PT018
     if repository:
         assert f"[Start]({repository}/blob/HEAD/docs/start.md)" in text
-        assert f"]({repository}/raw/HEAD/docs/images/demo.svg)" in text
+        assert f"]({repository}/raw/HEAD/docs/images/study.svg)" in text
     else:
         assert "* Start: install" in text
         assert "![" not in text

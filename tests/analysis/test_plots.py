@@ -27,7 +27,7 @@ def test_every_change_is_drawn_below_its_character(family):
     layer = traced(family, T)
     first, second, scale = plot_weight_change(layer, TEXT).axes
     drawn = [torch.from_numpy(axes.images[0].get_array().filled()) for axes in (first, second)]
-    percent = 100 * (layer.change / layer.norm)
+    percent = 100 * layer.relative
     close(torch.cat(drawn, dim=1).T, percent)
     assert [label.get_text() for label in first.get_xticklabels()][:9] == [
         "T",

@@ -19,7 +19,17 @@ def random(*shape):
 
 def over_time(layer):
     """All tensors over time of a layer's trace."""
-    series = (*layer.state, layer.gates, layer.z, layer.d_h, layer.d_x, layer.d_b, layer.change, layer.norm)
+    series = (
+        *layer.state,
+        layer.gates,
+        layer.z,
+        layer.d_h,
+        layer.d_x,
+        layer.d_b,
+        layer.change,
+        layer.norm,
+        layer.relative,
+    )
     return tuple(values for values in series if values is not None)
 
 
@@ -200,6 +210,7 @@ def test_shapes_are_as_documented():
         (4, H),
         (2, H),
         (4, H),
+        (4,),
         (4,),
         (4,),
     ]

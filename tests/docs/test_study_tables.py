@@ -57,9 +57,34 @@ def test_the_page_has_the_tables_of_the_records(records: Path) -> None:
     for variant, losses in found.items():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| {variant} | ") and "pruned" in line]
         assert f" {sum(losses) / 2:.4f} ± " in row
-    difference = (sum(found["hyper-lstm"]) - sum(found["hyper-lstm:init=paper"])) / 2
-    assert f" {difference:+.4f} (".replace("-", "−") in page
+    for one, other in (("hyper-lstm", "lstm"), ("hyper-lstm:init=paper", "hyper-lstm")):
+        difference = (sum(found[one]) - sum(found[other])) / 2
+        assert f"| {one} | {difference:+.4f} (".replace("-0", "−0") in page
     assert "hypernetworks text study --preset seconds --networks hyper-lstm:init=paper --out runs/seconds\n" in page
+
+
+def test_differences_are_put_into_words() -> None:
+    class Run:
+        state = "complete"
+
+        def __init__(self, score: float) -> None:
+            self.score = score
+
+    def runs(*scores: float) -> dict[int, Run]:
+        return {seed: Run(score) for seed, score in enumerate(scores)}
+
+    found = {
+        "lstm": runs(2.0, 2.1, 2.2),
+        "hyper-lstm": runs(1.5, 1.6, 1.7),
+        "layer-norm-lstm": runs(1.4, 1.6, 1.8),
+        "gru": runs(1.0, 1.1, 1.2),
+        "hyper-gru": runs(1.1, 1.2, 1.31),
+    }
+    assert tables.verdicts(found) == [
+        "- HyperLSTM against layer-norm LSTM: no difference is shown, +0.0000 (−0.2484 to +0.2484).",
+        "- HyperLSTM against LSTM: lower by 0.5000 nats (0.5000 to 0.5000).",
+        "- HyperGRU against GRU: higher by 0.1033 nats (0.0890 to 0.1177).",  # t = 4.3027 of two degrees
+    ]
 
 
 def test_measured_times_of_one_record_are_shown(records: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from hypernetworks.experiments.results import read_results  # noqa: E402
 from hypernetworks.experiments.search import Pruning, Search, TrialResult  # noqa: E402
 from hypernetworks.experiments.space import Range, changed, space_from_json  # noqa: E402
 from hypernetworks.experiments.study import Study, best_trial  # noqa: E402
-from hypernetworks.experiments.study_report import write_report  # noqa: E402
+from hypernetworks.experiments.study_report import _drawn, write_report  # noqa: E402
+from hypernetworks.experiments.study_tables import by_variant  # noqa: E402
 
 from .studies import SPACE, configure, plan, study, timeless  # noqa: E402
 from .toy import LINE, LineConfig, LineTask, Points  # noqa: E402
@@ -187,6 +188,11 @@ def test_a_diverged_final_run_counts_with_its_best_model(tmp_path: Path, monkeyp
     assert report.count("(1 diverged)") == 2
     assert "| 2 |" in report  # the number of parameters, from the other seed
     assert "counts with the lowest validation loss that it reached before" in report
+    # the pictures show the runs that did not diverge, and say how many
+    rows = by_variant(record.results)
+    drawn = dict(_drawn(rows, {name: {seed: run.curve for seed, run in runs.items()} for name, runs in rows.items()}))
+    assert sorted(drawn) == ["with-bias (1 of 2 runs)", "without (1 of 2 runs)"]
+    assert drawn["without (1 of 2 runs)"] == [results["without-seed1"].curve]
 
 
 def test_a_final_run_without_a_model_cannot_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

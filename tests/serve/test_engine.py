@@ -132,8 +132,11 @@ def test_changes_are_those_of_the_step_that_generated_the_character(network: str
                 [scales_of(cell, h) for cell, h in zip(cells, hyper_h, strict=True)] for hyper_h in (before, after)
             )
             change = [weight_change(cell, *both) for cell, *both in zip(cells, old, new, strict=True)]
-            norm = [weight_norm(cell, scales) for cell, scales in zip(cells, new, strict=True)]
-            expected = torch.stack(change).norm(dim=0) / torch.stack(norm).norm(dim=0)
+            norms = [
+                torch.stack([weight_norm(cell, scales) for cell, scales in zip(cells, some, strict=True)]).norm(dim=0)
+                for some in (old, new)
+            ]
+            expected = torch.stack(change).norm(dim=0) / torch.maximum(*norms)
             torch.testing.assert_close(torch.tensor(read[count].changes), expected, rtol=1e-3, atol=1e-5)
             before = after
     assert len(batch.change.gates) == len(read[1].changes)

@@ -48,7 +48,7 @@ def model(network="hyper-lstm", symbols=8, **settings):
 
 
 def changes_in_full(made, ids):
-    """‖ΔW‖ / ‖W‖ of W = diag(d_h) W_h of every gate and step, from the states of a network that reads symbol by symbol."""
+    """‖ΔW‖ over the larger ‖W‖, of W = diag(d_h) W_h of every gate and step, of a network that reads symbol by symbol."""
     states, state = [], None
     with torch.no_grad():
         for t in range(len(ids)):
@@ -62,7 +62,7 @@ def changes_in_full(made, ids):
             d = torch.stack([hyper.D[y] @ (hyper.P[y] @ h + hyper.p[y]) for h in hyper_h for y in range(4)])
             layers.append(d.view(len(hyper_h), 4, H, 1) * W)
     matrices = torch.stack(layers, 2).flatten(2)  # (time, gate, layer · H · H)
-    return matrices.diff(dim=0).norm(dim=-1) / matrices[1:].norm(dim=-1)
+    return matrices.diff(dim=0).norm(dim=-1) / matrices.norm(dim=-1).unfold(0, 2, 1).amax(-1)
 
 
 @pytest.mark.parametrize("layers", [1, 2])

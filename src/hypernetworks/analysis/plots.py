@@ -23,7 +23,7 @@ COLUMNS = 80
 
 
 def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
-    """Plot how much each step changed each gate's W_h, ‖ΔW_h‖ / ‖W_h‖: one row per gate below each line of the text.
+    """Plot how much each step changed each gate's W_h, relative to W_h: one row per gate below each line of the text.
 
     Dark means a large change. All gates share one colour scale, from 0 to the largest change.
 
@@ -43,7 +43,7 @@ def plot_weight_change(layer: LayerTrace, text: Sequence[str]) -> "Figure":
         >>> layer = hn.trace(rnn, torch.randn(5, 3)).layers[0]     # of the characters " hell"
         >>> figure = plot_weight_change(layer, "hello")
     """
-    change = _of_one_sequence(layer.change, 2) / _of_one_sequence(layer.norm, 2)
+    change = _of_one_sequence(layer.relative, 2)
     if len(text) != len(change):
         raise ValueError(f"text should have the {len(change)} characters that were traced, got {len(text)}")
     return strips(change, layer.gate_names, text)

@@ -1,6 +1,10 @@
 """How much a step changed the weights of each gate, relative to the weights themselves.
 
-    change^y = sqrt(Σ_l ‖W_t^{l,y} − W_{t−1}^{l,y}‖_F²) / sqrt(Σ_l ‖W_t^{l,y}‖_F²)      of gate y, over the layers l
+    change^y = ‖W_t^y − W_{t−1}^y‖ / max(‖W_t^y‖, ‖W_{t−1}^y‖)                of gate y
+    ‖W^y‖ = sqrt(Σ_l ‖W^{l,y}‖_F²)                                             over the layers l
+
+It is 0 where nothing changed, 1 where weights appeared from or fell to nothing, and at most 2, where all signs turned. Relative
+to W_t alone, it would be hundreds where a trained network sets the weights of a gate to almost nothing for a step.
 
 The pages, the report and the strips colour a character by the change of the step that generated it. Norms alone would not do:
 they depend on the size of a gate's weights, so one gate hides another, and two networks cannot be compared.
@@ -19,7 +23,7 @@ from hypernetworks.analysis.scales import change_metric
 from hypernetworks.recurrent.hyper import HyperRecurrentCell
 from hypernetworks.recurrent.layer import RecurrentNetwork
 
-__all__ = ["RelativeChange"]
+__all__ = ["RelativeChange", "relative"]
 
 
 class RelativeChange:
@@ -56,12 +60,17 @@ class RelativeChange:
         if not self.gates:
             return before.new_zeros(0, *before.shape[1:-1])
         R, r = self._maps[..., :-1], self._maps[..., -1]
-        # ‖R (ĥ_t − ĥ_{t−1})‖ / ‖R ĥ_t + r‖
-        change = torch.einsum("lgnk,l...k->lg...n", R, after - before)
-        weights = torch.einsum("lgnk,l...k->lg...n", R, after)
-        weights = weights + r.view(*r.shape[:2], *[1] * (weights.dim() - 3), r.shape[2])
-        size = torch.linalg.vector_norm(weights, dim=(0, -1))
-        return torch.linalg.vector_norm(change, dim=(0, -1)) / size.clamp(min=torch.finfo(size.dtype).tiny)
+        # R ĥ_{t−1} and R ĥ_t
+        old, new = (torch.einsum("lgnk,l...k->lg...n", R, hyper_h) for hyper_h in (before, after))
+        r = r.view(*r.shape[:2], *[1] * (new.dim() - 3), r.shape[2])
+        # ‖R (ĥ_t − ĥ_{t−1})‖, ‖R ĥ_{t−1} + r‖, ‖R ĥ_t + r‖
+        return relative(*(torch.linalg.vector_norm(part, dim=(0, -1)) for part in (new - old, old + r, new + r)))
+
+
+def relative(change: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The norm of a change relative to the larger of the norms before and after it; 0 where all are 0."""
+    largest = torch.maximum(before, after)
+    return change / largest.clamp(min=torch.finfo(largest.dtype).tiny)
 
 
 def norm_map(cell: HyperRecurrentCell) -> Tensor:

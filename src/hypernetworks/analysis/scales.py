@@ -128,7 +128,7 @@ def weight_change(
 def weight_norm(cell: HyperRecurrentCell, scales: GeneratedScales, metric: Tensor | None = None) -> Tensor:
     """Compute the norm of each gate's W_h at a step, ‖diag(d_h) W_h‖_F or ‖<W_hz, z_h>‖_F: (gates, …).
 
-    `weight_change` over it is the relative change.
+    `weight_change` over the larger of the norms before and after a step is the relative change.
 
     Args:
         cell: the cell that generated the scales.

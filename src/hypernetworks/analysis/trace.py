@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from hypernetworks.analysis.relative import relative
 from hypernetworks.analysis.scales import change_metric, scales_of, weight_change, weight_norm
 from hypernetworks.recurrent.backend import native_serves, undisturbed
 from hypernetworks.recurrent.cell import RecurrentCell
@@ -52,7 +53,9 @@ class LayerTrace(NamedTuple):
     """(T, B, G): how much each W_h changed since the previous step, see `weight_change`. The first step is compared with the
     weights that the initial state's ĥ would generate."""
     norm: Series
-    """(T, B, G): the norm of each W_h at the step, see `weight_norm`. change / norm is the relative change."""
+    """(T, B, G): the norm of each W_h at the step, see `weight_norm`."""
+    relative: Series
+    """(T, B, G): change over the larger of the norms before and after the step, from 0 to 2, as `RelativeChange` has it."""
 
 
 class Trace(NamedTuple):
@@ -180,6 +183,9 @@ class _LayerRun:
         h, hyper_h = self.before[0], self.after[-2]
         scales = scales_of(cell, hyper_h)
         metric = change_metric(cell)
+        earlier = scales_of(cell, self.before[-2])
+        change = weight_change(cell, earlier, scales, metric)
+        norms = [weight_norm(cell, generated, metric) for generated in (earlier, scales)]
         gates = cell.gates(cell.project(self.x, weights)[0], products_on_h(h, weights)[0], h, scales.z, weights)
 
         def over_time(blocks: Tensor) -> Series:
@@ -195,6 +201,7 @@ class _LayerRun:
             d_h=None if scales.d_h is None else over_time(scales.d_h),
             d_x=None if scales.d_x is None else over_time(scales.d_x),
             d_b=over_time(scales.d_b),
-            change=over_time(weight_change(cell, scales_of(cell, self.before[-2]), scales, metric)),
-            norm=over_time(weight_norm(cell, scales, metric)),
+            change=over_time(change),
+            norm=over_time(norms[1]),
+            relative=over_time(relative(change, *norms)),
         )

@@ -1,6 +1,6 @@
 """The report of a study, made from its record alone: tables, curves, and what the finalists' models make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hypernetworks.experiments.study_tables import (
 from hypernetworks.files import write_whole
 from hypernetworks.runs.run import Run
 
-__all__ = ["write_report"]
+__all__ = ["study_pictures", "write_report"]
 
 
 def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Record, title: str) -> list[Path]:
@@ -32,21 +32,41 @@ def write_report(experiment: Experiment[Any, Any, Any], folder: Path, record: Re
         title: the title of page and pictures.
     """
     rows = by_variant(record.results)
-    curves = {
-        variant: {seed: _curve(run, record.step_times) for seed, run in runs.items()} for variant, runs in rows.items()
-    }
     files = {
         "report.md": _page(experiment, folder, rows, record, title),
-        "curves.csv": csv_of(curves, "validation_loss"),
+        "curves.csv": csv_of(_curves(rows, record.step_times), "validation_loss"),
     }
     try:
-        drawn = draw_all({variant: list(runs.values()) for variant, runs in curves.items()}, "loss (nats)", title)
-        files |= {f"study{end}.svg": picture for end, picture in drawn.items()}
+        files |= {f"study{end}.svg": picture for end, picture in study_pictures(record, title).items()}
     except ImportError:
         print("no plot: matplotlib is not installed (pip install 'hypernetworks[plot]')")
     for name, content in files.items():
         write_whole(folder / name, content.encode())
     return [folder / name for name in files]
+
+
+def study_pictures(record: Record, title: str) -> dict[str, str]:
+    """The validation curves of a study against steps, operations and seconds: SVG by the end of the file's name.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    rows = by_variant(record.results)
+    return draw_all(dict(_drawn(rows, _curves(rows, record.step_times))), "loss (nats)", title)
+
+
+def _curves(rows: Mapping[str, Runs], step_times: Mapping[str, float]) -> dict[str, dict[int, list[Point]]]:
+    return {variant: {seed: _curve(run, step_times) for seed, run in runs.items()} for variant, runs in rows.items()}
+
+
+def _drawn(
+    rows: Mapping[str, Runs], curves: Mapping[str, Mapping[int, list[Point]]]
+) -> Iterator[tuple[str, list[list[Point]]]]:
+    """What the pictures show of each variant, by its label: the curves of the runs that did not diverge, if there are any."""
+    for variant, runs in rows.items():
+        whole = [seed for seed, run in runs.items() if run.state != "diverged"]
+        label = variant if len(whole) in (0, len(runs)) else f"{variant} ({len(whole)} of {len(runs)} runs)"
+        yield label, [curves[variant][seed] for seed in whole or runs]
 
 
 def _curve(result: Result, step_times: Mapping[str, float]) -> list[Point]:
@@ -82,7 +102,7 @@ def _page(
             "",
         ]
     if len(rows) > 1 and paired:
-        lines += ["## Paired differences", "", *difference_table(rows), ""]
+        lines += ["## Paired differences", "", *difference_table(rows, rows), ""]
         lines += [
             "Validation loss of the row minus that of the column, in nats, with the 95 % t interval over paired seeds.",
             "",
@@ -95,7 +115,7 @@ def _page(
             "rate's schedule stretched over them. The settings are the same as there: they were not searched again.",
             "",
         ]
-        lines += [*difference_table(equal), ""] if paired else []
+        lines += [*difference_table(equal, equal), ""] if paired else []
     samples = {variant: _sample(experiment, folder, runs[seeds[0]]) for variant, runs in rows.items()}
     if any(samples.values()):
         lines += [f"## What the models make (seed {seeds[0]})", ""]

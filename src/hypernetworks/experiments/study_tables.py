@@ -74,12 +74,13 @@ def equal_time_table(experiment: Experiment[Any, Any, Any], rows: Mapping[str, R
     return _table([experiment.variant, "steps", "validation loss"], made)
 
 
-def difference_table(rows: Mapping[str, Runs]) -> list[str]:
+def difference_table(rows: Mapping[str, Runs], columns: Mapping[str, Runs]) -> list[str]:
     """The loss of the row minus that of the column, over the seeds that both have."""
-    made = []
-    for variant, runs in rows.items():
-        made.append([variant, *("" if other == variant else _difference(runs, rows[other]) for other in rows)])
-    return _table(["", *rows], made)
+    made = [
+        [variant, *("" if other == variant else _difference(runs, against) for other, against in columns.items())]
+        for variant, runs in rows.items()
+    ]
+    return _table(["", *columns], made)
 
 
 def _difference(first: Runs, second: Runs) -> str:

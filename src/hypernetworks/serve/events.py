@@ -5,7 +5,7 @@ event: text    data: {"text": "…", "changes": [[…], …]}         characters
 event: end     data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
 : waiting                                                       a comment, whenever nothing has happened for some seconds
 
-The changes of a character are those of each gate in the step that generated it, ‖ΔW_h‖ / ‖W_h‖: analysis/relative.py. They are
+The changes of a character are those of each gate in the step that generated it, relative to W_h: analysis/relative.py. They are
 null if no step did, as for the first character of a prompt, or if the weights are fixed.
 """
 
@@ -46,7 +46,8 @@ class Letters(BaseModel):
     text: str
     changes: list[list[float] | None] = Field(
         description="For each character, how much the step that generated it changed the weights of each gate: the norm of the "
-        "change over the norm of the weights. null if no step generated it, or if the weights are fixed."
+        "change over the larger of the norms of the weights before and after. null if no step generated it, or if the "
+        "weights are fixed."
     )
 
 
