@@ -170,7 +170,8 @@ def test_the_picture_is_well_formed_and_holds_every_point(animate: bool) -> None
         if not len(drawing.lifted):
             assert not drawings
             continue
-        last = drawing.offsets.double().cumsum(0)[-1] * 0.92 + 50
+        places = drawing.offsets.double().cumsum(0)
+        last = places[-1] * 92 / max(100, 2 * places.abs().max().item()) + 50
         x, y = map(float, re.findall(r"[ML](-?[\d.e+-]+) (-?[\d.e+-]+)", drawings[-1])[-1])
         assert (x, y) == (pytest.approx(last[0].item(), abs=0.06), pytest.approx(last[1].item(), abs=0.06))
     assert ("animation-delay" in ElementTree.tostring(root, "unicode")) == animate

@@ -137,12 +137,12 @@ def _style(animate: bool) -> str:
 
 def _lines(drawn: Sequence[Drawn], canvas: Canvas) -> list[list[Line]]:
     """The lines of each drawing. Neighbouring lines of one colour are one."""
-    places = [drawing.offsets.double().cumsum(0).numpy() for drawing in drawn]
-    factor = (CELL - 2 * MARGIN) / canvas.size
-    return [
-        _lines_of(place * factor + CELL / 2, drawing, colours)
-        for place, drawing, colours in zip(places, drawn, levels(drawn), strict=True)
-    ]
+    made = []
+    for drawing, colours in zip(drawn, levels(drawn), strict=True):
+        places = drawing.offsets.double().cumsum(0).numpy()
+        size = max(canvas.size, 2 * np.abs(places).max(initial=0.0))  # one that leaves the square is made smaller
+        made.append(_lines_of(places * (CELL - 2 * MARGIN) / size + CELL / 2, drawing, colours))
+    return made
 
 
 def _lines_of(places: np.ndarray, drawing: Drawn, colours: Sequence[int]) -> list[Line]:
