@@ -17,7 +17,7 @@ help:
 	@echo "make test-long    run the tests that compile for half a minute or more, too"
 	@echo "make test-lowest  run the tests with the lowest supported versions, in .venv-lowest"
 	@echo "make test-newest  run the tests with the newest versions, in .venv-newest"
-	@echo "make test-page    test the server's page with axe-core from npm (apt-get install chromium npm)"
+	@echo "make test-page    test the server's page with axe-core from npm (apt-get install chromium firefox-esr npm)"
 	@echo "make screenshots  screenshots of the page and the report into docs/images, from the runs of make demo"
 	@echo "make faults       kill runs at every call of a save, cut their power, fill their disk; all must resume to the same result (20 minutes)"
 	@echo "make fuzz         ten thousand damaged files and random command lines: each works or is refused in one line"
@@ -59,7 +59,7 @@ test-newest:
 
 test-page: $(READY)
 	@npm install --no-save --silent axe-core@4.14.1
-	@$(BIN)/python -m pytest -rs tests/serve/test_page.py
+	@$(BIN)/python -m pytest -rs tests/serve/test_page*.py tests/serve/test_firefox.py
 
 screenshots: $(READY)
 	@[ -f $(DEMO)/compare.json ] || $(MAKE) demo

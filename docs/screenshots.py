@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 TEXT = [sys.executable, "-m", "hypernetworks", "text"]
 IMAGES = Path(__file__).parent / "images"
 VIEWS = {
-    "page-light": {"viewport": {"width": 1100, "height": 1060}, "color_scheme": "light"},
-    "page-dark": {"viewport": {"width": 1100, "height": 1060}, "color_scheme": "dark"},
+    "page-light": {"viewport": {"width": 1280, "height": 1020}, "color_scheme": "light"},
+    "page-dark": {"viewport": {"width": 1280, "height": 1020}, "color_scheme": "dark"},
     "page-phone": {"viewport": {"width": 390, "height": 1500}, "color_scheme": "light"},
 }
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from hypernetworks.serve.api import make_app
-from hypernetworks.serve.batch import Batch, Job
+from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
+from hypernetworks.serve.job import Job
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.server import listen, make_server
 from hypernetworks.serve.server import names as host_names

@@ -79,11 +79,12 @@ def test_many_at_once_each_get_their_own_text(address: str) -> None:
 
 def test_the_runs_are_described(address: str) -> None:
     response = httpx.get(f"{address}/api/runs").json()
-    assert (response["max_prompt"], response["max_length"]) == (50, 10**8)
+    assert [response[f"max_{name}"] for name in ("prompt", "length", "details")] == [50, 10**8, 1000]
     first, second = response["runs"]
     assert first == {
         "name": "run",
         "network": "hyper-lstm",
+        "layers": 1,
         "parameters": sum(parameter.numel() for parameter in BATCHES[0].model.parameters()),
         "unit": "character",
         "alphabet": "\n abcdefg",
@@ -446,8 +447,10 @@ def test_openapi_tells_bounds_and_every_refusal(address: str) -> None:
         response["components"]["schemas"]["Generate"]["properties"]
     )
     settings = response["components"]["schemas"]["Generate"]["properties"]
-    assert set(settings) == {"run", "prompt", "temperature", "top_k", "top_p", "length", "seed"}
+    assert set(settings) == {"run", "prompt", "temperature", "top_k", "top_p", "length", "seed", "details"}
     assert settings["run"]["enum"] == ["run", "run2"]
+    assert response["paths"]["/api/read"]["post"]["responses"].keys() == post["responses"].keys()
+    assert set(response["components"]["schemas"]["Read"]["properties"]) == {"run", "prompt", "details"}
     assert (settings["prompt"]["maxLength"], settings["length"]["maximum"]) == (50, 10**8)
     assert all(setting["description"] for setting in settings.values())
 
@@ -462,7 +465,12 @@ def test_openapi_describes_the_events_of_a_stream(address: str) -> None:
     for name, data in stream:
         assert schemas[name]["contentMediaType"] == "application/json"
         content = schemas[name]["contentSchema"]
-        assert set(data) == set(content["required"]) == set(content["properties"])
+        assert set(data) == set(content["required"])
+    for name, data in ask(address, prompt="ab", length=5, details=True):
+        content = schemas[name]["contentSchema"]
+        assert set(data) == set(content["properties"])
+        steps = [step for step in data.get("steps", []) if step]
+        assert all(set(step) == set(content["$defs"]["Step"]["properties"]) for step in steps)
     assert schemas["end"]["contentSchema"]["properties"]["reason"]["enum"] == [
         "length",
         "time-out",

@@ -12,9 +12,10 @@ from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.recurrent.sequence import FEW_ROWS
-from hypernetworks.serve.batch import ActiveText, Batch
+from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.serve.frozen import with_frozen
+from hypernetworks.serve.job import ActiveText
 from hypernetworks.text.coloured import letters, weight_changes
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
@@ -55,9 +56,9 @@ def test_texts_side_by_side_are_to_the_letter_those_that_stand_alone(
     batch, seen = make_batch(network, layers=2), {}
     draw = ActiveText.draw
 
-    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float]) -> None:
+    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float], inside: Any) -> None:
         seen.setdefault(row.job.sampling.seed, []).append(logits.clone())
-        draw(row, logits, changes)
+        draw(row, logits, changes, inside)
 
     monkeypatch.setattr(ActiveText, "draw", keep)
     monkeypatch.setenv("HYPERNETWORKS_BACKEND", "native")
@@ -84,8 +85,8 @@ def test_the_logits_of_a_row_are_those_of_its_text_alone(network: str, monkeypat
     """Texts start and end at different times; each is compared with the model on the whole text."""
     batch, seen = make_batch(network), {}
 
-    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float]) -> None:
-        draw(row, logits, changes)
+    def keep(row: Any, logits: torch.Tensor, changes: Sequence[float], inside: Any) -> None:
+        draw(row, logits, changes, inside)
         ids, all_logits = seen.setdefault(row, (list(batch.prompt(row.job.prompt).tolist()), []))
         ids.append(row.drawn)
         all_logits.append(logits.clone())

@@ -31,6 +31,8 @@ def address() -> Iterator[str]:
         ("/api/generate", "post", "invalid", 40),
         ("/api/generate", "get", "valid", 20),
         ("/api/generate", "get", "invalid", 20),
+        ("/api/read", "post", "valid", 20),
+        ("/api/read", "post", "invalid", 20),
         ("/api/runs", "get", "valid", 5),
         ("/health", "get", "valid", 5),
     ],

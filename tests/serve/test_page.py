@@ -18,7 +18,6 @@ from .browsing import begin, changes, expect, fill, opened, shown, write
 from .clients import SYMBOLS, serving
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-PHONE = {"viewport": {"width": 360, "height": 740}}
 
 
 def is_idle(address: str, seconds: float) -> bool:
@@ -37,7 +36,7 @@ def test_both_runs_write_on_the_same_prompt(page: Any, batches: tuple[Any, Any])
         assert shown(page, run) == expected
     expect(page.locator(".status").first).to_have_text(re.compile(r"Finished: 150 characters in \d+\.\d s"))
     assert page.locator(".text").first.locator(".prompt").all_text_contents() == ["a", "b"]
-    assert "nothing is coloured" in page.locator(".about").last.text_content()
+    assert "fixed weights" in page.locator(".about").last.text_content()
     assert not any(changes(page, 1))
 
 
@@ -54,10 +53,11 @@ def test_stop_stops_the_work_on_the_server(page: Any, address: str) -> None:
 
 def test_all_of_it_works_by_keyboard(page: Any, address: str) -> None:
     order = []
-    for _ in range(10):
+    for _ in range(11):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert order == ["", "prompt", "temperature", "top_k", "top_p", "length", "seed", "write", "gate", "text"]
+    fields = ["prompt", "temperature", "top_k", "top_p", "length", "seed"]
+    assert order == ["language", "", *fields, "write", "gate", "text"]
     page.get_by_label("Length").fill("1000000")
     page.get_by_label("Prompt").press("Control+Enter")
     expect(page.locator(".status").first).to_contain_text("Writing")
@@ -70,7 +70,10 @@ def test_all_of_it_works_by_keyboard(page: Any, address: str) -> None:
 def test_a_new_request_ends_the_current_one(page: Any, address: str) -> None:
     """And what it says is said of the new one."""
     begin(page, Prompt="ab", Length=10**6)
-    write(page, Length=30)
+    fill(page, Length=30)
+    page.get_by_role("button", name="Write").dispatch_event("click")  # not click(), as above
+    for line in page.locator(".status").all():
+        expect(line).to_contain_text("Finished")
     for run in (0, 1):
         assert len(shown(page, run)) == 30
     assert [text.partition(" characters")[0] for text in page.locator(".status").all_text_contents()] == [
@@ -109,11 +112,36 @@ def test_a_refused_request_says_why_and_keeps_the_texts(page: Any) -> None:
     before = shown(page, 0)
     fill(page, Prompt="axb")
     page.get_by_role("button", name="Write").click()
-    expect(page.get_by_role("alert")).to_contain_text("'x' at 1")
+    expect(page.get_by_role("alert")).to_contain_text("run was trained on a text without 'x' (character 2)")
     expect(page.locator(".status").first).to_contain_text("Failed")
     assert shown(page, 0) == before
     write(page, Prompt="ab", Length=12)
     expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_full_server_is_said_and_the_texts_stay(chromium: Any, batches: tuple[Any, Any]) -> None:
+    """In the page's own words, for writing and for reading what is typed; later both work again."""
+    with serving(*batches, limits=Limits(max_length=10**7, rows=2, queue=8)) as address:
+        page = opened(chromium, address)
+        write(page, Prompt="ab", Length=20)
+        before = [shown(page, run) for run in (0, 1)]
+        sentence = re.compile(r"^The server is full: .* Nothing is lost; try again in 1 s\.$")
+        with ExitStack() as others:
+            for seed in range(10):
+                body = {"length": 10**7, "seed": seed}
+                others.enter_context(httpx.stream("POST", f"{address}/api/generate", json=body, timeout=60))
+            page.get_by_role("button", name="Write").click()
+            expect(page.get_by_role("alert")).to_have_text(sentence)
+            for line in page.locator(".status").all():
+                expect(line).to_contain_text("Failed: 0 characters")
+            assert [shown(page, run) for run in (0, 1)] == before
+            fill(page, Prompt="abc")
+            expect(page.locator("#reading")).to_have_text(sentence)
+        assert is_idle(address, 10)
+        write(page, Prompt="abcd", Length=12)
+        expect(page.get_by_role("alert")).to_be_empty()
+        expect(page.locator("#reading")).to_contain_text("Bits per character")
+        page.close()
 
 
 def test_a_server_with_other_runs_is_noticed(page: Any) -> None:
@@ -149,10 +177,10 @@ def test_a_token_is_asked_for(chromium: Any, batches: tuple[Any, Any]) -> None:
     with serving(batches[0], token="s3cret") as address:
         page = opened(chromium, address)
         expect(page.get_by_label("Token")).to_be_focused()
-        expect(page.get_by_role("alert")).to_contain_text("this server requires a token")
+        expect(page.get_by_role("alert")).to_contain_text("This server requires a token")
         fill(page, Token="wrong", Prompt="", Length=20)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("the token is wrong")
+        expect(page.get_by_role("alert")).to_contain_text("The token is wrong")
         fill(page, Token="s3cret")
         page.get_by_role("button", name="Write").click()
         expect(page.locator(".status")).to_contain_text("Finished")
@@ -160,9 +188,10 @@ def test_a_token_is_asked_for(chromium: Any, batches: tuple[Any, Any]) -> None:
         page.close()
 
 
+@pytest.mark.parametrize("width", [320, 360, 768, 1280, 1920])
 @pytest.mark.parametrize("path", ["", "/docs"])
-def test_a_phone_s_width_is_enough(chromium: Any, address: str, path: str) -> None:
-    page = opened(chromium, address + path, **PHONE)
+def test_any_width_is_enough(chromium: Any, address: str, path: str, width: int) -> None:
+    page = opened(chromium, address + path, viewport={"width": width, "height": 740})
     if not path:
         write(page, Prompt="ab", Length=100)
         # lines of text are not broken into columns
@@ -170,9 +199,27 @@ def test_a_phone_s_width_is_enough(chromium: Any, address: str, path: str) -> No
             page.locator(".text").first.locator("div").evaluate_all("x => x.map((y) => y.getBoundingClientRect().left)")
         )
         assert len(set(lines)) == 1
+        cut = "x => x.filter((y) => y.scrollWidth > y.clientWidth + 1 && getComputedStyle(y).overflowX === 'visible').length"
+        assert (
+            page.locator("main > *, .diagram > div > *, form > div, .tools > div, section > *").evaluate_all(cut) == 0
+        )
     else:
-        expect(page.locator("article")).to_have_count(4)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        expect(page.locator("article")).to_have_count(5)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_one_screen_has_it_all(chromium: Any, address: str) -> None:
+    """In the order of importance: the explanation with its diagram, what is typed, the controls in one row, and the texts."""
+    page = opened(chromium, address, viewport={"width": 1280, "height": 800})
+    write(page, Prompt="ab", Length=100)
+
+    def top(selector: str) -> float:
+        return page.locator(selector).first.bounding_box()["y"]
+
+    assert top(".lead") < top(".diagram") < top("#prompt") < top("#temperature") < top("#player") < top(".text") < 600
+    rows = [page.locator(each).bounding_box() for each in ("#temperature", "#seed", "#write", "#stop")]
+    assert max(abs(row["y"] + row["height"] / 2 - rows[0]["y"] - rows[0]["height"] / 2) for row in rows) < 4
     page.close()
 
 
@@ -230,13 +277,15 @@ def test_text_is_legible_on_every_colour(chromium: Any, address: str, media: dic
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there (npm install --no-save axe-core)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "/docs"])
+@pytest.mark.parametrize("path", ["", "/#language=zh", "/docs"])
 def test_axe_finds_nothing_serious(chromium: Any, address: str, path: str, scheme: str) -> None:
     page = opened(chromium, address + path, color_scheme=scheme)
-    if not path:
-        write(page, Prompt="ab", Length=200)
+    if path == "/docs":
+        expect(page.locator("article")).to_have_count(5)
     else:
-        expect(page.locator("article")).to_have_count(4)
+        page.locator("#prompt").fill("ab")
+        page.locator("#write").click()
+        expect(page.locator(".status").last).to_contain_text(re.compile("Finished|完成"))
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("() => axe.run()")
     assert len(found["passes"]) > 10

@@ -58,7 +58,9 @@ def test_the_diagram_follows_the_character(page: Any) -> None:
             page.locator(".text").first.locator("span").nth(k).hover()
         expect(diagram.locator(".wrote")).to_have_text(names.get(text[k], text[k]))
         expect(diagram.locator(".read")).to_have_text(names.get(text[k - 1], text[k - 1]))
-        numbers = [float(each.removesuffix(" %")) / 100 for each in diagram.locator(".number").all_text_contents()]
+        numbers = [
+            float(each.removesuffix(" %")) / 100 for each in diagram.locator(".rows .number").all_text_contents()
+        ]
         assert numbers == pytest.approx(changes(page, 0)[k], rel=0.06)
 
 
@@ -88,14 +90,13 @@ def test_the_player_moves_through_the_text(page: Any) -> None:
 
 def test_the_mean_change_of_each_kind_of_character_is_there(page: Any) -> None:
     write(page, Prompt="ab cd\n\nef", Length=80, Temperature=3)
-    page.locator("summary").first.click()
     table = page.locator(".kinds table").first
     characters = "ab cd\n\nef" + shown(page, 0)
     sums: dict[str, list[list[float]]] = {}
     for k, change in enumerate(changes(page, 0)):
         letter = "later letter" if k and characters[k - 1].isalpha() else "first letter"
         kind = {" ": "space", "\n": "end of line"}.get(characters[k], letter)
-        if change:
+        if change and k >= len("ab cd\n\nef"):  # what was written
             sums.setdefault(kind, []).append(change)
     rows = [row.locator("td").all_text_contents() for row in table.locator("tr").all()[1:]]
     assert [row[0] for row in rows] == [
@@ -120,10 +121,14 @@ def test_texts_are_saved_with_their_changes(page: Any) -> None:
     assert whole["text"] == "a\n" + shown(page, 0)
     assert (whole["run"], whole["gates"], whole["settings"]["seed"]) == ("run", ["i", "f", "g", "o"], 2)
     assert [each or [] for each in whole["changes"]] == changes(page, 0)
+    assert len(whole["steps"]) == len(whole["text"])
     head, *rows = csv.reader(io.StringIO(saved["CSV"], newline=""))
-    assert head == ["character", "code_point", "i", "f", "g", "o"]
+    assert head == ["character", "code_point", "probability", "i", "f", "g", "o"]
     assert "".join(row[0] for row in rows) == whole["text"]
-    assert [[float(number) for number in row[2:] if number] for row in rows] == changes(page, 0)
+    assert [[float(number) for number in row[3:] if number] for row in rows] == changes(page, 0)
+    assert [row[2] and float(row[2]) for row in rows] == [
+        step["probability"] if step else "" for step in whole["steps"]
+    ]
 
 
 def test_the_address_has_the_settings_and_never_the_token(chromium: Any, address: str) -> None:
@@ -131,10 +136,12 @@ def test_the_address_has_the_settings_and_never_the_token(chromium: Any, address
     expect(page.get_by_label("Seed")).to_have_value("7")
     expect(page.get_by_label("Prompt")).to_have_value("ab\nc")
     assert "s3cret" not in page.url
+    page.get_by_label("Colour").select_option("f")
     write(page, Length=12)
     assert "length=12" in page.url
     assert "s3cret" not in page.url
     again = opened(chromium, page.url)
+    expect(again.get_by_label("Colour")).to_have_value("f")
     write(again)
     assert shown(again, 0) == shown(page, 0)
     again.close()
@@ -192,6 +199,11 @@ def test_the_frozen_run_is_written_next_to_its_own_with_the_same_seed(chromium: 
         expected = "".join(generate(model, SYMBOLS.alphabet, "character", "ab", Sampling(40, 2.0)))
         assert shown(page, 1) == expected != shown(page, 0)
         assert all(change == 0 for each in changes(page, 1) for change in each)
+        again = opened(chromium, page.url)
+        expect(again.get_by_label("Freeze the weights")).to_be_checked()
+        expect(again.locator("section").last).to_be_visible()
+        again.close()
         page.get_by_label("Freeze the weights").uncheck()
         expect(page.locator("section").last).to_be_hidden()
+        assert "freeze" not in page.url
         page.close()

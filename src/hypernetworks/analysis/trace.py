@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from hypernetworks.analysis.gates import gates_at
 from hypernetworks.analysis.relative import relative
 from hypernetworks.analysis.scales import change_metric, scales_of, weight_change, weight_norm
 from hypernetworks.recurrent.backend import native_serves, undisturbed
 from hypernetworks.recurrent.cell import RecurrentCell
-from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork, products_on_h
+from hypernetworks.recurrent.hyper import HyperRecurrentCell, HyperRecurrentNetwork
 from hypernetworks.recurrent.layer import SequenceRows
 from hypernetworks.recurrent.sequence import StepStates, TimeSteps
 from hypernetworks.torch_compat import HOOKS
@@ -179,14 +180,12 @@ class _LayerRun:
 
     def trace(self, layer: int, direction: int, rows: SequenceRows) -> LayerTrace:
         """Compute the trace from the recorded states."""
-        cell, weights = self.cell, self.cell.weights()
-        h, hyper_h = self.before[0], self.after[-2]
-        scales = scales_of(cell, hyper_h)
+        cell = self.cell
+        scales = scales_of(cell, self.after[-2])
         metric = change_metric(cell)
         earlier = scales_of(cell, self.before[-2])
         change = weight_change(cell, earlier, scales, metric)
         norms = [weight_norm(cell, generated, metric) for generated in (earlier, scales)]
-        gates = cell.gates(cell.project(self.x, weights)[0], products_on_h(h, weights)[0], h, scales.z, weights)
 
         def over_time(blocks: Tensor) -> Series:
             return rows.in_form_of_input(blocks.movedim(0, 1).contiguous())
@@ -196,7 +195,7 @@ class _LayerRun:
             direction=direction,
             gate_names=cell.main.gate_names,
             state=cell.named_state([cast(Tensor, rows.in_form_of_input(part)) for part in self.after]),
-            gates=over_time(torch.stack(tuple(gates))),
+            gates=over_time(gates_at(cell, self.x, self.before[0], scales.z)),
             z=over_time(scales.z),
             d_h=None if scales.d_h is None else over_time(scales.d_h),
             d_x=None if scales.d_x is None else over_time(scales.d_x),

@@ -13,13 +13,23 @@ from fastapi.responses import JSONResponse, Response
 from hypernetworks import __version__
 from hypernetworks.errors import UsageError
 from hypernetworks.serve import events
-from hypernetworks.serve.batch import Batch, Job
+from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.serve.events import EventStream, event_stream
 from hypernetworks.serve.guard import Check, KnownHosts, bearer, json_body, same_origin
+from hypernetworks.serve.job import Job
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.pages import add_pages
-from hypernetworks.serve.schema import ErrorMessage, Health, RunInfo, Runs, TextRequest, query_type, request_type
+from hypernetworks.serve.schema import (
+    ErrorMessage,
+    Health,
+    ReadRequest,
+    RunInfo,
+    Runs,
+    query_type,
+    read_type,
+    request_type,
+)
 from hypernetworks.serve.stream import Stream
 from hypernetworks.text.coloured import gates_of
 
@@ -88,12 +98,17 @@ def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | 
 def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Check]) -> None:
     runs = list(engine.batches)
     Generate, GenerateQuery = request_type(runs, limits), query_type(runs, limits)
+    Read = read_type(runs, limits)
 
     async def posted(request: Generate) -> AsyncIterator[Submitted]:  # type: ignore[valid-type]
         with _submitted(engine, limits, request) as submitted:
             yield submitted
 
     async def asked(request: Annotated[GenerateQuery, Query()]) -> AsyncIterator[Submitted]:  # type: ignore[valid-type]
+        with _submitted(engine, limits, request) as submitted:
+            yield submitted
+
+    async def to_read(request: Read) -> AsyncIterator[Submitted]:  # type: ignore[valid-type]
         with _submitted(engine, limits, request) as submitted:
             yield submitted
 
@@ -121,6 +136,17 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         """The same with the settings in the query, for EventSource. Close it at `end`: it would ask for the text again."""
         return event_stream(made[0].stream, made[1])
 
+    @app.post(
+        "/api/read",
+        summary="Read a text",
+        response_class=EventStream,
+        responses=_responses(),
+        dependencies=[*allowed, Depends(json_body)],
+    )
+    async def read(made: Annotated[Submitted, Depends(to_read)]) -> EventStream:
+        """Read a text and generate nothing: the events `prompt` and `end`. It is queued like a text."""
+        return event_stream(made[0].stream, made[1])
+
     @app.get(
         "/api/runs",
         summary="List the runs and limits",
@@ -130,7 +156,8 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     async def list_runs() -> Runs:
         """The runs, and the bounds on requests."""
         described = [_describe(name, batch) for name, batch in engine.batches.items()]
-        return Runs(runs=described, max_prompt=limits.max_prompt, max_length=limits.max_length)
+        bounds = {name: getattr(limits, name) for name in ("max_prompt", "max_length", "max_details")}
+        return Runs(runs=described, **bounds)
 
     @app.get("/health", summary="Health check", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
@@ -144,7 +171,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
 
 
 @contextmanager
-def _submitted(engine: Engine, limits: Limits, request: TextRequest) -> Iterator[Submitted]:
+def _submitted(engine: Engine, limits: Limits, request: ReadRequest) -> Iterator[Submitted]:
     """Submit a request, and cancel it at the end: the client has received everything, or has disconnected."""
     job, ready = _submit(engine, limits, request)
     try:
@@ -153,11 +180,12 @@ def _submitted(engine: Engine, limits: Limits, request: TextRequest) -> Iterator
         job.stream.cancelled = True
 
 
-def _submit(engine: Engine, limits: Limits, request: TextRequest) -> Submitted:
+def _submit(engine: Engine, limits: Limits, request: ReadRequest) -> Submitted:
     """Submit a request to the engine."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     stream = Stream(lambda: loop.call_soon_threadsafe(ready.set))
-    job = Job(request.run, request.prompt, request.sampling(), stream, monotonic() + limits.timeout)
+    details = limits.max_details if request.details else 0
+    job = Job(request.run, request.prompt, request.sampling(), stream, details, monotonic() + limits.timeout)
     if not engine.alive:
         raise HTTPException(503, "the server is shutting down")
     try:
@@ -174,6 +202,7 @@ def _describe(name: str, batch: Batch) -> RunInfo:
     return RunInfo(
         name=name,
         network=model.config.network,
+        layers=model.config.num_layers,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         unit=symbols.unit,
         alphabet="".join(symbols.alphabet) if symbols.unit == "character" else "",

@@ -8,69 +8,20 @@ B texts, L layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from time import monotonic
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hypernetworks.analysis import RelativeChange
+from hypernetworks.serve.job import ActiveText, Job
 from hypernetworks.serve.stream import Reason, Stream
-from hypernetworks.text.coloured import Letter, largest, letters, weight_changes
+from hypernetworks.text.coloured import Letter, changes_between, letters, states_of_text
 from hypernetworks.text.config import Symbols
-from hypernetworks.text.generate import Draws, Sampling, Spelling, prompt_ids
+from hypernetworks.text.details import Inside, Insides, details_of
+from hypernetworks.text.generate import Sampling, prompt_ids
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.stepper import Weights, read_step, stepper
-
-
-@dataclass(eq=False)
-class Job:
-    """A requested text."""
-
-    run: str
-    """The name of the run whose model generates it."""
-    prompt: str
-    sampling: Sampling
-    stream: Stream
-    deadline: float = field(default=float("inf"))
-    """When its time is over, on the clock of time.monotonic."""
-
-    def should_stop(self) -> bool:
-        """Whether to stop generating: it was cancelled, or its time is over. In the latter case its stream is ended."""
-        if not self.stream.cancelled and monotonic() > self.deadline:
-            self.stream.end("time-out")
-            return True
-        return self.stream.cancelled
-
-
-class ActiveText:
-    """A text that is being generated."""
-
-    def __init__(self, job: Job, symbols: Symbols) -> None:
-        self.job = job
-        self.drawn = 0
-        """The last id that was drawn."""
-        self._left = job.sampling.length
-        self._draw = Draws(job.sampling)
-        self._spell = Spelling(symbols.alphabet, symbols.unit)
-        self._changes: list[Sequence[float]] = []  # of the bytes that are no whole character yet
-
-    def draw(self, logits: Tensor, changes: Sequence[float]) -> None:
-        """Draw one more character from its logits (V,), which a step gave that changed the weights of each gate."""
-        self.drawn = self._draw(logits)
-        self._left -= 1
-        self._changes.append(changes)
-        text = self._spell(self.drawn) + (self._spell.end() if self.complete else "")
-        if text:
-            self.job.stream.put(Letter(text, largest(self._changes)))
-            self._changes = []
-        if self.complete:
-            self.job.stream.end("length")
-
-    @property
-    def complete(self) -> bool:
-        """Whether all characters were generated."""
-        return self._left == 0
 
 
 class Batch:
@@ -90,6 +41,7 @@ class Batch:
         self.symbols = symbols
         self.frozen_of = frozen_of
         self.texts: list[ActiveText] = []
+        self._reading: Job | None = None  # whose prompt is being read
         self.change = RelativeChange(model.network)
         self._step = stepper(model, 1, weights)
         self._state: list[Tensor] = []  # a copy of the stepper's: one row per text, each tensor (L, B, ·)
@@ -109,19 +61,24 @@ class Batch:
 
     @torch.inference_mode()
     def admit(self, job: Job) -> None:
-        """Add a text: read its prompt and draw its first character."""
-        text = ActiveText(job, self.symbols)
-        self.texts.append(text)
+        """Read a prompt and add its text, of which the first character is drawn."""
+        self._reading = job
         prompt = self.prompt(job.prompt)
         ids = prompt.long().to(self.model.head.weight.device)
-        changes = weight_changes(self.model, ids, self.change).tolist()
-        job.stream.start(letters(prompt, [(), *changes[:-1]], self.symbols) if job.prompt else [])
+        changes, insides = self._read(ids, job.details > 0)
         logits, state = self.model(ids.unsqueeze(1))
+        job.stream.start(self._letters(prompt, changes, insides, logits[:, 0]) if job.prompt else [])
+        self._reading = None
+        if job.sampling is None:
+            job.stream.end("length")
+            return
+        text = ActiveText(job, job.sampling, self.symbols)
+        self.texts.append(text)
         tensors = self.model.network.cell(0).state_tensors(state)
         if len(self.texts) > 1:
             tensors = [torch.cat(pair, dim=1) for pair in zip(self._state, tensors, strict=True)]
         self._set_state(list(tensors))
-        text.draw(logits[-1, 0], changes[-1])
+        text.draw(logits[-1, 0], changes[-1], insides[-1])
         self._drop_complete()
 
     @torch.inference_mode()
@@ -130,9 +87,10 @@ class Batch:
         ids = torch.tensor([text.drawn for text in self.texts], device=self.model.head.weight.device)
         h = read_step(self.model, self._step, ids)
         before, self._state = self._state, list(self.model.network.cell(0).state_tensors(self._step.state))
-        for text, own_h, changes in zip(self.texts, h.split(1), self._changes(before, self._state), strict=True):
+        changes, insides = self._changes(before, self._state), self._insides(ids, before, self._state)
+        for text, own_h, own_changes, inside in zip(self.texts, h.split(1), changes, insides, strict=True):
             # copied, because the alignment of a vector can change the order of summation
-            text.draw(self.model.head(own_h.clone())[0], changes)
+            text.draw(self.model.head(own_h.clone())[0], own_changes, inside)
         self._drop_complete()
 
     @torch.inference_mode()
@@ -140,18 +98,56 @@ class Batch:
         """Remove the texts that were cancelled or whose time is over."""
         self._keep([not text.job.should_stop() for text in self.texts])
 
+    @property
+    def active(self) -> int:
+        """How many texts are being read or generated."""
+        return len(self.texts) + (self._reading is not None)
+
     def end(self, reason: Reason) -> None:
         """End all texts."""
-        for text in self.texts:
-            text.job.stream.end(reason)
-        self.texts = []
+        for job in [text.job for text in self.texts] + ([self._reading] if self._reading else []):
+            job.stream.end(reason)
+        self.texts, self._reading = [], None
 
     def _changes(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[list[float]]:
         """The changes of each gate for each text, from the states before and after a step."""
         if not self.change.gates:
             return [[]] * len(self.texts)
-        place = self.model.network.cell(0).state_names.index("hyper_h")
-        return self.change(before[place], after[place]).T.tolist()
+        return changes_between(before, after, self.change).tolist()
+
+    def _insides(self, ids: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Inside | None]:
+        """What happened in a step of each text that has details of it."""
+        found: list[Inside | None] = [None] * len(self.texts)
+        rows = [row for row, text in enumerate(self.texts) if text.has_details]
+        if rows:
+            of_rows = [[part[:, rows] for part in state] for state in (before, after)]
+            for row, inside in zip(rows, self._look_inside(ids[rows], *of_rows), strict=True):
+                found[row] = inside
+        return found
+
+    def _read(self, ids: Tensor, has_details: bool) -> tuple[list[list[float]], Sequence[Inside | None]]:
+        """The changes of each gate in the steps that read a prompt, and what else happened in them."""
+        nothing = [None] * len(ids)
+        if not self.change.gates:
+            return [[]] * len(ids), [Inside()] * len(ids) if has_details else nothing
+        before, after = states_of_text(self.model, ids)
+        changes = changes_between(before, after, self.change).tolist()
+        return changes, self._look_inside(ids, before, after) if has_details else nothing
+
+    def _letters(
+        self, prompt: Tensor, changes: Sequence[Sequence[float]], insides: Sequence[Inside | None], logits: Tensor
+    ) -> list[Letter]:
+        """The characters of a prompt. Each has what is known of the step before: its first character has none."""
+        details = [
+            None if inside is None else details_of(inside, of_step, following, self.symbols)
+            for inside, of_step, following in zip(insides, logits, prompt[1:].tolist(), strict=False)
+        ]
+        return letters(prompt, [(), *changes[:-1]], self.symbols, [None, *details])
+
+    @cached_property
+    def _look_inside(self) -> Insides:
+        """Gathers the weights again, so it is made when details are first asked for."""
+        return Insides(self.model)
 
     def _drop_complete(self) -> None:
         self._keep([not text.complete for text in self.texts])

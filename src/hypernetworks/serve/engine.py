@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Mapping
 from threading import Condition, Thread
 
-from hypernetworks.serve.batch import Batch, Job
+from hypernetworks.serve.batch import Batch
+from hypernetworks.serve.job import Job
 from hypernetworks.serve.stream import Reason
 
 
@@ -69,8 +70,8 @@ class Engine:
 
     @property
     def active(self) -> int:
-        """How many texts are being generated."""
-        return sum(len(batch.texts) for batch in self.batches.values())
+        """How many texts are being read or generated."""
+        return sum(batch.active for batch in self.batches.values())
 
     @property
     def waiting(self) -> int:

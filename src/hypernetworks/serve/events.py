@@ -6,11 +6,15 @@ event: end     data: {"reason": "length" | "time-out" | "shutdown" | "failed"}
 : waiting                                                       a comment, whenever nothing has happened for some seconds
 
 The changes of a character are those of each gate in the step that generated it, relative to W_h: analysis/relative.py. They are
-null if no step did, as for the first character of a prompt, or if the weights are fixed.
+null if no step did, as for the first character of a prompt, or if the weights are fixed. A request for details adds to `prompt`
+and `text` what else is known of that step (text/details.py):
+
+    "steps": [null, {"likely": [["e", 0.41], …], "probability": 0.41, "gates": [0.47, …], "scales": "base64…"}, …]
 """
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -20,6 +24,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from hypernetworks.serve.stream import Reason, Stream
 from hypernetworks.text.coloured import Letter
+from hypernetworks.text.details import Details
 
 FRAME = 1 / 60
 """Seconds between two events of a stream. Characters that come faster than a screen refreshes are sent together."""
@@ -40,6 +45,24 @@ def event_stream(stream: Stream, ready: asyncio.Event) -> EventStream:
     return EventStream(_events(stream, ready), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
+class Step(BaseModel):
+    """The step that generated a character."""
+
+    likely: list[tuple[str, float]] = Field(
+        description="The most probable next characters with their probabilities, before temperature, top_k and top_p. A byte "
+        "that is no character alone is written as \\xc3."
+    )
+    probability: float = Field(description="That of the character itself.")
+    gates: list[float] = Field(
+        description="The mean of each gate of the last layer over its units; empty if the weights are fixed."
+    )
+    scales: str | None = Field(
+        description="The scales d_h of the rows of W_h of the last layer, gate after gate: float16 numbers, little-endian, in "
+        "base64. null if no rows are scaled.",
+        json_schema_extra={"contentEncoding": "base64"},
+    )
+
+
 class Letters(BaseModel):
     """Characters with their changes."""
 
@@ -48,6 +71,11 @@ class Letters(BaseModel):
         description="For each character, how much the step that generated it changed the weights of each gate: the norm of the "
         "change over the larger of the norms of the weights before and after. null if no step generated it, or if the "
         "weights are fixed."
+    )
+    steps: list[Step | None] = Field(
+        default=[],
+        description="With details: for each character, the step that generated it. null if no step did, or beyond the limit of "
+        "characters with details.",
     )
 
 
@@ -97,6 +125,23 @@ async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
 
 def _data(letters: Sequence[Letter]) -> str:
     """Characters, each with its changes. A letter may be several characters, after bytes that are no UTF-8."""
-    changes = [[float(f"{change:.4g}") for change in letter.changes] or None for letter in letters for _ in letter.text]
-    text = "".join(letter.text for letter in letters)
-    return json.dumps({"text": text, "changes": changes}, separators=(",", ":"))
+    changes = [_rounded(letter.changes) or None for letter in letters for _ in letter.text]
+    data: dict[str, Any] = {"text": "".join(letter.text for letter in letters), "changes": changes}
+    if any(letter.details for letter in letters):
+        data["steps"] = [letter.details and _step(letter.details) for letter in letters for _ in letter.text]
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _step(details: Details) -> dict[str, Any]:
+    gates, scales = details.inside
+    likely, probabilities = zip(*details.likely, strict=True)
+    return {
+        "likely": list(zip(likely, _rounded(probabilities), strict=True)),
+        "probability": float(f"{details.probability:.4g}"),
+        "gates": _rounded(gates),
+        "scales": None if scales is None else b64encode(scales.numpy().astype("<f2").tobytes()).decode(),
+    }
+
+
+def _rounded(numbers: Sequence[float]) -> list[float]:
+    return [float(f"{number:.4g}") for number in numbers]

@@ -17,6 +17,8 @@ class Limits:
     """Maximum characters of a prompt. All other texts wait while it is read, about 0.2 ms per character at H = 512."""
     max_length: int = 10_000
     """Maximum characters of a text."""
+    max_details: int = 1000
+    """Maximum characters of a text with details of their steps, which take 8/3 bytes for each row of W_h of each gate."""
     rows: int = 64
     """Texts generated at once, by both runs together."""
     queue: int = 64
@@ -27,7 +29,7 @@ class Limits:
     """Maximum seconds for a client to send its whole request, or to read a part of the response."""
 
     def __post_init__(self) -> None:
-        for name in ("max_prompt", "max_length", "rows"):
+        for name in ("max_prompt", "max_length", "max_details", "rows"):
             check_count(name, getattr(self, name))
         check_count("queue", self.queue, least=0)
         for name in ("timeout", "patience"):

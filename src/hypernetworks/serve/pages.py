@@ -8,25 +8,13 @@ from fastapi.responses import Response
 
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
+FOLDER = files("hypernetworks.serve") / "page"
+
 # Addresses in the files are relative, so that the page works below any path.
 PATHS = {
     "/": "index.html",
     "/docs": "docs.html",
-    **{
-        f"/{name}": name
-        for name in (
-            "page.css",
-            "page.js",
-            "requests.js",
-            "text.js",
-            "colours.js",
-            "diagram.js",
-            "kinds.js",
-            "files.js",
-            "player.js",
-            "docs.js",
-        )
-    },
+    **{f"/{file.name}": file.name for file in FOLDER.iterdir() if not file.name.endswith(".html")},
 }
 
 HEADERS = {
@@ -45,7 +33,7 @@ def add_pages(app: FastAPI) -> None:
 
 
 def _page(name: str) -> Callable[[], Awaitable[Response]]:
-    content = (files("hypernetworks.serve") / "page" / name).read_bytes()
+    content = (FOLDER / name).read_bytes()
 
     async def page() -> Response:
         return Response(content, media_type=KINDS[name.rpartition(".")[2]], headers=HEADERS)

@@ -9,7 +9,7 @@ Figure 4 of Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106, shows the changes
 
 import codecs
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,11 +18,12 @@ from hypernetworks.analysis import RelativeChange, trace
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.hyper import HyperRecurrentNetwork
 from hypernetworks.text.config import Symbols
+from hypernetworks.text.details import Details
 from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids
 from hypernetworks.text.model import CharacterModel
 
 CHUNK = 256
-"""Steps traced at a time. Of the many numbers of a trace, only ĥ is kept."""
+"""Steps traced at a time. Of the many numbers of a trace, only the states are kept."""
 
 FULL_COLOUR = 0.95
 """Changes from this quantile up get the full colour. If the largest change got it, most letters would be pale."""
@@ -49,6 +50,8 @@ class Letter(NamedTuple):
     text: str
     changes: tuple[float, ...]
     """Empty if no step generated it, or if the model's weights are fixed."""
+    details: Details | None = None
+    """More about that step, if it was asked for."""
 
 
 def gates_of(model: CharacterModel) -> list[str]:
@@ -69,18 +72,33 @@ def weight_changes(model: CharacterModel, ids: Tensor, relative: RelativeChange 
 
     relative: RelativeChange(model.network), for many calls while the weights do not change.
     """
-    network = model.network
-    if not isinstance(network, HyperRecurrentNetwork):
+    if not isinstance(model.network, HyperRecurrentNetwork):
         return torch.zeros(len(ids), 0)
+    return changes_between(*states_of_text(model, ids), relative or RelativeChange(model.network))
+
+
+def changes_between(before: Sequence[Tensor], after: Sequence[Tensor], relative: RelativeChange) -> Tensor:
+    """The change of each gate in steps whose states before and after are given, each (L, T, ·): (T, gates)."""
+    return relative(before[-2], after[-2]).T.cpu()  # a state ends with ĥ and ĉ
+
+
+@torch.inference_mode()
+def states_of_text(model: CharacterModel, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The states before and after each step that reads a text (length,) from the zero state, each tensor (L, T, ·).
+
+    Raises:
+        TypeError: the model generates no weights.
+    """
     state, read = None, []
-    with torch.inference_mode():
-        for part in ids.long().to(model.head.weight.device).split(CHUNK):
-            traced = trace(network, model.embedding(part.unsqueeze(1)), state)
-            state = traced.state
-            read.append(torch.stack([layer.state.hyper_h[:, 0] for layer in traced.layers]))  # (L, T, K)
-        after = torch.cat(read, dim=1)
-        before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], dim=1)
-        return (relative or RelativeChange(network))(before, after).T.cpu()
+    for part in ids.long().to(model.head.weight.device).split(CHUNK):
+        traced = trace(cast(HyperRecurrentNetwork, model.network), model.embedding(part.unsqueeze(1)), state)
+        state = traced.state
+        read.append(
+            [torch.stack(same)[:, :, 0] for same in zip(*(layer.state for layer in traced.layers), strict=True)]
+        )
+    after = [torch.cat(parts, dim=1) for parts in zip(*read, strict=True)]
+    before = [torch.cat([torch.zeros_like(part[:, :1]), part[:, :-1]], dim=1) for part in after]
+    return before, after
 
 
 def coloured_sample(model: CharacterModel, symbols: Symbols, sampling: Sampling) -> list[Letter]:
@@ -101,17 +119,23 @@ def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[
     return letters(ids, [(), *weight_changes(model, ids[:-1]).tolist()], symbols)
 
 
-def letters(ids: Tensor, changes: Sequence[Sequence[float]], symbols: Symbols) -> list[Letter]:
-    """The characters of some symbols with the changes of each. A character of several bytes has the largest of its bytes."""
+def letters(
+    ids: Tensor, changes: Sequence[Sequence[float]], symbols: Symbols, details: Sequence[Details | None] = ()
+) -> list[Letter]:
+    """The characters of some symbols with the changes of each, and with the details of its step if they are given.
+
+    A character of several bytes has the largest change of its bytes, and the details of the last one.
+    """
     texts = [symbols.alphabet[i] for i in ids.tolist()]
+    details = details or [None] * len(texts)
     if symbols.unit == "character":
-        return [Letter(text, tuple(change)) for text, change in zip(texts, changes, strict=True)]
+        return [Letter(text, tuple(change), more) for text, change, more in zip(texts, changes, details, strict=True)]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     found: list[Letter] = []
     first = 0
     for t, text in enumerate(texts):
         if decoded := decoder.decode(text.encode("latin-1"), final=t == len(texts) - 1):
-            found.append(Letter(decoded, largest(changes[first : t + 1])))
+            found.append(Letter(decoded, largest(changes[first : t + 1]), details[t]))
             first = t + 1
     return found
 

@@ -1,9 +1,13 @@
 // The colours of all texts: one scale for all of them, from no change to the change that gets the full colour.
 
+import { gateName, number, say, sayMade } from "./language.js";
+
 // Changes from this quantile up get the full colour. If the largest change got it, most characters would be pale.
 const FULL_COLOUR = 0.95;
+// A change as large as the weights gets it in any case. The first steps of a text change much.
+const WHOLE = 1;
 
-export const percent = (change) => `${(100 * change).toLocaleString("en", { maximumSignificantDigits: 2 })} %`;
+export const percent = (change) => `${number(100 * change, { maximumSignificantDigits: 2 })} %`;
 
 export class Colours {
   // choice: the select of a gate; legend: the element for the number at the scale's end.
@@ -12,15 +16,26 @@ export class Colours {
     this.choice = choice;
     this.legend = legend;
     this.texts = [];
+    this.prompt = null; // it has a scale of its own until there is a text
     this.sheet = new CSSStyleSheet();
     document.adoptedStyleSheets.push(this.sheet);
-    choice.addEventListener("change", () => this.rescale());
+  }
+
+  // Offer the gates of some runs.
+  offer(gates, chosen) {
+    for (const gate of gates) {
+      const option = new Option("", gate);
+      sayMade(option, () => gateName(gate));
+      this.choice.append(option);
+    }
+    if (gates.has(chosen)) this.choice.value = chosen;
+    this.choice.addEventListener("change", () => this.rescale());
+    this.rescale();
   }
 
   // Colour the characters of a text, whose changes are in their properties --0, --1, … : a strip for each gate below each
   // character, or the whole character by the gate that is chosen.
   add(text, selector) {
-    this.texts.push(text);
     const colour = (k, hot) => `color-mix(in oklab, var(${hot}) calc(100% * min(1, var(--${k}, 0) / var(--full, 1))), transparent)`;
     const { gates } = text.run;
     if (!gates.length) return;
@@ -44,10 +59,13 @@ export class Colours {
 
   rescale() {
     this.page.dataset.gate = this.choice.value;
-    const shown = this.texts.filter((text) => !text.run.frozen_of).flatMap((text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : [])));
+    const changesOf = (text) => text.changes.flatMap((changes) => (changes ? this.shown(text, changes) : []));
+    let shown = this.texts.filter((text) => !text.run.frozen_of).flatMap(changesOf);
+    if (!shown.length && this.prompt) shown = changesOf(this.prompt);
     shown.sort((a, b) => a - b);
-    const full = shown[Math.floor(FULL_COLOUR * shown.length)];
+    const full = shown.length && Math.min(WHOLE, shown[Math.floor(FULL_COLOUR * shown.length)]);
     this.page.style.setProperty("--full", full || 1);
-    this.legend.textContent = full ? `${percent(full)} and more` : "much";
+    if (full) say(this.legend, "and_more", () => percent(full));
+    else say(this.legend, "much");
   }
 }

@@ -17,7 +17,7 @@ function table(heads, rows) {
 }
 
 function bounds(schema) {
-  const labels = { minimum: "≥ ", maximum: "≤ ", exclusiveMaximum: "< ", maxLength: "maximum length ", enum: "one of ", const: "" };
+  const labels = { minimum: "≥ ", maximum: "≤ ", exclusiveMaximum: "< ", minLength: "minimum length ", maxLength: "maximum length ", enum: "one of ", const: "" };
   return Object.entries(labels)
     .filter(([name]) => name in schema)
     .map(([name, words]) => words + [schema[name]].flat().join(", "))
@@ -56,9 +56,11 @@ function operation(path, method, described, schemas) {
   const body = described.requestBody?.content["application/json"].schema;
   const address = new URL(path.slice(1), location); // relative, because the server may be below a path
   if (body) {
+    const { properties } = schemas[body.$ref.split("/").pop()];
+    const example = "length" in properties ? { length: 100 } : { prompt: "to be" };
     article.append(
-      settings(Object.entries(schemas[body.$ref.split("/").pop()].properties)),
-      code(`curl -N ${address} -H 'Content-Type: application/json' -d '{"length": 100}'`),
+      settings(Object.entries(properties)),
+      code(`curl -N ${address} -H 'Content-Type: application/json' -d '${JSON.stringify(example)}'`),
     );
   } else if (described.parameters) {
     article.append(

@@ -1,4 +1,4 @@
-// A text with its changes as a file: JSON with everything, or CSV with one row for each character.
+// A text with its changes as a file: JSON with everything, the steps as the server sent them, or CSV with one row for each character.
 
 function quoted(value) {
   return `"${String(value).replaceAll('"', '""')}"`;
@@ -7,14 +7,19 @@ function quoted(value) {
 const FORMS = {
   json: (text) => {
     const { name, network, gates } = text.run;
-    const { settings, prompted, characters, changes } = text;
-    return JSON.stringify({ run: name, network, gates, settings, prompted, text: characters.join(""), changes });
+    const { settings, prompted, characters, changes, steps } = text;
+    return JSON.stringify({ run: name, network, gates, settings, prompted, text: characters.join(""), changes, steps });
   },
   // a spreadsheet may take a cell such as =1+1 for a formula, so characters are also given by their numbers
-  csv: ({ run, characters, changes }) =>
+  csv: ({ run, characters, changes, steps }) =>
     [
-      ["character", "code_point", ...run.gates],
-      ...characters.map((character, k) => [quoted(character), character.codePointAt(0), ...(changes[k] ?? run.gates.map(() => ""))]),
+      ["character", "code_point", "probability", ...run.gates],
+      ...characters.map((character, k) => [
+        quoted(character),
+        character.codePointAt(0),
+        steps[k]?.probability ?? "",
+        ...(changes[k] ?? run.gates.map(() => "")),
+      ]),
     ]
       .map((row) => `${row.join(",")}\r\n`)
       .join(""),

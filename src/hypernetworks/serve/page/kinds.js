@@ -1,22 +1,24 @@
 // The mean change of each gate by what was written: the first letter of a word, a later one, a space, …
 
 import { percent } from "./colours.js";
+import { number, say, sayMade } from "./language.js";
 
 const LETTER = /\p{Letter}/u;
-const KINDS = ["first letter", "later letter", "space", "end of line", "digit", "other sign"];
+const KINDS = ["first_letter", "later_letter", "space", "newline", "digit", "other_sign"];
 
 export function kindOf(character, before) {
-  if (LETTER.test(character)) return LETTER.test(before ?? "") ? "later letter" : "first letter";
-  if (character === "\n") return "end of line";
+  if (LETTER.test(character)) return LETTER.test(before ?? "") ? "later_letter" : "first_letter";
+  if (character === "\n") return "newline";
   if (/\s/.test(character)) return "space";
-  return /\p{Number}/u.test(character) ? "digit" : "other sign";
+  return /\p{Number}/u.test(character) ? "digit" : "other_sign";
 }
 
-// For each kind that occurs its number of characters and the mean change of each gate.
-export function meanChanges(characters, changes) {
+// For each kind that occurs its number of characters and the mean change of each gate, from some character on: the first steps
+// of a prompt, from the zero state, change the weights so much that they would decide every mean.
+export function meanChanges(characters, changes, from) {
   const sums = new Map();
   characters.forEach((character, k) => {
-    if (!changes[k]) return;
+    if (k < from || !changes[k]) return;
     const kind = kindOf(character, characters[k - 1]);
     const { count, total } = sums.get(kind) ?? { count: 0, total: changes[k].map(() => 0) };
     sums.set(kind, { count: count + 1, total: total.map((sum, gate) => sum + changes[k][gate]) });
@@ -29,21 +31,25 @@ export function meanChanges(characters, changes) {
 
 // Fill a table with them, a bar behind each number.
 export function showKinds(table, gates, rows) {
-  const row = (name, cells) => {
-    const made = document.createElement("tr");
-    made.append(...cells.map((cell) => Object.assign(document.createElement(name), { textContent: cell })));
-    return made;
+  const add = (name, cells) => {
+    const row = document.createElement("tr");
+    row.append(...cells.map((fill) => {
+      const cell = document.createElement(name);
+      fill(cell);
+      return cell;
+    }));
+    table.append(row);
   };
-  const head = row("th", ["written", "characters", ...gates]);
-  table.replaceChildren(
-    head,
-    ...rows.map(({ kind, count, means }) => {
-      const made = row("td", [kind, count.toLocaleString("en"), ...means.map(percent)]);
-      means.forEach((mean, k) => {
-        made.cells[k + 2].className = "mean";
-        made.cells[k + 2].style.setProperty("--0", mean);
-      });
-      return made;
-    }),
-  );
+  table.replaceChildren();
+  add("th", [(cell) => say(cell, "kind"), (cell) => say(cell, "count"), ...gates.map((gate) => (cell) => (cell.textContent = gate))]);
+  for (const { kind, count, means } of rows)
+    add("td", [
+      (cell) => say(cell, kind),
+      (cell) => sayMade(cell, () => number(count)),
+      ...means.map((mean) => (cell) => {
+        cell.className = "mean";
+        cell.style.setProperty("--0", mean);
+        sayMade(cell, () => percent(mean));
+      }),
+    ]);
 }

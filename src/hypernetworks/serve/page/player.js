@@ -1,5 +1,7 @@
 // Moves through a text that is there, step by step: by hand, or by itself at some speed.
 
+import { describe, say } from "./language.js";
+
 export class Player {
   // box: its buttons previous, play and next, the choice of the speed, and the slider.
   constructor(box) {
@@ -25,7 +27,7 @@ export class Player {
     this.box.hidden = text.spans.length === 0;
     this.slider.max = text.spans.length - 1;
     this.slider.value = k;
-    this.slider.setAttribute("aria-valuetext", `${k + 1} of ${text.spans.length}: ${text.name(k)}`);
+    describe(this.slider, "aria-valuetext", "position_of", k + 1, text.spans.length, () => text.name(k));
   }
 
   go(k) {
@@ -45,12 +47,12 @@ export class Player {
       if (this.slider.value === this.slider.max) this.pause();
       else this.go(this.slider.valueAsNumber + 1);
     }, 1000 / this.speed.value);
-    this.play.textContent = "Pause";
+    say(this.play, "pause");
   }
 
   pause() {
     clearInterval(this.timer);
     this.timer = null;
-    this.play.textContent = "Play";
+    say(this.play, "play");
   }
 }

@@ -1,22 +1,34 @@
 // Requests to the API, whose addresses are relative to the page's, and the sentences for those that fail.
 
+// What went wrong: a key of the table of strings, and what its sentence is made of.
+export class Problem extends Error {
+  constructor(key, ...values) {
+    super(key);
+    Object.assign(this, { key, values });
+  }
+}
+
 // headers: () => headers that each request carries.
 export async function ask(path, headers, options) {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: headers(), ...options });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("Cannot reach the server: is it still running?");
-  }
+  const sent = headers();
+  const answer = await fetch(path, { headers: sent, ...options }).catch(lost);
   if (answer.ok) return answer;
-  const body = await answer.text();
+  throw problemOf(answer, await answer.text(), "Authorization" in sent);
+}
+
+// The server is gone, unless the request was ended by the page.
+function lost(error) {
+  throw error.name === "AbortError" ? error : new Problem("unreachable");
+}
+
+function problemOf(answer, body, hadToken) {
   const isJson = answer.headers.get("content-type")?.startsWith("application/json");
-  const error = new Error(isJson ? JSON.parse(body).detail : body);
-  error.status = answer.status;
+  const detail = isJson ? JSON.parse(body).detail : body;
+  if (answer.status === 401) return new Problem(hadToken ? "token_wrong" : "token_missing");
+  if (answer.status === 429) return new Problem("full", answer.headers.get("retry-after") ?? "1");
+  if (answer.status === 503) return new Problem("stopping");
   // the only setting that the page does not let its user choose
-  if (error.message.startsWith("run: ")) error.message = "The server has other runs now: reload the page.";
-  throw error;
+  return detail.startsWith("run: ") ? new Problem("other_runs") : new Problem("refused", detail);
 }
 
 // The events of a stream: blocks of lines "name: value", separated by empty lines. A block of comments is no event.
@@ -24,7 +36,7 @@ export async function* events(body) {
   const decoder = new TextDecoder();
   let rest = "";
   for (const reader = body.getReader(); ; ) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(lost);
     if (done) return;
     const blocks = (rest + decoder.decode(value, { stream: true })).split("\n\n");
     rest = blocks.pop();

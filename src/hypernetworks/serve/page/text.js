@@ -4,78 +4,66 @@
 //
 // A new request may come at any time. The text stays until the server begins the new one.
 
+import { checkKnown } from "./alphabet.js";
 import { percent } from "./colours.js";
 import { save } from "./files.js";
 import { meanChanges, showKinds } from "./kinds.js";
+import { label, number, say, sayMade, t } from "./language.js";
+import { Letters } from "./letters.js";
 import { ask, events } from "./requests.js";
 
-const ENDS = { length: "Finished", "time-out": "Out of time", shutdown: "The server stopped", stopped: "Stopped", failed: "Failed" };
-const HINT = "Point at a character, or use the arrow keys, for the numbers.";
-const NAMES = { "\n": "end of line", " ": "space" };
-
-export class Text {
-  // section: its elements; colours: those of all texts; explain: shows the step of a character; headers: of its requests.
-  constructor(run, section, colours, explain, headers) {
-    this.run = run;
-    this.colours = colours;
-    this.explain = explain;
-    this.headers = headers;
-    this.box = section.querySelector(".text");
+export class Text extends Letters {
+  // section: its elements; colours: those of all texts; explain, explainSoon: show the step of a character, now or in the next
+  // frame; headers: of its requests.
+  constructor(run, section, { colours, explain, explainSoon, headers }) {
+    super(run, section.querySelector(".text"), explain);
+    Object.assign(this, { section, colours, explainSoon, headers });
     this.status = section.querySelector(".status");
     this.shown = section.querySelector(".change");
-    this.section = section;
     this.kinds = section.querySelector(".kinds");
     this.kinds.hidden = !run.gates.length || run.frozen_of !== null;
     this.request = null; // the last one, that is, its AbortSignal
     section.querySelector("h2").textContent = run.name;
-    section.querySelector(".about").textContent = run.frozen_of
-      ? "the same model with weights that do not move: each scale has its mean"
-      : `${run.network}, ${run.parameters.toLocaleString("en")} parameters` +
-        (run.gates.length ? "" : "; fixed weights: nothing is coloured");
-    this.box.setAttribute("aria-label", `Text of ${run.name}; arrow keys move through its characters`);
+    const parameters = () => number(run.parameters);
+    const about = section.querySelector(".about");
+    if (run.frozen_of) say(about, "about_frozen");
+    else say(about, run.gates.length ? "about" : "about_fixed", run.network, parameters, () => run.gates.join(t("comma")));
+    label(this.box, "text_of", run.name);
     this.box.addEventListener("keydown", (event) => this.move(event));
     // not pointerover, which also comes when the page moves below a pointer that rests
     this.box.addEventListener("pointermove", ({ target }) => {
-      if (target !== this.spans[this.here]) this.show(this.spans.indexOf(target));
+      if (!target.classList.contains("here")) this.show(this.spans.indexOf(target));
     });
     this.box.addEventListener("copy", (event) => this.copy(event));
     this.saving = section.querySelector(".save");
     this.saving.addEventListener("click", ({ target }) => target.value && save(this, target.value));
-    this.clear();
+    say(this.shown, "hint");
   }
 
   clear() {
-    this.characters = [];
-    this.spans = [];
-    this.changes = [];
-    this.prompted = 0; // characters of the prompt
-    this.here = -1;
-    this.shown.textContent = HINT;
+    super.clear();
     this.line = document.createElement("div");
-    this.box.replaceChildren(this.line);
+    this.box.append(this.line);
   }
 
-  add(text, changes, isPrompt = false) {
+  place(span, character) {
+    this.line.append(span);
+    if (character !== "\n") return;
+    span.textContent = "↵";
+    // each line has its own box, so that the browser lays out only the last one
+    span.classList.add("end-of-line");
+    this.line = document.createElement("div");
+    this.box.append(this.line);
+  }
+
+  add(text, changes, steps, isPrompt = false) {
     const atEnd = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 40;
-    let k = 0;
-    for (const character of text) {
-      const span = document.createElement("span");
-      span.textContent = character === "\n" ? "↵" : character;
-      if (isPrompt) span.classList.add("prompt");
-      changes[k]?.forEach((change, gate) => span.style.setProperty(`--${gate}`, change));
-      this.line.append(span);
-      this.spans.push(span);
-      this.characters.push(character);
-      this.changes.push(changes[k++]);
-      if (character === "\n") {
-        // each line has its own box, so that the browser lays out only the last one
-        span.classList.add("end-of-line");
-        this.line = document.createElement("div");
-        this.box.append(this.line);
-      }
+    super.add(text, changes, steps);
+    if (isPrompt) {
+      this.prompted = this.spans.length;
+      for (const span of this.spans) span.classList.add("prompt");
     }
-    if (isPrompt) this.prompted = this.spans.length;
-    if (this.run.gates.length && !this.run.frozen_of) this.explain(this, this.spans.length - 1);
+    if (this.run.gates.length && !this.run.frozen_of && this.spans.length) this.explainSoon(this, this.spans.length - 1);
     // the scale is updated as the text grows, at increasing intervals
     if (this.spans.length >= 2 * this.scaledAt || this.spans.length < 32) this.rescale();
     if (atEnd) this.box.scrollTop = this.box.scrollHeight;
@@ -86,23 +74,18 @@ export class Text {
     this.colours.rescale();
   }
 
-  name(k) {
-    return NAMES[this.characters[k]] ?? this.characters[k] ?? "nothing";
+  show(k) {
+    super.show(k);
+    if (this.here === k) sayMade(this.shown, () => this.described(k));
   }
 
-  show(k) {
-    if (k < 0 || k >= this.spans.length) return;
-    this.spans[this.here]?.classList.remove("here");
-    this.here = k;
-    this.spans[k].classList.add("here");
-    this.explain(this, k);
-    const read = k ? this.name(k - 1) : "the beginning";
-    const step = k < this.prompted ? `Read ${read}, expecting ${this.name(k)}` : `Read ${read}, wrote ${this.name(k)}`;
-    const numbers = (changes) => this.run.gates.map((gate, n) => `${gate} ${percent(changes[n])}`).join(", ");
-    const changes = this.changes[k];
-    this.shown.textContent =
-      `${k + 1}: ${changes || k ? step : `${this.name(k)}: no step before it`}` +
-      (changes ? ` — weights changed: ${numbers(changes)}` : this.run.gates.length ? "" : " — weights are fixed");
+  // The step of a character in words.
+  described(k) {
+    const changes = this.changes[k], { gates } = this.run;
+    if (!k) return t("first_character", 1, this.name(0));
+    const step = t(k < this.prompted ? "expected" : "wrote", k + 1, this.name(k - 1), this.name(k));
+    if (changes) return t("weights_changed", step, gates.map((gate, n) => `${gate} ${percent(changes[n])}`).join(t("comma")));
+    return gates.length ? step : t("weights_fixed", step);
   }
 
   move(event) {
@@ -129,23 +112,25 @@ export class Text {
     event.preventDefault();
   }
 
-  // Ask for a text and show it. Returns the error, if there was one.
+  // Ask for a text and show it. Returns the problem, if there was one.
   async write(settings, signal) {
     this.request = signal;
-    this.status.textContent = "Waiting …";
+    say(this.status, "waiting");
     const began = performance.now();
     let reason = "failed", problem = null, written = 0;
     try {
-      const body = JSON.stringify({ run: this.run.name, ...settings });
+      checkKnown(this.run, settings.prompt);
+      const body = JSON.stringify({ run: this.run.name, details: true, ...settings });
       const answer = await ask("api/generate", this.headers, { method: "POST", body, signal });
       for await (const [name, data] of events(answer.body)) {
         if (name === "prompt") {
           this.clear();
           this.settings = settings;
-          this.status.textContent = "Writing …";
-          this.add(data.text, data.changes, true);
+          say(this.status, "writing");
+          say(this.shown, "hint");
+          this.add(data.text, data.changes, data.steps, true);
         } else if (name === "text") {
-          this.add(data.text, data.changes);
+          this.add(data.text, data.changes, data.steps);
           written = this.spans.length - this.prompted;
         } else reason = data.reason;
       }
@@ -156,9 +141,10 @@ export class Text {
     if (this.request !== signal) return null; // a new request has begun
     this.rescale();
     this.saving.hidden = !this.spans.length;
-    showKinds(this.kinds.querySelector("table"), this.run.gates, meanChanges(this.characters, this.changes));
-    const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    this.status.textContent = `${ENDS[reason]}: ${written.toLocaleString("en")} characters in ${seconds} s`;
+    showKinds(this.kinds.querySelector("table"), this.run.gates, meanChanges(this.characters, this.changes, this.prompted));
+    const seconds = (performance.now() - began) / 1000;
+    const inSeconds = () => number(seconds, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+    say(this.status, "ended", () => t(`end_${reason}`), () => number(written), inSeconds);
     return problem;
   }
 }
