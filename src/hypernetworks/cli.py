@@ -44,6 +44,7 @@ COMMANDS = {
     "strokes compare": ("hypernetworks.strokes.commands", "Compare"),
     "strokes evaluate": ("hypernetworks.strokes.commands", "Evaluate"),
     "strokes draw": ("hypernetworks.strokes.commands", "Draw"),
+    "strokes serve": ("hypernetworks.serve.strokes_command", "Serve"),
     "bench": ("hypernetworks.bench.command", "Bench"),
     "data list": ("hypernetworks.cli", "DataList"),
     "data get": ("hypernetworks.cli", "DataGet"),

@@ -23,6 +23,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
         "text strips",
         "text serve",
         "strokes draw",
+        "strokes serve",
         "bench",
     )
 

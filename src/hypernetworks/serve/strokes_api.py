@@ -1,7 +1,7 @@
 """The JSON API of `strokes serve`: the user begins a drawing, and a model finishes it.
 
-A drawing takes a fraction of a second, so it is answered as a whole; the page draws it stroke by stroke. One drawing is computed
-at a time. Others wait, and beyond the queue requests are refused with 429.
+A drawing takes a fraction of a second, so it is answered as a whole; the page draws it stroke by stroke. One drawing is
+computed at a time. Others wait, and beyond the queue requests are refused with 429.
 """
 
 import asyncio
@@ -60,8 +60,8 @@ class DrawnPoint(BaseModel):
     y: float
     lifted: bool = Field(description="Whether the pen is lifted after this point.")
     change: float | None = Field(
-        description="How much the step that drew this point changed the weights, from 0 to 2, the mean over the gates. null for "
-        "points of the beginning, or if the weights are fixed."
+        description="How much the step that drew this point changed the weights, from 0 to 2, the mean over the gates. null "
+        "for points of the beginning, or if the weights are fixed."
     )
 
 
@@ -80,7 +80,9 @@ class About(BaseModel):
     network: str
     parameters: int
     moves: bool = Field(description="Whether the network's weights change from step to step.")
-    attribution: str = Field(description="What a picture of the model's drawings has to say about the source of its data.")
+    attribution: str = Field(
+        description="What a picture of the model's drawings has to say about the source of its data."
+    )
 
 
 class Artist:

@@ -2,7 +2,7 @@
 
 const SPACE = "http://www.w3.org/2000/svg";
 const SPEED = 140; // units that the model's pen moves in a second
-const FULL = 1; // the change that gets the full colour
+export const FULL = 0.6; // the change that gets the full colour
 
 const line = (points) => `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
 

@@ -3,6 +3,7 @@
 const en = {
   heading: "A network finishes your character",
   language: "Language",
+  api: "API",
   lead:
     "Begin a character with mouse, pen or finger, and let the model finish it: it draws point by point, each from all points before. " +
     "Orange lines were drawn by steps that changed the network's weights strongly.",
@@ -16,8 +17,8 @@ const en = {
   seed: "Seed",
   unfinished: "Continue my last stroke",
   token: "Token",
-  little: "weights still",
-  much: "weights change",
+  little: "weights change by 0 %",
+  much: (percent) => `${percent} and more`,
   keys: "Keys on the sheet: arrows move the pen, Space puts it down or lifts it, Enter lets the model finish, Backspace removes a stroke.",
   save: "Save as SVG",
   drawing: "The model draws …",
@@ -37,6 +38,7 @@ const en = {
 const zh = {
   heading: "让网络写完你的字",
   language: "语言",
+  api: "API",
   lead: "用鼠标、笔或手指写下开头，让模型写完：它逐点落笔，每一点都取决于之前所有的点。橙色的线条来自权重变化很大的步。",
   paper: "书写区，100 × 100",
   settings: "设置",
@@ -48,8 +50,8 @@ const zh = {
   seed: "随机种子",
   unfinished: "接着我的最后一笔写",
   token: "令牌",
-  little: "权重不变",
-  much: "权重变化",
+  little: "权重变化 0 %",
+  much: (percent) => `${percent} 及以上`,
   keys: "书写区的按键：方向键移动笔，空格键落笔或提笔，回车键让模型写完，退格键撤销一笔。",
   save: "保存为 SVG",
   drawing: "模型正在写 ……",

@@ -1,6 +1,6 @@
 // The page of strokes: what the user draws goes to the model, and what it adds comes back.
 
-import { file, showDrawing, showGiven } from "./ink.js";
+import { FULL, file, showDrawing, showGiven } from "./ink.js";
 import { current, fill, number, offer, say, silence, speak } from "./language.js";
 import { pad } from "./pad.js";
 import { ask, Problem } from "./requests.js";
@@ -85,6 +85,7 @@ update();
 try {
   about = await (await ask("api/about", headers)).json();
   document.querySelector(".legend").hidden = !about.moves;
+  say($("much"), "much", () => number(FULL, { style: "percent" }));
   say($("about"), "about", about.name, about.network, () => number(about.parameters));
   $("about").append(` ${about.attribution}`);
 } catch (problem) {
