@@ -33,9 +33,9 @@ from hypernetworks.experiments.study_tables import (
     equal_time_table,
     scores,
 )
+from hypernetworks.experiments.variants import network_of
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.experiment import TEXT
-from hypernetworks.text.variants import network_of
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs/results.md", ROOT / "benchmarks/results/studies"

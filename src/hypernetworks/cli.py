@@ -40,6 +40,11 @@ COMMANDS = {
     "vision train": ("hypernetworks.vision.commands", "Train"),
     "vision compare": ("hypernetworks.vision.commands", "Compare"),
     "vision evaluate": ("hypernetworks.vision.commands", "Evaluate"),
+    "strokes train": ("hypernetworks.strokes.commands", "Train"),
+    "strokes compare": ("hypernetworks.strokes.commands", "Compare"),
+    "strokes evaluate": ("hypernetworks.strokes.commands", "Evaluate"),
+    "strokes draw": ("hypernetworks.strokes.commands", "Draw"),
+    "strokes serve": ("hypernetworks.serve.strokes_command", "Serve"),
     "bench": ("hypernetworks.bench.command", "Bench"),
     "data list": ("hypernetworks.cli", "DataList"),
     "data get": ("hypernetworks.cli", "DataGet"),
@@ -139,7 +144,8 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _overview(commands: Sequence[str] | dict[str, Any]) -> str:
-    lines = [f"  hypernetworks {name:<16}{_first_line(_command_type(name))}" for name in commands]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  hypernetworks {name:<{width}}{_first_line(_command_type(name))}" for name in commands]
     return "\n".join(["usage: hypernetworks COMMAND [--help] [OPTIONS]", "", *lines])
 
 

@@ -96,7 +96,7 @@ def serving(
     with listen("127.0.0.1", 0) as listening:
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        server = make_server(app, engine, limits, root_path)
+        server = make_server(app, engine.stop, limits, root_path)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:

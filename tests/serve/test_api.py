@@ -19,7 +19,7 @@ from hypernetworks.errors import UsageError
 from hypernetworks.serve import events as serve_events
 from hypernetworks.serve.guard import Patience
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.pages import KINDS, PATHS
+from hypernetworks.serve.pages import KINDS, TEXT_PAGE
 from hypernetworks.serve.server import greeting, names
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.generate import Sampling, generate
@@ -423,10 +423,10 @@ def test_a_client_that_does_not_read_is_let_go() -> None:
 
 
 def test_pages_need_nothing_from_elsewhere(address: str) -> None:
-    for path, name in PATHS.items():
+    for path, file in TEXT_PAGE.items():
         answer = httpx.get(address + path)
         assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith(KINDS[name.rpartition(".")[2]])
+        assert answer.headers["content-type"].startswith(KINDS[file.name.rpartition(".")[2]])
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert not re.search(r"https?://|@import|url\(", answer.text)

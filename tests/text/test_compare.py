@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -13,12 +14,12 @@ from rich.console import Console
 from hypernetworks import cli
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.comparison import ComparisonRow, compare, plot, table, training_speed
+from hypernetworks.experiments.network_compare import match_networks
 from hypernetworks.experiments.results import Result, write_result
 from hypernetworks.experiments.statistics import spread
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.runs.run import Run
 from hypernetworks.text.commands import Compare
-from hypernetworks.text.compare import match_networks
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.experiment import TEXT
@@ -32,11 +33,13 @@ PAIR: tuple[str, str] = ("lstm", "hyper-lstm")
 def configs(tiny: TextConfig, corpus: Corpus) -> dict[str, TextConfig]:
     """Two networks of 7065 parameters: so small, sizes are far between, but two meet there."""
     config = replace(tiny, schedule=replace(tiny.schedule, steps=2, evaluate_every=1))
-    return match_networks(dict.fromkeys(PAIR, config), PAIR, 7065, len(corpus.alphabet))
+    return match_networks(
+        dict.fromkeys(PAIR, config), PAIR, 7065, partial(count_parameters, symbols=len(corpus.alphabet))
+    )
 
 
 def test_all_networks_are_matched_within_one_percent(tiny: TextConfig) -> None:
-    made = match_networks(dict.fromkeys(FAMILIES, tiny), tuple(FAMILIES), 50_000, 65)
+    made = match_networks(dict.fromkeys(FAMILIES, tiny), tuple(FAMILIES), 50_000, partial(count_parameters, symbols=65))
     assert tuple(made) == tuple(FAMILIES)
     for name, config in made.items():
         assert config.model.network == name
@@ -131,9 +134,11 @@ def test_resuming_keeps_finished_runs_and_makes_the_rest(
 
 def test_what_cannot_be_compared_is_named(tiny: TextConfig, configs: dict[str, TextConfig], corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="networks should all be different, got lstm rhn lstm"):
-        match_networks(dict.fromkeys(FAMILIES, tiny), ("lstm", "rhn", "lstm"), 50_000, 65)
+        match_networks(
+            dict.fromkeys(FAMILIES, tiny), ("lstm", "rhn", "lstm"), 50_000, partial(count_parameters, symbols=65)
+        )
     with pytest.raises(UsageError, match=r"no lstm has within 1% of 60 parameters"):
-        match_networks({"lstm": tiny}, ("lstm",), 60, 65)
+        match_networks({"lstm": tiny}, ("lstm",), 60, partial(count_parameters, symbols=65))
     for seeds, shown in (((), "none"), ((1, 2, 1), "1 2 1")):
         with pytest.raises(UsageError, match=f"seeds should be one or more different numbers, got {shown}"):
             compare(TEXT, Path("never"), configs, seeds, corpus, resume=False)

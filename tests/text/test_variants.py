@@ -1,15 +1,17 @@
 """Variants: networks with settings of their own."""
 
+from functools import partial
+
 import pytest
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.network_compare import match_networks
 from hypernetworks.experiments.space import Choices, Range
-from hypernetworks.text.compare import match_networks
+from hypernetworks.experiments.variants import own_settings, with_variant
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.sizes import count_parameters
 from hypernetworks.text.study import STUDIES, StudySettings, plan_of
-from hypernetworks.text.variants import own_settings, with_variant
 
 
 def test_a_variant_changes_the_network_and_the_settings_that_it_names() -> None:
@@ -52,7 +54,7 @@ def test_the_paper_initialisation_is_that_of_the_network() -> None:
 
 def test_variants_of_one_network_are_compared_at_equal_size() -> None:
     names = ("hyper-lstm", "hyper-lstm:init=paper", "hyper-lstm:hyper_size=16")
-    made = match_networks(dict.fromkeys(names, TextConfig()), names, 300_000, 65)
+    made = match_networks(dict.fromkeys(names, TextConfig()), names, 300_000, partial(count_parameters, symbols=65))
     assert [config.model.init for config in made.values()] == ["default", "paper", "default"]
     assert all(abs(count_parameters(config.model, 65) - 300_000) <= 3_000 for config in made.values())
     assert made[names[0]].model.hidden_size == made[names[1]].model.hidden_size < made[names[2]].model.hidden_size

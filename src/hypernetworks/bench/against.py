@@ -33,8 +33,8 @@ from hypernetworks.bench.parity import check
 from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
 from hypernetworks.bench.table import MS
 from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.experiments.networks import NetworkName
 from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.text.model import NetworkName
 
 THIS, OTHER = "this tree", "other tree"
 QUANTITIES: tuple[Quantity, ...] = ("forward", "training", "generation")

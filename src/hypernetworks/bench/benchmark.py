@@ -13,7 +13,7 @@ from hypernetworks.bench.memory import peak_memory
 from hypernetworks.bench.parity import Verdict, check
 from hypernetworks.bench.sizes import Quantity, Size
 from hypernetworks.bench.timing import occupied_core, time_in_turn
-from hypernetworks.text.model import NetworkName
+from hypernetworks.experiments.networks import NetworkName
 
 Values = dict[str, list[float]]
 

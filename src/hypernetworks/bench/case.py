@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from hypernetworks.bench.sizes import Size
+from hypernetworks.experiments.networks import NetworkName
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.layer import RecurrentNetwork
-from hypernetworks.text.model import NetworkName
 
 SEED = 0
 

@@ -23,11 +23,11 @@ from hypernetworks.bench.plot import draw
 from hypernetworks.bench.sizes import QUANTITIES, Quantity, Size
 from hypernetworks.bench.table import heading, rows
 from hypernetworks.errors import FaultError, UsageError, check_count
+from hypernetworks.experiments.networks import NetworkName
 from hypernetworks.files import write_whole
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.native.kernels import library
 from hypernetworks.runs.machine import processor
-from hypernetworks.text.model import NetworkName
 
 VARIANTS = ("-full", "-without-norm")
 """Endings of the names of networks that are measured on request only."""

@@ -12,7 +12,7 @@ import hypernetworks as hn
 from hypernetworks.bench.case import make_case
 from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import Quantity, Size
-from hypernetworks.text.model import NetworkName
+from hypernetworks.experiments.networks import NetworkName
 
 
 def network_flops(network: NetworkName, size: Size, quantity: Quantity) -> int:

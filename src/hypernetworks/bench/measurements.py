@@ -7,7 +7,7 @@ from typing import Any
 
 from hypernetworks.bench.implementations import counterpart, is_ours
 from hypernetworks.bench.sizes import Quantity, Size
-from hypernetworks.text.model import NetworkName
+from hypernetworks.experiments.networks import NetworkName
 
 
 @dataclass(frozen=True)

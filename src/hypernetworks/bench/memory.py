@@ -20,7 +20,7 @@ import torch
 from hypernetworks.bench.case import make_case
 from hypernetworks.bench.implementations import MAKERS
 from hypernetworks.bench.sizes import Size
-from hypernetworks.text.model import NetworkName
+from hypernetworks.experiments.networks import NetworkName
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 WARM = Size("warm", T=2, B=1, I=8, H=8, K=4, Z=2)

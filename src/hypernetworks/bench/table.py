@@ -7,7 +7,7 @@ from hypernetworks.bench.flops import flops_over_lstm
 from hypernetworks.bench.measurements import Group, Measurement
 from hypernetworks.bench.products import flops, lstm_products
 from hypernetworks.bench.sizes import DESCRIPTIONS, Quantity, Size
-from hypernetworks.text.model import NetworkName
+from hypernetworks.experiments.networks import NetworkName
 
 MS, MB = 1e3, 1 / 2**20
 COLUMNS = ("/ nn.LSTM", "/ GRU, RNN", "labml_nn /", "jax /", "/ products")

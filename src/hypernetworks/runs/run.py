@@ -39,7 +39,7 @@ __all__ = ["CONFIG_LIMIT", "Run"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
-_TEXTS = ("curve.svg", "samples.txt")
+_TEXTS = ("curve.svg", "samples.txt", "drawings.svg")
 _NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # the files written; _BEFORE is a renamed _TRAINER
 CONFIG_LIMIT = 1 << 20
 """The largest config.json that is read, in bytes; a typical one has a few thousand."""

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from hypernetworks import __version__
 from hypernetworks.errors import UsageError
@@ -19,7 +19,7 @@ from hypernetworks.serve.events import EventStream, event_stream
 from hypernetworks.serve.guard import Check, KnownHosts, bearer, json_body, same_origin
 from hypernetworks.serve.job import Job
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.pages import add_pages
+from hypernetworks.serve.pages import TEXT_PAGE, add_pages
 from hypernetworks.serve.schema import (
     ErrorMessage,
     Health,
@@ -30,6 +30,7 @@ from hypernetworks.serve.schema import (
     read_type,
     request_type,
 )
+from hypernetworks.serve.sentences import one_sentence
 from hypernetworks.serve.stream import Stream
 from hypernetworks.text.coloured import gates_of
 
@@ -89,9 +90,9 @@ def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | 
         max_body_size=limits.max_body,
     )
     app.add_middleware(KnownHosts, names=hosts)
-    app.add_exception_handler(RequestValidationError, _one_sentence)
+    app.add_exception_handler(RequestValidationError, one_sentence)
     _add_api(app, engine, limits, [] if token is None else [bearer(token)])
-    add_pages(app)
+    add_pages(app, TEXT_PAGE)
     return app
 
 
@@ -210,16 +211,3 @@ def _describe(name: str, batch: Batch) -> RunInfo:
         gate_names=gates_of(model),
         frozen_of=batch.frozen_of,
     )
-
-
-async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
-    """The first error, as one sentence."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        sentence = f"the body is not JSON: {first['ctx']['error']} at {first['loc'][-1]}"
-    else:
-        where = " ".join(str(part) for part in first["loc"][1:]) or "the body"
-        given = "" if first["type"] == "missing" else f", got {first['input']!r:.40}"
-        sentence = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
-    return JSONResponse({"detail": sentence.encode("utf-8", "backslashreplace").decode()}, 422)

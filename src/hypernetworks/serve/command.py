@@ -1,10 +1,6 @@
 """The command `hypernetworks text serve`."""
 
-import os
-import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +8,7 @@ import torch
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.serve.address import Address
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.frozen import with_frozen
@@ -19,8 +16,6 @@ from hypernetworks.serve.limits import Limits
 from hypernetworks.text.experiment import load_run
 from hypernetworks.text.stepper import Weights
 from hypernetworks.training.device import find_device
-
-TOKEN = "HYPERNETWORKS_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -34,17 +29,7 @@ class Serve:
 
     runs: Positional[tuple[Path, ...]]
     """The folder of a run, or of two runs to compare."""
-    host: str = "127.0.0.1"
-    """The address to listen on; 0.0.0.0 for all of this machine's, so that other machines can connect."""
-    port: int = 8000
-    """The port to listen on; 0 chooses a free one."""
-    allow_host: tuple[str, ...] = ()
-    """Names of the server in addition to its address and localhost, without the port. Requests for other names are refused."""
-    root_path: str = ""
-    """The path below which a proxy publishes the server, for example /text."""
-    token: str = ""
-    """The token that requests to the API must carry (Authorization: Bearer TOKEN). Default: $HYPERNETWORKS_TOKEN, or none.
-    Other users of this machine may be able to see the command line."""
+    address: Annotated[Address, OmitArgPrefixes] = field(default_factory=Address)
     limits: Annotated[Limits, OmitArgPrefixes] = field(default_factory=Limits)
     weights: Weights = "float32"
     """How the weights are stored: float32, or bfloat16 or int8, which are faster on the CPU but round them."""
@@ -59,32 +44,24 @@ class Serve:
             FaultError: the extra `serve` is not installed, or the address cannot be listened on.
         """
         try:
-            from hypernetworks.serve import api, server
+            from hypernetworks.serve import api
         except ImportError as error:
             raise FaultError(
                 f"text serve requires {error.name}, which is not installed: pip install 'hypernetworks[serve]'"
             ) from error
         if len(self.runs) not in (1, 2):
             raise UsageError(f"serve takes one run or two, got {len(self.runs)}")
-        if not 0 <= self.port < 2**16:
-            raise UsageError(f"port should be between 0 (any free port) and 65535, got {self.port}")
-        names = server.names(self.host, self.allow_host)
-        if self.root_path and not self.root_path.startswith("/"):
-            raise UsageError(f"root_path should start with /, got {self.root_path!r}")
+        names = self.address.names()
         engine = Engine(self._batches(), self.limits.rows, self.limits.queue)
         # One thread per step: products of a few rows are too small for more, and another core sends the responses.
         torch.set_num_threads(1)
-        token = self.token or os.environ.get(TOKEN) or None
-        app = api.make_app(engine, self.limits, names, token)
-        with server.listen(self.host, self.port) as listening:
-            bound, port = listening.getsockname()[:2]
-            if token is None and not ip_address(bound).is_loopback:
-                print(f"anyone who can reach port {port} can use this server: set --token or ${TOKEN}", file=sys.stderr)
+        app = api.make_app(engine, self.limits, names, self.address.secret)
+
+        def warm_up() -> None:
             for batch in engine.batches.values():
-                batch.warm_up()  # kernels are built now, not when the first text is asked for
-            print(server.greeting(self.host, port, self.allow_host), flush=True)
-            with suppress(KeyboardInterrupt):  # uvicorn raises it again after everything has stopped
-                server.make_server(app, engine, self.limits, self.root_path).run(sockets=[listening])
+                batch.warm_up()
+
+        self.address.serve(app, self.limits, warm_up, engine.stop)
 
     def _batches(self) -> dict[str, Batch]:
         """The models by the names of their folders, or by the given paths if these are equal, and frozen ones."""

@@ -1,4 +1,4 @@
-"""The limits of a server: the length of texts, how many are generated at once, and time limits."""
+"""The limits of the servers: the length of texts, how many are generated at once, and time limits."""
 
 from dataclasses import dataclass
 
@@ -45,3 +45,35 @@ class Limits:
     def total(self) -> float:
         """Maximum seconds for a request and its response: to send it, for the text, and to read the last part."""
         return self.timeout + 2 * self.patience
+
+
+@dataclass(frozen=True)
+class DrawingLimits:
+    """Bounds on requests for drawings.
+
+    Raises:
+        UsageError: a limit is impossible.
+    """
+
+    longest: int = 300
+    """Maximum points of a drawing."""
+    queue: int = 16
+    """Requests that may wait for their turn. Beyond that, requests are rejected with 429."""
+    patience: float = 10.0
+    """Maximum seconds for a client to send its whole request, or to read a part of the response."""
+
+    def __post_init__(self) -> None:
+        check_count("longest", self.longest)
+        check_count("queue", self.queue, least=0)
+        if not 0 < self.patience < float("inf"):
+            raise UsageError(f"patience should be a finite number of seconds above 0, got {self.patience}")
+
+    @property
+    def max_body(self) -> int:
+        """Maximum bytes of a request's body."""
+        return 1_000_000
+
+    @property
+    def total(self) -> float:
+        """Maximum seconds for a request and its response, of which all but a few are waited for others."""
+        return 60 + 2 * self.patience

@@ -1,28 +1,27 @@
 """Run the application with uvicorn: the socket, the signals, and a shutdown that ends every open stream."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.guard import HOST, Patience
-from hypernetworks.serve.limits import Limits
 
 LAST_WORDS = 5
 """Seconds that open streams may take to end at shutdown."""
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._stop = stop
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._engine.stop()  # before uvicorn waits for the streams to end
+        self._stop()  # before uvicorn waits for the streams to end
         await super().shutdown(sockets)
 
 
@@ -42,9 +41,24 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def make_server(app: FastAPI, engine: Engine, limits: Limits, root_path: str = "") -> uvicorn.Server:
+class TimeLimits(Protocol):
+    """Time limits of requests, in seconds."""
+
+    @property
+    def patience(self) -> float:
+        """To receive a request, and for a client to read a part of the response."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """For a request and its response."""
+        ...
+
+
+def make_server(app: FastAPI, stop: Callable[[], None], limits: TimeLimits, root_path: str = "") -> uvicorn.Server:
     """Make a server that runs until SIGTERM or Ctrl-C.
 
+    stop: called at the shutdown, before the server waits for open responses to end.
     root_path: the path below which clients see the server, for example "/text"; whether a proxy removes it or not.
     """
     config = uvicorn.Config(
@@ -53,7 +67,7 @@ def make_server(app: FastAPI, engine: Engine, limits: Limits, root_path: str = "
         server_header=False,
         timeout_graceful_shutdown=LAST_WORDS,
     )
-    return _Server(config, engine)
+    return _Server(config, stop)
 
 
 class Below:

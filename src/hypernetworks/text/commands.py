@@ -1,10 +1,9 @@
 """The commands of `hypernetworks text`."""
 
 import sys
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,10 +11,8 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
-from hypernetworks.experiments.compare_command import CompareCommand
+from hypernetworks.experiments.network_compare import NetworkCompareCommand
 from hypernetworks.files import write_whole
-from hypernetworks.recurrent.families import FAMILIES
-from hypernetworks.text.compare import match_networks, with_study
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
@@ -102,7 +99,7 @@ class Evaluate(EvaluateCommand):
 
 
 @dataclass(frozen=True)
-class Compare(CompareCommand):
+class Compare(NetworkCompareCommand):
     """Train several networks of equal size on the same text, and compare what each reaches and costs.
 
     The comparison chooses --hidden-size, --network and --seed for each model: give --parameters, --networks and --seeds. A flag
@@ -110,33 +107,9 @@ class Compare(CompareCommand):
     """
 
     experiment = TEXT
-    names: ClassVar[Collection[str]] = tuple(FAMILIES)
-    chosen: ClassVar[Mapping[str, str]] = {"model.hidden_size": "give --parameters", "model.network": "give --networks"}
     preset: Annotated[str, preset_help(PRESETS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     networks: tuple[str, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
-    """Which networks. Each gets the hidden_size that brings it within 1 % of --parameters. NETWORK:SETTING=VALUE,… is a network
-    with settings of its own, for example hyper-lstm:init=paper."""
-    parameters: int = 250_000
-    """The number of parameters of each model."""
-    study: Path | None = None
-    """The folder of a study: each network gets the searched settings that were best for it there."""
-
-    def variants(self, settings: TextConfig, data: Corpus) -> Mapping[str, TextConfig]:
-        """Each network at the same size, with the settings of the study."""
-        if not self.networks:
-            raise UsageError("networks should be one or more, got none")
-        if unused := [name for name in self.own if name not in self.networks]:
-            names = " ".join(self.networks)
-            raise UsageError(f"settings are given for {', '.join(unused)}, which is not in --networks {names}")
-        given = {name: self.own.get(name, settings) for name in self.networks}
-        if self.study is not None:
-            given = with_study(given, self.study, TEXT.preset(self.preset))
-        return match_networks(given, self.networks, self.parameters, len(data.alphabet))
-
-    def title(self, data: Corpus) -> str:
-        """The corpus and the size of the models."""
-        return f"{data.name}, {self.parameters:,} parameters each"
 
     def caption(self, data: Corpus) -> str:
         """How much of the text the models read."""

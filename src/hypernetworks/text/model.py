@@ -10,8 +10,8 @@ T time, B batch, V symbols, E embedding, H hidden, L layers, R what the head rea
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,30 +19,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.networks import NetworkConfig, make_network
 from hypernetworks.recurrent.cell import RecurrentCell
-from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.recurrent.layer import RecurrentNetwork, call_cell
 from hypernetworks.recurrent.sequence import TimeSteps
 from hypernetworks.text.regularisation import MaskPer, dropped, masked_weights, zone_out
 
-__all__ = [
-    "CharacterModel",
-    "CharacterModelConfig",
-    "NetworkName",
-    "make_network",
-    "settings_of",
-]
-
-if TYPE_CHECKING:
-    NetworkName = str
-else:
-    NetworkName = Literal[tuple(FAMILIES)]  # the command line lists these choices
-
-Init = Literal["default", "paper"]
+__all__ = ["CharacterModel", "CharacterModelConfig"]
 
 
 @dataclass(frozen=True)
-class CharacterModelConfig:
+class CharacterModelConfig(NetworkConfig):
     """The settings of a character model.
 
     Example:
@@ -54,12 +41,6 @@ class CharacterModelConfig:
         UsageError: a setting is invalid, or two settings contradict each other.
     """
 
-    network: NetworkName = "hyper-lstm"
-    """Which recurrent network."""
-    hidden_size: int = 256
-    """H, the width of the network."""
-    num_layers: int = 1
-    """Recurrent layers."""
     embedding_size: int = 64
     """E, the width of a character's embedding; 0: one-hot vectors, as in the paper."""
     tie_weights: bool = False
@@ -68,13 +49,9 @@ class CharacterModelConfig:
     """The head also reads the embedding and the output of every layer (Graves, arXiv 1308.0850)."""
     input_dropout: float = 0.0
     """Dropout probability of the network's input, the embedding."""
-    dropout: float = 0.0
-    """Dropout probability between the layers, and of what the head reads."""
     dropout_per: MaskPer = "step"
     """When the masks of input_dropout and dropout are drawn: at each time step, or once for all time steps of a sequence, which
     is called variational dropout (Gal and Ghahramani, arXiv 1512.05287)."""
-    recurrent_dropout: float = 0.0
-    """Dropout probability of the candidate values inside the network, drawn for each time step (arXiv 1603.05118)."""
     state_dropout: float = 0.0
     """Dropout probability of h where the network reads it, drawn once for all time steps of a training step and shared by its
     streams (arXiv 1512.05287)."""
@@ -84,30 +61,13 @@ class CharacterModelConfig:
     zoneout: float = 0.0
     """Probability that a value of the state keeps its previous value in a time step (arXiv 1606.01305). There is no kernel for
     it: the network runs step by step, which takes several times as long."""
-    hyper_size: int = 64
-    """K, the width of the hyper cell (hyper networks)."""
-    hyper_embedding_size: int = 16
-    """Z, the width of each embedding z (hyper networks)."""
-    init: Init = "default"
-    """How the hyper cell is initialised: default, or paper for P = 0 as printed there, which leaves D at rank 1 (hyper
-    networks)."""
-    depth: int = 5
-    """Highway layers within a time step (rhn, hyper-rhn)."""
 
     def __post_init__(self) -> None:
-        if self.network not in FAMILIES:
-            raise UsageError(f"network should be one of {', '.join(FAMILIES)}, got {self.network!r}")
-        for name in ("hidden_size", "num_layers", "hyper_size", "hyper_embedding_size", "depth"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} should be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
         if self.embedding_size < 0:
             raise UsageError(f"embedding_size should be at least 0 (0: one-hot), got {self.embedding_size}")
-        for name in ("input_dropout", "dropout", "recurrent_dropout", "state_dropout", "weight_dropout", "zoneout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
-        for name, kind in (("dropout_per", MaskPer), ("init", Init)):
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"{name} should be {' or '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        self.check_probabilities("input_dropout", "state_dropout", "weight_dropout", "zoneout")
+        self.check_choice("dropout_per", MaskPer)
         if self.tie_weights and self.skips:
             raise UsageError("tie_weights requires a head that reads h alone, got skips")
         if self.tie_weights and self.embedding_size != self.hidden_size:
@@ -116,32 +76,15 @@ class CharacterModelConfig:
                 f"got embedding_size {self.embedding_size} and hidden_size {self.hidden_size}"
             )
 
+    def with_hidden_size(self, hidden_size: int) -> Self:
+        """The same model with another width. With tied weights, the embedding has it, too."""
+        tied = {"embedding_size": hidden_size} if self.tie_weights else {}
+        return replace(self, hidden_size=hidden_size, **tied)
+
     @property
     def layers_one_by_one(self) -> bool:
         """Whether the model itself passes values from layer to layer, instead of the network."""
         return self.num_layers > 1 and (self.skips or self.dropout_per == "sequence")
-
-
-def settings_of(network: str) -> tuple[str, ...]:
-    """The settings that a network has and others do not."""
-    family = FAMILIES[network]
-    return (*family.takes, "init") if family.is_hyper else family.takes
-
-
-def make_network(config: CharacterModelConfig, input_size: int) -> RecurrentNetwork:
-    """Make the recurrent network of a character model, on PyTorch's default device and dtype."""
-    family = FAMILIES[config.network]
-    network = family.make(
-        input_size,
-        config.hidden_size,
-        config.num_layers,
-        dropout=config.dropout if config.num_layers > 1 and not config.layers_one_by_one else 0.0,
-        recurrent_dropout=config.recurrent_dropout,
-        **{name: getattr(config, name) for name in settings_of(config.network)},
-    )
-    if config.zoneout:
-        zone_out(network, config.zoneout)
-    return network
 
 
 class OneHot(nn.Module):
@@ -206,7 +149,10 @@ class CharacterModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(symbols, config.embedding_size) if config.embedding_size else OneHot(symbols)
-        self.network = make_network(config, config.embedding_size or symbols)
+        between = 0.0 if config.layers_one_by_one else config.dropout
+        self.network = make_network(config, config.embedding_size or symbols, between)
+        if config.zoneout:
+            zone_out(self.network, config.zoneout)
         layers = config.num_layers * config.hidden_size
         read = (config.embedding_size or symbols) + layers if config.skips else config.hidden_size
         self.head = nn.Linear(read, symbols)

@@ -1,11 +1,9 @@
 """The size and the cost of a character model, counted without allocating it, and the width for a given size."""
 
-from dataclasses import replace
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hypernetworks.errors import UsageError
+from hypernetworks.experiments.sizes import parameters_of, with_parameters
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
 __all__ = ["count_parameters", "flops_per_character", "match_parameters"]
@@ -22,13 +20,7 @@ def count_parameters(config: CharacterModelConfig, symbols: int) -> int:
     Raises:
         UsageError: a parameter would be larger than any tensor can be.
     """
-    try:
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in CharacterModel(config, symbols).parameters())
-    except (RuntimeError, TypeError) as error:
-        raise UsageError(
-            f"{config.network} with hidden_size {config.hidden_size:,} is larger than any tensor"
-        ) from error
+    return parameters_of(lambda: CharacterModel(config, symbols), config)
 
 
 def flops_per_character(config: CharacterModelConfig, symbols: int) -> int:
@@ -64,26 +56,4 @@ def match_parameters(
     Raises:
         UsageError: no hidden_size comes within `tolerance` (relative) of it.
     """
-
-    def sized(hidden: int) -> CharacterModelConfig:
-        return replace(
-            config, hidden_size=hidden, embedding_size=hidden if config.tie_weights else config.embedding_size
-        )
-
-    low, high = 1, 2
-    while count_parameters(sized(high), symbols) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if count_parameters(sized(middle), symbols) < parameters:
-            low = middle
-        else:
-            high = middle
-    best = min((sized(low), sized(high)), key=lambda made: abs(count_parameters(made, symbols) - parameters))
-    count = count_parameters(best, symbols)
-    if abs(count - parameters) > tolerance * parameters:
-        raise UsageError(
-            f"no {config.network} has within {tolerance:.0%} of {parameters:,} parameters: "
-            f"the nearest, with hidden_size {best.hidden_size}, has {count:,}"
-        )
-    return best
+    return with_parameters(config, lambda sized: count_parameters(sized, symbols), parameters, tolerance)

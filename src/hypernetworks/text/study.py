@@ -6,14 +6,15 @@ from itertools import product
 from typing import Any, Final
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.networks import settings_of
 from hypernetworks.experiments.plan import Plan
 from hypernetworks.experiments.search import Pruning
 from hypernetworks.experiments.space import Choices, Range, Space, changed, space_to_json
+from hypernetworks.experiments.variants import CHOSEN, own_settings, with_variant
 from hypernetworks.recurrent.families import FAMILIES
 from hypernetworks.text.config import TextConfig
-from hypernetworks.text.model import CharacterModelConfig, settings_of
+from hypernetworks.text.model import CharacterModelConfig
 from hypernetworks.text.sizes import match_parameters
-from hypernetworks.text.variants import CHOSEN, own_settings, with_variant
 from hypernetworks.training.schedule import Schedule
 
 __all__ = ["STUDIES", "StudySettings", "plan_of", "sized"]

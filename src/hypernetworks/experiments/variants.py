@@ -5,16 +5,44 @@ hyper-lstm:init=paper,hyper_size=32         the same with settings of its own, b
 """
 
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.networks import NetworkConfig
 from hypernetworks.experiments.space import changed
-from hypernetworks.text.config import TextConfig
+from hypernetworks.training.schedule import Schedule
 
-__all__ = ["CHOSEN", "network_of", "own_settings", "with_variant"]
+__all__ = ["CHOSEN", "NetworkConfiguration", "network_of", "own_settings", "with_variant"]
 
 CHOSEN: Final = ("model.network", "model.hidden_size", "schedule.seed", "schedule.steps")
 """The settings that a comparison chooses itself."""
+
+_SHARED: Final = ("corpus", "data", "validation_characters", "device")
+"""The settings that are the same for all variants: what they read, and where."""
+
+
+class NetworkConfiguration(Protocol):
+    """The settings of a run whose model has a recurrent network."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def model(self) -> NetworkConfig:
+        """The network and the rest of the model."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """How it is trained."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it is trained."""
+        ...
+
+
+Config = TypeVar("Config", bound=NetworkConfiguration)
 
 
 def network_of(variant: str) -> str:
@@ -22,7 +50,7 @@ def network_of(variant: str) -> str:
     return variant.partition(":")[0]
 
 
-def own_settings(config: TextConfig, variant: str) -> dict[str, Any]:
+def own_settings(config: NetworkConfiguration, variant: str) -> dict[str, Any]:
     """The settings that a variant has besides its network, by their paths.
 
     Raises:
@@ -45,7 +73,7 @@ def own_settings(config: TextConfig, variant: str) -> dict[str, Any]:
     return values
 
 
-def with_variant(config: TextConfig, variant: str) -> TextConfig:
+def with_variant(config: Config, variant: str) -> Config:
     """The configuration with the network and the settings of a variant.
 
     Raises:
@@ -54,14 +82,14 @@ def with_variant(config: TextConfig, variant: str) -> TextConfig:
     return changed(config, {"model.network": network_of(variant), **own_settings(config, variant)})
 
 
-def _paths(config: TextConfig) -> dict[str, Any]:
-    """The settings of one value that variants may differ in, by their paths. The data are the same for all."""
+def _paths(config: NetworkConfiguration) -> dict[str, Any]:
+    """The settings of one value that variants may differ in, by their paths."""
     parts = {"model.": config.model, "schedule.": config.schedule, "": config}
     found = {path + item.name: getattr(part, item.name) for path, part in parts.items() for item in fields(part)}
     return {
         path: value
         for path, value in found.items()
-        if isinstance(value, bool | int | float | str) and path not in ("corpus", "validation_characters", "device")
+        if isinstance(value, bool | int | float | str) and path not in _SHARED
     }
 
 
