@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks
 from hypernetworks import torch_compat
@@ -393,10 +394,31 @@ def test_trees_are_taken_apart_and_put_together():
     assert doubled == ((2, [4, {"a": 6, "b": (8,)}]), {"c": None})
 
 
+def test_a_flop_counter_learns_formulas_while_it_counts():
+    operator = torch.ops.aten.sigmoid
+
+    def formula(shape, *, out_shape):
+        assert shape == out_shape == (3, 4)
+        return 7
+
+    torch_compat.count_flops({operator: formula})  # nothing counts
+    with FlopCounterMode(display=False) as outer, FlopCounterMode(display=False) as inner:
+        torch_compat.count_flops({operator: formula})
+        torch.zeros(3, 4).sigmoid()
+    assert outer.get_total_flops() == inner.get_total_flops() == 7
+    with FlopCounterMode(display=False) as counter:
+        torch.zeros(3, 4).sigmoid()
+    assert counter.get_total_flops() == 0
+
+
 def test_importing_the_package_leaves_the_compiler_alone():
     program = "import json, sys, hypernetworks; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert not [name for name in json.loads(done.stdout) if name.startswith(("torch._dynamo", "torch._inductor"))]
+    assert not [
+        name
+        for name in json.loads(done.stdout)
+        if name.startswith(("torch._dynamo", "torch._inductor", "torch.utils.flop_counter"))
+    ]
 
 
 def private_names(source):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.nn.utils.stateless import _reparametrize_module
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils._pytree import TreeSpec
 from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
@@ -86,6 +87,21 @@ def in_forward_ad() -> bool:
 def in_dispatch_mode() -> bool:
     """Whether a TorchDispatchMode is active: FakeTensorMode, make_fx, torch.export, a profiler of operators, ..."""
     return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def count_flops(formulas: dict[Any, Callable[..., int]]) -> None:
+    """Tell the active counters of torch.utils.flop_counter the operations of these operators.
+
+    Each formula gets the operator's arguments, a shape for each tensor. Nothing is registered in advance, because importing
+    torch.utils.flop_counter imports triton, which takes half a second.
+    """
+    counting = sys.modules.get("torch.utils.flop_counter")
+    if counting is None or torch.compiler.is_compiling():
+        return
+    modes: list[Any] = _get_current_dispatch_mode_stack()
+    for mode in modes:
+        if isinstance(mode, counting._FlopCounterMode):
+            mode.counter.flop_registry.update({name: counting.shape_wrapper(run) for name, run in formulas.items()})
 
 
 def is_ordinary(tensor: Tensor) -> bool:
