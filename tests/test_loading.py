@@ -86,6 +86,17 @@ def test_what_it_cannot_do_is_one_clear_error(run: Path) -> None:
     assert alone.evaluate("7 is 49") == lm.evaluate("7 is 49")
 
 
+def test_what_is_not_read_may_have_unknown_characters(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT[:60] + "§")
+    given = ["text", "evaluate", str(run), "--text", str(tmp_path / "text.txt"), "--device", "cpu"]
+    assert cli.main([*given, "--characters", "50"]) == 0
+    assert "49 characters predicted" in capsys.readouterr().out
+    assert cli.main(given) == 2
+    assert "the alphabet lacks: '§' at 60" in capsys.readouterr().err
+
+
 def target() -> nn.Module:
     return nn.Linear(3, 2)
 
