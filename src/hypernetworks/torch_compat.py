@@ -109,7 +109,7 @@ def count_flops(formulas: dict[Any, Callable[..., int]]) -> None:
     torch.utils.flop_counter imports triton, which takes half a second.
     """
     counting = sys.modules.get("torch.utils.flop_counter")
-    if counting is None or torch.compiler.is_compiling():
+    if counting is None:
         return
     modes: list[Any] = _get_current_dispatch_mode_stack()
     for mode in modes:

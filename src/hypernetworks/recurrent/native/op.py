@@ -152,7 +152,7 @@ class LayerOp:
 
     def _run(self, tensors: Sequence[Tensor | None], *others: Any) -> tuple[Tensor, ...]:
         """The answer, through torch's dispatcher."""
-        if torch_compat.in_dispatch_mode():
+        if not torch.compiler.is_compiling() and torch_compat.in_dispatch_mode():
             torch_compat.count_flops(self._flop_formulas)
         return self._operator(*tensors, *others)[: len(self.answer)]
 
