@@ -1,10 +1,12 @@
 """What torch_compat says of torch, in each situation that it reports on; and that no other module needs private names."""
 
 import ast
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks
 from hypernetworks import torch_compat
@@ -393,10 +396,71 @@ def test_trees_are_taken_apart_and_put_together():
     assert doubled == ((2, [4, {"a": 6, "b": (8,)}]), {"c": None})
 
 
+def test_a_scan_is_a_loop_in_an_exported_program():
+    class Sums(nn.Module):
+        def forward(self, x, scale):
+            def step(total, row, factor):
+                total = total + factor * row
+                return [total, total.clone()]
+
+            return torch_compat.scan(step, [torch.zeros(2)], [x], [scale])
+
+    shapes = ({0: torch.export.Dim("time", min=1, max=99)}, None)
+    program = torch.export.export(Sums(), (torch.randn(5, 2), torch.tensor(3.0)), dynamic_shapes=shapes)
+    assert [str(node.target) for node in program.graph.nodes].count("scan") == 1
+    for time in (1, 5, 17):
+        x = torch.randn(time, 2)
+        last, sums = program.module()(x, torch.tensor(2.0))
+        torch.testing.assert_close(sums, 2 * x.cumsum(0))
+        torch.testing.assert_close(last, sums[-1])
+
+
+class NamedPair(NamedTuple):
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+def test_named_tuples_are_saved_in_programs():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return NamedPair(x + 1, 2 * x)
+
+    program = torch.export.export(Pair(), (torch.zeros(3),))
+    with pytest.raises(NotImplementedError, match="serialize TreeSpec of namedtuple"):
+        torch.export.save(program, io.BytesIO())
+    torch_compat.name_in_programs(NamedPair)
+    program = torch.export.export(Pair(), (torch.zeros(3),))
+    torch.export.save(program, file := io.BytesIO())
+    again = torch.export.load(io.BytesIO(file.getvalue())).module()(torch.ones(3))
+    assert type(again) is NamedPair
+    assert torch.equal(again.b, torch.full((3,), 2.0))
+
+
+def test_a_flop_counter_learns_formulas_while_it_counts():
+    operator = torch.ops.aten.sigmoid
+
+    def formula(shape, *, out_shape):
+        assert shape == out_shape == (3, 4)
+        return 7
+
+    torch_compat.count_flops({operator: formula})  # nothing counts
+    with FlopCounterMode(display=False) as outer, FlopCounterMode(display=False) as inner:
+        torch_compat.count_flops({operator: formula})
+        torch.zeros(3, 4).sigmoid()
+    assert outer.get_total_flops() == inner.get_total_flops() == 7
+    with FlopCounterMode(display=False) as counter:
+        torch.zeros(3, 4).sigmoid()
+    assert counter.get_total_flops() == 0
+
+
 def test_importing_the_package_leaves_the_compiler_alone():
     program = "import json, sys, hypernetworks; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert not [name for name in json.loads(done.stdout) if name.startswith(("torch._dynamo", "torch._inductor"))]
+    assert not [
+        name
+        for name in json.loads(done.stdout)
+        if name.startswith(("torch._dynamo", "torch._inductor", "torch.utils.flop_counter"))
+    ]
 
 
 def private_names(source):

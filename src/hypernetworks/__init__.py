@@ -10,6 +10,7 @@ Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.
 
 from . import interop
 from .analysis import LayerTrace, Trace, trace
+from .loading import load
 from .recurrent import (
     GRU,
     LSTM,
@@ -35,7 +36,7 @@ from .recurrent import (
     Stepper,
     use_backend,
 )
-from .saving import load, save
+from .saving import save
 from .weights import (
     ChunkedGenerator,
     ContinualRegularizer,

@@ -36,6 +36,7 @@ COMMANDS = {
     "text generate": ("hypernetworks.text.commands", "Generate"),
     "text report": ("hypernetworks.text.commands", "Report"),
     "text strips": ("hypernetworks.text.strips_command", "Strips"),
+    "text export": ("hypernetworks.text.export_command", "Export"),
     "text serve": ("hypernetworks.serve.command", "Serve"),
     "vision train": ("hypernetworks.vision.commands", "Train"),
     "vision compare": ("hypernetworks.vision.commands", "Compare"),

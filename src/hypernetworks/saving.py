@@ -80,30 +80,7 @@ def save(net: HyperNetwork, folder: str | Path, *, with_target: bool = True) -> 
 
 
 def load(folder: str | Path, target: nn.Module, *, generator: Generator | None = None) -> HyperNetwork:
-    """Read a hypernetwork that `save` wrote.
-
-    Args:
-        folder: with model.safetensors.
-        target: an equal of the saved one, of any dtype and on any device. Its values are replaced if they were saved.
-        generator: an unbound one with the settings of the saved one. It is needed if the generator, or an encoder in it, is of
-            a class of your own.
-
-    Raises:
-        UsageError: the file is missing or damaged.
-        ValueError: the target has other parameters than the saved one, or the generator is not the saved one.
-        TypeError: an argument has the wrong type.
-
-    After an error, `target` and `generator` are as they were.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(condition_size=4))
-        >>> with TemporaryDirectory() as folder:
-        ...     hn.save(net, folder)
-        ...     again = hn.load(folder, torch.nn.Linear(3, 2))
-        >>> again.weight_report().generated
-        8
-    """
+    """Read a hypernetwork that `save` wrote, as `hypernetworks.load` does, which describes the arguments and the errors."""
     from hypernetworks.runs.checkpoint import load_model
 
     place = Path(folder)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 from torch.nn.utils.stateless import _reparametrize_module
-from torch.utils._pytree import TreeSpec
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils._pytree import TreeSpec, _register_namedtuple
 from torch.utils._pytree import tree_flatten as _tree_flatten
 from torch.utils._pytree import tree_unflatten as _tree_unflatten
 
@@ -52,6 +53,19 @@ def is_exporting() -> bool:
     In torch 2.11, torch.compiler.is_exporting is also true in code that torch.compile traces; the flag behind it is not.
     """
     return torch.compiler._is_exporting_flag
+
+
+def scan(
+    step: Callable[..., list[Tensor]], initial: list[Tensor], inputs: list[Tensor], constants: list[Tensor]
+) -> list[Tensor]:
+    """torch's operator for a loop over the first dimension of inputs; it may be called where torch.export traces.
+
+    step(*state, *inputs at t, *constants) returns the new state, and then what is stacked over all t. The result is the last
+    state, and then what is stacked. No two of the tensors that it is given or that `step` returns may share memory.
+    """
+    from torch._higher_order_ops.scan import scan_op
+
+    return list(scan_op(step, initial, inputs, tuple(constants)))
 
 
 def is_jit_tracing() -> bool:
@@ -88,6 +102,21 @@ def in_dispatch_mode() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def count_flops(formulas: dict[Any, Callable[..., int]]) -> None:
+    """Tell the active counters of torch.utils.flop_counter the operations of these operators.
+
+    Each formula gets the operator's arguments, a shape for each tensor. Nothing is registered in advance, because importing
+    torch.utils.flop_counter imports triton, which takes half a second.
+    """
+    counting = sys.modules.get("torch.utils.flop_counter")
+    if counting is None:
+        return
+    modes: list[Any] = _get_current_dispatch_mode_stack()
+    for mode in modes:
+        if isinstance(mode, counting._FlopCounterMode):
+            mode.counter.flop_registry.update({name: counting.shape_wrapper(run) for name, run in formulas.items()})
+
+
 def is_ordinary(tensor: Tensor) -> bool:
     """Whether a tensor is of no subclass but Parameter and the fake tensors that compilers trace with."""
     return type(tensor) in _ORDINARY
@@ -101,6 +130,11 @@ def stores_its_values(tensor: Tensor) -> bool:
 def packs_a_sequence(function: Any) -> bool:
     """Whether a function that a TorchFunctionMode sees is the one behind torch.nn.utils.rnn.pack_padded_sequence."""
     return function is _PACK_PADDED_SEQUENCE
+
+
+def name_in_programs(kind: type[Any]) -> None:
+    """Let torch.export.save write programs that take or return this named tuple, as hypernetworks.NAME."""
+    _register_namedtuple(kind, serialized_type_name=f"hypernetworks.{kind.__name__}")
 
 
 def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:

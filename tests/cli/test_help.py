@@ -22,6 +22,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
         "text report",
         "text strips",
         "text serve",
+        "text export",
         "strokes draw",
         "strokes serve",
         "bench",

@@ -1,6 +1,9 @@
 """Corpora: symbols and back, splits, named sets, and what is wrong with a user's text."""
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 from pathlib import Path
 
@@ -118,6 +121,24 @@ def test_a_text_that_cannot_be_learned_from(tmp_path: Path, content: bytes, word
             load_corpus(str(path))
         assert str(path) in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (gzip.compress(b"text " * 20), "it looks like gzip: unpack it with gunzip"),
+        (bz2.compress(b"text " * 20), "unpack it with bunzip2"),
+        (lzma.compress(b"text " * 20), "unpack it with unxz"),
+        ("\x93caf\xe9\x94 ".encode("latin-1") * 20, "iconv -f WINDOWS-1252 -t UTF-8 '.*a text' > NEW"),
+        ("text ".encode("utf-16") * 20, "iconv -f UTF-16 -t UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "it looks like a binary file"),
+    ],
+)
+def test_a_file_that_is_no_text_yet_names_the_way_out(tmp_path: Path, content: bytes, hint: str) -> None:
+    path = tmp_path / "a text"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=rf"a text is not UTF-8 text: byte 0x\w\w at \d+: .*{hint}"):
+        load_corpus(str(path))
 
 
 def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:

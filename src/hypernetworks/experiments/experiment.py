@@ -147,35 +147,35 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     # What follows from it.
 
-    def train(self, folder: Path, config: Config, data: Data, label: str, watch: Watch | None = None) -> Run:
+    def train(self, folder: str | Path, config: Config, data: Data, label: str, watch: Watch | None = None) -> Run:
         """Train a model in a new run folder; `label` is shown with the progress, `watch` reads the metrics as they come."""
         task = self.start(config, data)
-        with open_run(folder, self.run_config(config, data)) as (run, state):
+        with open_run(Path(folder), self.run_config(config, data)) as (run, state):
             return self._train(run, config, task, label, state, watch)
 
-    def resume(self, folder: Path, data: Data, label: str, watch: Watch | None = None) -> Run:
+    def resume(self, folder: str | Path, data: Data, label: str, watch: Watch | None = None) -> Run:
         """Continue a run from its last commit. The result equals, bit for bit, that of a run never interrupted.
 
         Raises:
             UsageError: the folder holds no run of this experiment, or the data differ from those the run read.
         """
         config, record = self.recorded(folder)
-        check_same_data(folder, record, data)
+        check_same_data(Path(folder), record, data)
         task = self.start(config, data)
-        with open_run(folder) as (run, state):
+        with open_run(Path(folder)) as (run, state):
             return self._train(run, config, task, label, state, watch)
 
-    def load(self, folder: Path) -> Loaded[Config, Model]:
+    def load(self, folder: str | Path) -> Loaded[Config, Model]:
         """Load the best model of a run, its settings, and the description of its data.
 
         Raises:
             UsageError: the folder holds no run of this experiment, or no model yet.
         """
-        run = Run.open(folder)
+        run = Run.open(Path(folder))
         config, record = self.read_config(run.config, str(folder))
         return Loaded(load_best(self.make_model(config, record), run), config, record)
 
-    def data_of(self, folder: Path, data_dir: Path | None = None) -> Data:
+    def data_of(self, folder: str | Path, data_dir: Path | None = None) -> Data:
         """Load the data that a run read.
 
         Raises:
@@ -183,7 +183,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """
         config, record = self.recorded(folder)
         data = self.load_data(self.data_name(config), data_dir)
-        check_same_data(folder, record, data)
+        check_same_data(Path(folder), record, data)
         return data
 
     def run_config(self, config: Config, data: Data) -> dict[str, Any]:
@@ -196,9 +196,9 @@ class Experiment(ABC, Generic[Config, Data, Model]):
             self.data_key: self.record(data),
         }
 
-    def recorded(self, folder: Path) -> Recorded[Config]:
+    def recorded(self, folder: str | Path) -> Recorded[Config]:
         """Settings and data description of the run in `folder`."""
-        return self.read_config(Run.open(folder).config, str(folder))
+        return self.read_config(Run.open(Path(folder)).config, str(folder))
 
     def changed_settings(self, folder: Path, given: Config, data: Data) -> str:
         """The settings in which `given` differs from the run in `folder`, see `differences`. That the data moved is none.

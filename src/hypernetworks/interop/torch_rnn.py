@@ -1,16 +1,17 @@
 """Weights in from torch.nn.LSTM, GRU and RNN, and out to them.
 
-torch has two biases, which act as their sum; the networks here have one. The exception is the candidate n of a GRU, whose
-bias on the side of h is multiplied by the reset gate: it is hn.GRU's bias_h. The order of the gates is the same.
+torch has two biases, which act as their sum; the networks here have one. The exception is the candidate n of a GRU, see
+`recurrent.torch_names`. The order of the gates is the same.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hypernetworks.recurrent import GRU, LSTM, RNN
+from hypernetworks.recurrent.torch_names import suffixes
 
 Theirs = TypeVar("Theirs", bound=nn.RNNBase)
 
@@ -111,19 +112,9 @@ def rnn_to_torch(rnn: RNN) -> nn.RNN:
 Ours = TypeVar("Ours", LSTM, GRU, RNN)
 
 
-@torch.no_grad()
 def _take(theirs: nn.RNNBase, ours: Ours) -> Ours:
     """Copy the weights of a network of torch into ours."""
-    for k, suffix in enumerate(_suffixes(theirs)):
-        cell = ours.cell(k)
-        cell.weight_x.copy_(theirs.get_parameter("weight_ih" + suffix))
-        cell.weight_h.copy_(theirs.get_parameter("weight_hh" + suffix))
-        if theirs.bias:
-            bias_x, bias_h = (theirs.get_parameter(name + suffix) for name in ("bias_ih", "bias_hh"))
-            if isinstance(ours, GRU):
-                bias_h, apart = _without_candidate(bias_h)
-                ours.cell(k).get_parameter("bias_h").copy_(apart)
-            cell.bias.copy_(bias_x + bias_h)
+    ours.load_state_dict(theirs.state_dict())
     return ours.train(theirs.training)
 
 
@@ -145,7 +136,7 @@ def _give(name: str, ours: LSTM | GRU | RNN, kind: type, torchs: Callable[..., T
     theirs = torchs(
         ours.input_size, ours.hidden_size, ours.num_layers, **settings, device=weight.device, dtype=weight.dtype
     )
-    for k, suffix in enumerate(_suffixes(theirs)):
+    for k, suffix in enumerate(suffixes(theirs.num_layers, theirs.bidirectional)):
         cell = ours.cell(k)
         theirs.get_parameter("weight_ih" + suffix).copy_(cell.weight_x)
         theirs.get_parameter("weight_hh" + suffix).copy_(cell.weight_h)
@@ -155,12 +146,6 @@ def _give(name: str, ours: LSTM | GRU | RNN, kind: type, torchs: Callable[..., T
             if isinstance(ours, GRU):
                 bias_h[2 * ours.hidden_size :].copy_(ours.cell(k).get_parameter("bias_h"))
     return theirs.train(ours.training)
-
-
-def _without_candidate(bias_h: Tensor) -> tuple[Tensor, Tensor]:
-    """torch's bias_hh of a GRU with 0 for n, and n's part."""
-    gates, candidate = bias_h.tensor_split([2 * len(bias_h) // 3])
-    return torch.cat((gates, torch.zeros_like(candidate))), candidate
 
 
 def _check_type(name: str, network: object, kind: type) -> None:
@@ -184,9 +169,3 @@ def _settings(theirs: nn.RNNBase) -> tuple[int, int, int, bool, bool, float, boo
 def _made(theirs: nn.RNNBase) -> dict[str, Any]:
     weight = theirs.get_parameter("weight_ih_l0")
     return {"device": weight.device, "dtype": weight.dtype}
-
-
-def _suffixes(theirs: nn.RNNBase) -> list[str]:
-    """The endings of torch's parameter names, in the order of our cells."""
-    ways = ("", "_reverse") if theirs.bidirectional else ("",)
-    return [f"_l{layer}{way}" for layer in range(theirs.num_layers) for way in ways]

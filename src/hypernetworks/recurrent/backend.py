@@ -103,6 +103,8 @@ def kernels_read(tensors: Iterable[Tensor | None]) -> bool:
     """Whether the native path is built and supports these tensors, in a context that it supports."""
     # a tracer cannot see where values are; the code that it compiles passes the operator tensors that store them
     tracing = torch.compiler.is_compiling()
+    if tracing and torch.onnx.is_in_onnx_export():
+        return False  # ONNX has no such operators, but those of the reference path
     for tensor in tensors:
         if tensor is None:
             continue

@@ -17,6 +17,7 @@ from .checks import check_input, check_probability, check_sizes, check_state
 from .hooks import ParameterHolder, run_inner_hooks
 from .native.layer import Tensors
 from .native.op import LayerOp
+from .script import NotScriptable
 from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_step, run_steps
 
 EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales"})
@@ -51,7 +52,7 @@ def gates_first(products: Tensor, gates: int) -> Tensor:
     return products.view(rows, gates, width // gates).transpose(0, 1)
 
 
-class RecurrentCell(ParameterHolder, ABC):
+class RecurrentCell(NotScriptable, ParameterHolder, ABC):
     """One step of a recurrent network, and the parameters of one layer in one direction.
 
     A whole layer is weights() once, project() once for all time steps, and advance() at each step.

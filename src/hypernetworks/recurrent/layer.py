@@ -15,8 +15,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .cell import RecurrentCell
 from .checks import check_input, check_probability, check_sizes, check_state
+from .script import NotScriptable
 from .sequence import TimeSteps
 from .stepper import Stepper
+from .torch_names import translate_names
 
 
 class SequenceRows(NamedTuple):
@@ -66,7 +68,7 @@ def _makers_level(network: nn.Module) -> int:
     return level
 
 
-class RecurrentNetwork(nn.Module, Generic[Cell]):
+class RecurrentNetwork(NotScriptable, nn.Module, Generic[Cell]):
     """Layers of cells, in one or both directions, called as torch.nn.LSTM is called.
 
     `cells[layer * directions + direction]` is the cell of a layer and direction. The network calls each cell once for the
@@ -124,15 +126,18 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         for k in range(len(self.cells)):
             self.cell(k).recurrent_dropout = probability
 
-    def forward(self, input: Tensor | PackedSequence, state: Any = None) -> tuple[Any, Any]:
+    def forward(self, input: Tensor | PackedSequence, state: Any = None, *, hx: Any = None) -> tuple[Any, Any]:
         """Run the sequence; (output, state) as torch.nn.LSTM returns them.
 
         input: (T, B, I), or (B, T, I) with batch_first, or (T, I) for one sequence, or a PackedSequence.
         state: each tensor (layers·directions, B, size), without B for one sequence; zeros if left out.
+        hx: torch's name for the state.
         output: the top layer's h at every step, in the form of the input, H·directions wide; the state in the form given.
         """
+        if state is not None and hx is not None:
+            raise TypeError("state and hx are two names of one argument: give one of them")
         rows = self.rows(input)
-        x, state = self.run(rows, state)
+        x, state = self.run(rows, hx if state is None else state)
         return rows.in_form_of_input(x), state
 
     def run(self, rows: SequenceRows, state: Any, call: CallCell = call_cell) -> tuple[Tensor, Any]:
@@ -164,6 +169,9 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
         (default), or of a float32 network "bfloat16" or "int8". All else is described at `hn.Stepper`.
         """
         return Stepper(self, batch, weights)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: code written for torch.nn calls it, and the parameters here need no rearranging."""
 
     @property
     def directions(self) -> int:
@@ -232,18 +240,18 @@ class RecurrentNetwork(nn.Module, Generic[Cell]):
 
 
 class TorchStandIn(RecurrentNetwork[Cell]):
-    """A network that replaces one of torch.nn: code that was written for torch.nn.LSTM, GRU or RNN can use it."""
+    """A network that replaces one of torch.nn: code that was written for torch.nn.LSTM, GRU or RNN can use it.
+
+    Its load_state_dict takes the state_dict of torch's network, too.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int, *, bias: bool, **others: Any) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias=bias, **others)
         self.bias = bias
         self.proj_size = 0
+        self.register_load_state_dict_pre_hook(translate_names)
 
-    def forward(self, input: Tensor | PackedSequence, state: Any = None, *, hx: Any = None) -> tuple[Any, Any]:
-        """Run the sequence, see `RecurrentNetwork.forward`; hx is torch's name for the state."""
-        if state is not None and hx is not None:
-            raise TypeError("state and hx are two names of one argument: give one of them")
-        return super().forward(input, hx if state is None else state)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: code written for torch.nn calls it, and the parameters here need no rearranging."""
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each cell, in the order of `cells`: W_x, W_h, then biases and norms."""
+        return [list(cell.parameters()) for cell in self.cells]

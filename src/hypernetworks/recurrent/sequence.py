@@ -18,6 +18,7 @@ from .accelerator import steps as captured_steps
 from .backend import backend, kernels_read, native_serves, native_wanted, undisturbed
 from .native.layer import Tensors
 from .native.stepper import OneStep, StepLayer
+from .scan import is_open, scan_steps
 
 if TYPE_CHECKING:
     from .cell import RecurrentCell
@@ -103,6 +104,8 @@ def run_steps(
     Batch sizes never grow with time. The state of rows whose sequence has ended (in reverse: not begun) is kept as it is.
     A history receives the states of every step, in the order of the outputs.
     """
+    if mask is None and history is None and is_open(steps):
+        return scan_steps(cell, x, steps, state)
     batch_sizes = steps.each()
     advance = cell.compiled_advance() if backend() == "compiled" else cell.advance
     weights = cell.weights()

@@ -8,6 +8,7 @@ from .generate import Sampling
 from .model import CharacterModel, CharacterModelConfig
 from .presets import PRESETS, penn_treebank_parameters
 from .sizes import count_parameters, flops_per_character, match_parameters
+from .trained import TrainedText
 
 __all__ = [
     "PRESETS",
@@ -18,6 +19,7 @@ __all__ = [
     "Sampling",
     "TextConfig",
     "TextScore",
+    "TrainedText",
     "count_parameters",
     "flops_per_character",
     "load_corpus",

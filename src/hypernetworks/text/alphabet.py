@@ -4,6 +4,8 @@ An alphabet is the tuple of the symbols of a corpus, sorted by code point. The i
 corpus is the character or the byte. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as UTF-8.
 """
 
+import codecs
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,10 +33,26 @@ def text_of_bytes(content: bytes, path: Path) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text: byte {content[error.start]:#04x} at {error.start}") from error
+        found = f"{path} is not UTF-8 text: byte {content[error.start]:#04x} at {error.start}"
+        raise UsageError(f"{found}{_remedy(content, path)}") from error
     if "\0" in text:
         raise UsageError(f"{path} is not text: a zero byte at {content.index(0)}")
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+_PACKED = {b"\x1f\x8b": ("gzip", "gunzip"), b"BZh": ("bzip2", "bunzip2"), b"\xfd7zXZ\0": ("xz", "unxz")}
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _remedy(content: bytes, path: Path) -> str:
+    """What a file that is not UTF-8 may be, and how to make a text of it."""
+    for start, (kind, command) in _PACKED.items():
+        if content.startswith(start):
+            return f": it looks like {kind}: unpack it with {command}"
+    if b"\0" in content and not content.startswith(_UTF_16):
+        return ": it looks like a binary file"
+    encoding = "UTF-16" if content.startswith(_UTF_16) else "WINDOWS-1252"
+    return f": if it is {encoding}, convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > NEW"
 
 
 def symbols_of(text: str, unit: Unit = "character") -> str:

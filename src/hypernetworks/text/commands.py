@@ -1,6 +1,7 @@
 """The commands of `hypernetworks text`."""
 
 import sys
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -77,6 +78,8 @@ class Evaluate(EvaluateCommand):
         else:
             corpus, name = load_corpus(self.text, self.data_dir), "whole text"
             part = torch.cat([corpus.train, corpus.validation, corpus.test])
+        if corpus.unit == symbols.unit:  # what is not read may have characters that the alphabet lacks
+            part = part[: self.characters or None]
         ids = translate(part, corpus, symbols)[: self.characters or None]
         model = model.to(find_device(self.device))
         if self.freeze_scales:
@@ -150,11 +153,17 @@ class Generate:
             self.sampling,
             self.weights,
         )
-        sys.stdout.write(self.prompt)
+        shown = printable if sys.stdout.isatty() else str
+        sys.stdout.write(shown(self.prompt))
         for piece in pieces:
-            sys.stdout.write(piece)
+            sys.stdout.write(shown(piece))
             sys.stdout.flush()
         sys.stdout.write("\n")
+
+
+def printable(text: str) -> str:
+    """The text with control characters, which a terminal would obey, as escapes such as \\x1b; newlines and tabs stay."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ TEXT: Final = TextExperiment()
 """The experiment: `TEXT.train`, `TEXT.resume` and `TEXT.load` are what the commands call."""
 
 
-def load_run(folder: Path) -> tuple[CharacterModel, TextConfig, Symbols]:
+def load_run(folder: str | Path) -> tuple[CharacterModel, TextConfig, Symbols]:
     """Load the best model of a run, its settings, and the symbols that it reads and predicts.
 
     Raises:

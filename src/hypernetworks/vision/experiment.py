@@ -108,7 +108,7 @@ VISION: Final = VisionExperiment()
 """The experiment: `VISION.train`, `VISION.resume` and `VISION.load` are what the commands call."""
 
 
-def load_run(folder: Path) -> tuple[nn.Module, VisionConfig]:
+def load_run(folder: str | Path) -> tuple[nn.Module, VisionConfig]:
     """Load the best network of a run, and its settings.
 
     Raises:

@@ -60,7 +60,7 @@ def wanted(x: Tensor) -> bool:
     """Whether a layer with this input may take the kernels or a graph at all."""
     if not x.is_cuda:
         return backend() == "triton" and interpreted()
-    return backend() in ("auto", "triton") and not transformed()
+    return backend() in ("auto", "triton") and not (transformed() or torch.onnx.is_in_onnx_export())
 
 
 def interpret() -> None:

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ... import torch_compat
 from ..backend import undisturbed
+from .flops import backward_flops, forward_flops
 from .layer import LayerCall, LayerKernels, NativeLayers, Shapes, Sizes, Tensors, all_batch_sizes, check_tensors
 
 ANY = Sizes(1, 1, 1, 1, 1, 1, 1)
@@ -137,16 +139,22 @@ class LayerOp:
         save = _needs_backward(tensors)
         # torch has nothing to record or to trace: leave its dispatcher out, which costs more than a small kernel
         direct = not save and _all_ordinary(tensors) and undisturbed()
-        run = partial(self._forward, NATIVE) if direct else self._operator
-        return run(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
+        if direct:
+            return self._forward(NATIVE, *tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
+        return self._run(tensors, batch_sizes, reverse, *settings, save)
 
     def dispatched(
         self, inputs: Tensors, mask: Tensor | None, batch_sizes: Sequence[int] | None, reverse: bool, *settings: float
     ) -> tuple[Tensor, ...]:
         """The same on any device that has kernels, always through torch's dispatcher."""
         tensors = [*(inputs.get(name) for name in self.inputs), mask]
-        save = _needs_backward(tensors)
-        return self._operator(*tensors, batch_sizes, reverse, *settings, save)[: len(self.answer)]
+        return self._run(tensors, batch_sizes, reverse, *settings, _needs_backward(tensors))
+
+    def _run(self, tensors: Sequence[Tensor | None], *others: Any) -> tuple[Tensor, ...]:
+        """The answer, through torch's dispatcher."""
+        if not torch.compiler.is_compiling() and torch_compat.in_dispatch_mode():
+            torch_compat.count_flops(self._flop_formulas)
+        return self._operator(*tensors, *others)[: len(self.answer)]
 
     def checked(self, inputs: Tensors, kernels: LayerKernels = NATIVE) -> tuple[dict[str, Any], Sizes]:
         """The inputs by name, each contiguous and of its shape, and their sizes; those left out are None.
@@ -188,11 +196,21 @@ class LayerOp:
         torch.library.register_autograd(forward, self._grads, setup_context=self._keep)
         torch.library.register_autograd(backward, self._no_second_backward)
         self._operator = getattr(torch.ops.hypernetworks, self.name)
+        of_backward = getattr(torch.ops.hypernetworks, f"{self.name}_backward")
+        self._flop_formulas = {self._operator: self._flops, of_backward: self._flops_backward}
 
     def implement(self, key: str, kernels: LayerKernels, override: bool = False) -> None:
         """Let these kernels compute the layers whose tensors have this dispatch key of torch."""
         _library.impl(self.name, partial(self._forward, kernels), key, allow_override=override)
         _library.impl(f"{self.name}_backward", partial(self._backward, kernels), key, allow_override=override)
+
+    def _flops(self, *given: Any, **_: Any) -> int:
+        """The operations of a call, from its arguments with shapes for tensors."""
+        return forward_flops(dict(zip(self.inputs, given, strict=False)))
+
+    def _flops_backward(self, *given: Any, **_: Any) -> int:
+        parts = self._parts(given)
+        return backward_flops(dict(zip(self.inputs, parts[1], strict=False)), *parts[-1])
 
     def _forward(self, kernels: LayerKernels, *given: Any) -> tuple[Tensor, ...]:
         tensors, settings, (save,) = _split(given, len(self.inputs) + 1, 2 + len(self.settings), 1)

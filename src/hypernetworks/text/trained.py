@@ -1,0 +1,143 @@
+"""A trained character model with what it needs to read and write text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from hypernetworks.errors import UsageError
+from hypernetworks.experiments.commands import check_split
+from hypernetworks.text.alphabet import Unit, encode
+from hypernetworks.text.config import Symbols, TextConfig
+from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.experiment import TEXT, load_run, translate
+from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.stepper import Weights
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainedText:
+    """A trained character model: it continues texts and scores them. `hn.load(folder)` makes it from a run.
+
+    Args:
+        model: in evaluation mode.
+        settings: of the run.
+        symbols: what the model reads and predicts.
+        folder: of the run; None if there is none, and then `evaluate` needs a text.
+
+    Example:
+        lm = hn.load("runs/first")
+        print("ROMEO:" + lm.generate("ROMEO:", length=200, temperature=0.7))
+        print(lm.evaluate("To be, or not to be").bpc)
+    """
+
+    model: CharacterModel
+    settings: TextConfig
+    symbols: Symbols
+    folder: Path | None = None
+
+    @classmethod
+    def from_run(cls, folder: str | Path) -> Self:
+        """The best model of a run.
+
+        Raises:
+            UsageError: the folder holds no run of the text experiment, or no model yet.
+        """
+        return cls(*load_run(folder), Path(folder))
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """The symbols; the model's ids are indices into it."""
+        return self.symbols.alphabet
+
+    @property
+    def unit(self) -> Unit:
+        """What a symbol is: a character, or a byte of UTF-8."""
+        return self.symbols.unit
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model to a device; return self."""
+        self.model.to(device)
+        return self
+
+    def generate(
+        self,
+        prompt: str = "",
+        length: int = 500,
+        *,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        weights: Weights = "float32",
+    ) -> str:
+        """Continue a text.
+
+        Args:
+            prompt: what the model reads first; empty: a newline.
+            length: the number of symbols to generate.
+            temperature: below 1 favours probable characters, above 1 improbable ones; 0: always the most probable.
+            top_k: draw from the k most probable characters only; 0: from all.
+            top_p: draw from the smallest set of characters with this total probability; 1: from all.
+            seed: equal seed, model and settings give equal text on the same machine.
+            weights: how the weights are stored: "float32", or "bfloat16" or "int8", which are faster on the CPU but round them.
+
+        Returns:
+            The text after the prompt.
+
+        Raises:
+            UsageError: a setting is invalid, or the prompt has characters that the alphabet lacks.
+        """
+        return "".join(self.stream(prompt, Sampling(length, temperature, top_k, top_p, seed), weights))
+
+    def stream(self, prompt: str = "", sampling: Sampling | None = None, weights: Weights = "float32") -> Iterator[str]:
+        """The same in pieces, as they are generated; with `hypernetworks.text.Sampling()` if no sampling is given."""
+        return generate(self.model, self.alphabet, self.unit, prompt, sampling or Sampling(), weights)
+
+    def evaluate(
+        self,
+        text: str | None = None,
+        *,
+        split: Split | None = None,
+        characters: int = 0,
+        data_dir: str | Path | None = None,
+        weights: Weights = "float32",
+    ) -> TextScore:
+        """Score the model on a text: one stream, in which every symbol except the first is predicted once.
+
+        Args:
+            text: the text itself; None: a split of the text that the run was trained on.
+            split: "train", "validation" (default) or "test".
+            characters: read the first N symbols only; 0: all.
+            data_dir: where to look for a named data set first.
+            weights: how the weights are stored, see `generate`.
+
+        Raises:
+            UsageError: the text has fewer than two symbols or one that the alphabet lacks, the run's text was not found or has
+                changed, or the arguments contradict each other.
+        """
+        if text is not None and split is not None:
+            raise UsageError(f"give a text or a split, got both: a text and split={split!r}")
+        if characters < 0:
+            raise UsageError(f"characters should be at least 0 (0: all), got {characters}")
+        if text is not None:
+            ids = encode(text, self.alphabet, self.unit)
+        else:
+            check_split(split or "validation")
+            if self.folder is None:
+                raise UsageError("this model has no run whose text could be read: give a text")
+            corpus = TEXT.data_of(self.folder, None if data_dir is None else Path(data_dir))
+            ids = translate(getattr(corpus, split or "validation"), corpus, self.symbols)
+        return evaluate(self.model, ids[: characters or None], weights)
+
+    def __repr__(self) -> str:
+        """Network, size and alphabet."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        place = "" if self.folder is None else f", {str(self.folder)!r}"
+        network, symbols = self.settings.model.network, f"{len(self.alphabet)} {self.unit}s"
+        return f"TrainedText({network}, {parameters:,} parameters, {symbols}{place})"
