@@ -15,7 +15,7 @@ from sphinx.ext.autosummary import autosummary_toc
 from sphinx.transforms import SphinxTransform
 
 import hypernetworks
-from hypernetworks import analysis, text, vision
+from hypernetworks import analysis, strokes, text, vision
 
 MEMBERS = {
     "RecurrentNetwork": "forward, stepper",
@@ -32,6 +32,11 @@ MEMBERS = {
     "RelativeChange": "__call__",
     "CharacterModel": "forward",
     "Corpus": "encode, decode, sizes",
+    "TrainedText": "generate, stream, evaluate, from_run, to, alphabet, unit",
+    "StrokeModel": "forward, start",
+    "StrokeData": "scale, sizes",
+    "Drawings": "drawing, chosen, of",
+    "Mixture": "of, nats, draw",
 }
 """The members that the page of a class shows, and those of the classes derived from it. A record shows all of its fields."""
 
@@ -56,7 +61,7 @@ def choose_members(app: Sphinx, config: Config) -> None:
     """Tell the template of a class which members its page shows."""
     things = {
         f"{package.__name__}.{name}": getattr(package, name)
-        for package in (hypernetworks, analysis, text, vision)
+        for package in (hypernetworks, analysis, text, vision, strokes)
         for name in package.__all__
     }
     shown = {name: members_of(thing) for name, thing in things.items() if isinstance(thing, type)}

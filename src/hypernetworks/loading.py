@@ -51,7 +51,13 @@ def load(
     After an error, `target` and `generator` are as they were.
 
     Example:
-        net = hn.load("runs/my-hypernetwork", make_target())
+        >>> from tempfile import TemporaryDirectory
+        >>> net = hn.HyperNetwork(torch.nn.Linear(3, 2), hn.FullGenerator(condition_size=4))
+        >>> with TemporaryDirectory() as folder:
+        ...     hn.save(net, folder)
+        ...     again = hn.load(folder, torch.nn.Linear(3, 2))
+        >>> again.weight_report().generated
+        8
     """
     place = named_folder(folder)
     experiment = _experiment_of_run(place)

@@ -16,6 +16,11 @@ class StrokesConfig:
 
     Raises:
         UsageError: a setting is invalid.
+
+    Example:
+        >>> from hypernetworks.strokes import StrokesConfig
+        >>> StrokesConfig(drop=0.0).data
+        'kanji'
     """
 
     data: str = "kanji"

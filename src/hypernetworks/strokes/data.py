@@ -52,7 +52,15 @@ _PREPARATION: Final = f"1 tolerance {TOLERANCE}"
 
 @dataclass(frozen=True, eq=False)
 class StrokeData:
-    """A set of drawings, split."""
+    """A set of drawings, split.
+
+    Example:
+        >>> from hypernetworks.strokes import Drawings, StrokeData
+        >>> line = torch.tensor([[0.0, 1], [3, 1]]), torch.tensor([False, True])
+        >>> some = Drawings.of([line] * 3, ["a", "b", "c"])
+        >>> StrokeData("lines", some, some, some, 10.0, "", "made here", "0" * 64).sizes
+        {'train': 3, 'validation': 3, 'test': 3}
+    """
 
     name: str
     """The name or path that it was loaded by."""

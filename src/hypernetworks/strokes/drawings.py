@@ -27,6 +27,13 @@ class Drawings:
     """Several drawings, one after another.
 
     P points in all, N drawings.
+
+    Example:
+        >>> from hypernetworks.strokes import Drawings
+        >>> cross = torch.tensor([[-5.0, 0], [10, 0], [-5, -5], [0, 10]]), torch.tensor([False, True, False, True])
+        >>> drawings = Drawings.of([cross, cross], ["a", "b"])
+        >>> len(drawings), drawings.drawing(1)[0].shape
+        (2, torch.Size([4, 2]))
     """
 
     offsets: Tensor

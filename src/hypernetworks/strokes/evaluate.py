@@ -24,7 +24,13 @@ CHUNK = 100
 
 @dataclass(frozen=True)
 class StrokeScore:
-    """The score of a model on a split."""
+    """The score of a model on a split.
+
+    Example:
+        >>> from hypernetworks.strokes import StrokeScore
+        >>> StrokeScore(drawings=2, points=9, offset_nats=-1.5, pen_nats=0.25).nats
+        -1.25
+    """
 
     drawings: int
     points: int

@@ -29,6 +29,11 @@ class Sampling:
 
     Raises:
         UsageError: a setting is invalid.
+
+    Example:
+        >>> from hypernetworks.strokes import Sampling
+        >>> Sampling(count=4, temperature=0.3).longest
+        200
     """
 
     count: int = 25
@@ -50,7 +55,15 @@ class Sampling:
 
 
 class Drawn(NamedTuple):
-    """A drawing of a model."""
+    """A drawing of a model.
+
+    Example:
+        >>> from hypernetworks.strokes import Sampling, StrokeModel, StrokeModelConfig, draw
+        >>> model = StrokeModel(StrokeModelConfig("lstm", hidden_size=8)).eval()
+        >>> drawn, other = draw(model, Sampling(count=2, longest=5), scale=10.0)
+        >>> len(drawn.lifted) <= 5, drawn.given
+        (True, 0)
+    """
 
     offsets: Tensor
     """(points, 2), in the unit of the data."""

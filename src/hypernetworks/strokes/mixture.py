@@ -36,7 +36,15 @@ LARGEST_CORRELATION: Final = 0.99
 
 
 class Mixture(NamedTuple):
-    """The distributions of some next points; "…" stands for any leading dimensions."""
+    """The distributions of some next points; "…" stands for any leading dimensions.
+
+    Example:
+        >>> from hypernetworks.strokes import Mixture
+        >>> mixture = Mixture.of(torch.randn(5, 6 * 20 + 3))     # five points, M = 20
+        >>> of_offsets, of_pen = mixture.nats(torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64))
+        >>> of_offsets.shape
+        torch.Size([5])
+    """
 
     log_weights: Tensor
     """ln π, (…, M)."""

@@ -31,6 +31,11 @@ class StrokeModelConfig(NetworkConfig):
 
     Raises:
         UsageError: a setting is invalid.
+
+    Example:
+        >>> from hypernetworks.strokes import StrokeModelConfig
+        >>> StrokeModelConfig("lstm", hidden_size=32).mixtures
+        20
     """
 
     mixtures: int = 20
@@ -46,6 +51,13 @@ class StrokeModel(nn.Module):
 
     Args:
         config: the settings.
+
+    Example:
+        >>> from hypernetworks.strokes import StrokeModel, StrokeModelConfig
+        >>> model = StrokeModel(StrokeModelConfig("lstm", hidden_size=32, mixtures=3))
+        >>> values, state = model(model.start(4).unsqueeze(0))
+        >>> values.shape                                        # time, batch, 6M + 3
+        torch.Size([1, 4, 21])
     """
 
     def __init__(self, config: StrokeModelConfig) -> None:

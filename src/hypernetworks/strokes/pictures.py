@@ -35,7 +35,13 @@ _LEVELS: Final = len(_LIGHT)
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a picture needs to know of the data."""
+    """What a picture needs to know of the data.
+
+    Example:
+        >>> from hypernetworks.strokes import Canvas, grid
+        >>> grid([], Canvas(size=109.0)).startswith("<svg")
+        True
+    """
 
     size: float
     """The side of the square around the pen's start that is shown."""

@@ -31,9 +31,12 @@ class TrainedText:
         folder: of the run; None if there is none, and then `evaluate` needs a text.
 
     Example:
-        lm = hn.load("runs/first")
-        print("ROMEO:" + lm.generate("ROMEO:", length=200, temperature=0.7))
-        print(lm.evaluate("To be, or not to be").bpc)
+        >>> from hypernetworks.text import CharacterModel, CharacterModelConfig, TextConfig, TrainedText
+        >>> from hypernetworks.text.config import Symbols
+        >>> config = TextConfig(model=CharacterModelConfig("lstm", hidden_size=8))
+        >>> lm = TrainedText(CharacterModel(config.model, 3).eval(), config, Symbols(("a", "b", "c"), "character"))
+        >>> len(lm.generate("ab", length=5)), lm.evaluate("abcab").characters        # hn.load("runs/first") loads a trained one
+        (5, 4)
     """
 
     model: CharacterModel
