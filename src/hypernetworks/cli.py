@@ -45,6 +45,7 @@ COMMANDS = {
     "strokes compare": ("hypernetworks.strokes.commands", "Compare"),
     "strokes evaluate": ("hypernetworks.strokes.commands", "Evaluate"),
     "strokes draw": ("hypernetworks.strokes.commands", "Draw"),
+    "strokes report": ("hypernetworks.strokes.commands", "Report"),
     "strokes serve": ("hypernetworks.serve.strokes_command", "Serve"),
     "bench": ("hypernetworks.bench.command", "Bench"),
     "data list": ("hypernetworks.cli", "DataList"),

@@ -24,6 +24,7 @@ def test_help_of_every_command_tells_its_flags(command: str, capsys: Capture) ->
         "text serve",
         "text export",
         "strokes draw",
+        "strokes report",
         "strokes serve",
         "bench",
     )

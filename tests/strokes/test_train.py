@@ -149,6 +149,9 @@ def test_the_colours_are_one_scale_for_all_drawings() -> None:
     assert max(map(max, colours)) == 4
     plain = levels(draw(StrokeModel(small("lstm")).eval(), Sampling(count=4, longest=9), 2.0))
     assert {level for row in plain for level in row} == {0}
+    both = levels([*draw(StrokeModel(small("lstm")).eval(), Sampling(count=2, longest=9), 2.0), *drawn])
+    assert both[2:] == colours
+    assert {level for row in both[:2] for level in row} <= {0}
 
 
 @pytest.mark.parametrize("animate", [False, True])
@@ -210,6 +213,19 @@ def test_commands(run: Path, toy_file: Path, tmp_path: Path, capsys: Capture) ->
     assert cli.main(
         ["strokes", "train", "--preset", "seconds", "--data", str(tmp_path / "d.json"), "--out", str(tmp_path / "n")]
     ) in (0, 2)
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert cli.main(["strokes", "report", str(run), str(run), "--count", "3", "--out", str(tmp_path / "r.html")]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'r.html'}\n"
+    source = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "nats a point (step " in source
+    assert source.count('<figure class="drawings">') == 4
+    assert source.count('<figure class="curve"') == 2
+    assert "Compared with other runs" in source
+    assert not re.findall(r"""(?:src|href)=["']?https?:""", source)
+    assert cli.main(["strokes", "report"]) == 2
+    assert "runs should be one or more folders, got none" in capsys.readouterr().err
 
 
 def test_networks_are_compared_at_equal_size(toy_file: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -12,7 +12,7 @@ from hypernetworks.errors import UsageError
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
-from hypernetworks.text.experiment import TEXT, sample
+from hypernetworks.text.experiment import TEXT, sample, symbols_of
 from hypernetworks.text.generate import Sampling
 from hypernetworks.text.report import load, page
 
@@ -98,7 +98,7 @@ def test_the_page_has_the_runs_numbers(made):
     assert ["sampling.seed", "3"] in rows
     assert f"(step {metadata['step']})" in shown.source
     names = [row[:2] for row in rows if row[0] in map(str, made)]
-    order = sorted(loaded, key=lambda one: one.bpc)
+    order = sorted(loaded, key=lambda one: one.best)
     assert names == [[one.name, one.config.model.network] for one in order]
     assert len(shown.all("figure")) == 2
 
@@ -106,11 +106,11 @@ def test_the_page_has_the_runs_numbers(made):
 def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
     loaded = load(made[0], CPU)
     shown = Page(page([loaded], SHORT, None))
-    written = sample(loaded.model, loaded.symbols, SHORT).partition("\n")[2][:-1]
+    written = sample(loaded.model, symbols_of(loaded.record), SHORT).partition("\n")[2][:-1]
     assert "".join(text for text, _ in shown.letters) == written
-    ids = torch.tensor([loaded.symbols.alphabet.index(c) for c in "\n" + written])
+    ids = torch.tensor([symbols_of(loaded.record).alphabet.index(c) for c in "\n" + written])
     for (_, attributes), letter in zip(
-        shown.letters, coloured_text(loaded.model, loaded.symbols, ids)[1:], strict=True
+        shown.letters, coloured_text(loaded.model, symbols_of(loaded.record), ids)[1:], strict=True
     ):
         printed = [float(number) / 100 for number in re.findall(r" ([-+.e\d]+) %(?:,|$)", attributes["title"])]
         assert printed == pytest.approx(letter.changes, rel=6e-3)
@@ -126,14 +126,16 @@ def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
     assert ["checked" in radio for radio in radios] == [True, False, False, False]
     assert all(gate in shown.source for gate in gates_of(loaded.model))
     # each gate's scale has numbers at both ends: 95 % of the changes are below the second
-    changes = torch.tensor([letter.changes for letter in coloured_text(loaded.model, loaded.symbols, ids)[1:]])
+    changes = torch.tensor(
+        [letter.changes for letter in coloured_text(loaded.model, symbols_of(loaded.record), ids)[1:]]
+    )
     ends = re.findall(r'0 % <span class="bar"></span> (\S+) % and more', shown.source)
     assert [float(end) / 100 for end in ends] == pytest.approx(changes.quantile(0.95, dim=0).tolist(), rel=6e-3)
 
 
 def test_the_first_character_of_a_given_text_has_no_step_and_no_colour(made):
     loaded = load(made[0], CPU)
-    ids = torch.tensor([loaded.symbols.alphabet.index(c) for c in "so"])
+    ids = torch.tensor([symbols_of(loaded.record).alphabet.index(c) for c in "so"])
     source = page([loaded], SHORT, ("given", ids))
     assert re.search(
         r'<span style="" title="no step generated it">s</span><span style="--c0:[^"]*" title="[^"]*">o</span>', source
@@ -156,7 +158,7 @@ def test_a_diverged_run_does_not_flatten_the_others(made):
 
 def test_a_given_text_is_shown_and_nothing_in_it_is_markup(hostile):
     loaded = load(hostile, CPU)
-    ids = torch.tensor([loaded.symbols.alphabet.index(c) for c in HOSTILE])
+    ids = torch.tensor([symbols_of(loaded.record).alphabet.index(c) for c in HOSTILE])
     shown = Page(page([loaded, loaded], SHORT, ("<i>title", ids)))
     assert "".join(text for text, _ in shown.letters).endswith(HOSTILE)
     assert len(shown.all("script")) == 1
@@ -188,7 +190,7 @@ def test_a_network_of_fixed_weights_has_no_colours_and_the_page_says_why(made):
     assert not shown.all("input")
     assert not shown.all("script")
     assert "No colours: the weights of lstm are the same for every character" in shown.source
-    assert sample(loaded.model, loaded.symbols, SHORT).partition("\n")[2][:-1] in "".join(
+    assert sample(loaded.model, symbols_of(loaded.record), SHORT).partition("\n")[2][:-1] in "".join(
         text for path, text in shown.texts if path[-1:] == ("div",)
     )
 

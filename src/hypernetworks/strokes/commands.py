@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
+from hypernetworks.experiments.report import load_reported
 from hypernetworks.files import read_whole, write_whole
 from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.drawings import strokes_of
@@ -21,6 +22,7 @@ from hypernetworks.strokes.generate import Drawn, Sampling, draw
 from hypernetworks.strokes.own_strokes import read_beginning
 from hypernetworks.strokes.pictures import Canvas, grid, grid_png
 from hypernetworks.strokes.presets import PRESETS
+from hypernetworks.strokes.report import page
 from hypernetworks.training.device import find_device
 
 _BEGINNING_LIMIT = 10_000_000
@@ -112,6 +114,32 @@ class Draw:
             raise UsageError(f"side should be a finite number above 0, got {self.side}")
         content = read_whole(self.beginning, _BEGINNING_LIMIT)
         return read_beginning(content, str(self.beginning), self.side, size, self.unfinished)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write an HTML page about a run: drawings coloured by how much the generated weights change, curves, settings, parameters.
+
+    The page needs no network and no other file. It compares the first run with the others.
+    """
+
+    runs: Positional[tuple[Path, ...]]
+    """The run's folder, then the folders of runs to compare it with."""
+    sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    out: Path | None = None
+    """The page's file; default: report.html in the run's folder."""
+    device: str = "auto"
+    """cpu, cuda, …; auto uses cuda if available."""
+
+    def __call__(self) -> None:
+        """Write the page and print its path."""
+        if not self.runs:
+            raise UsageError("runs should be one or more folders, got none")
+        device = find_device(self.device)
+        runs = [load_reported(STROKES, folder, device) for folder in self.runs]
+        out = self.out or self.runs[0] / "report.html"
+        write_whole(out, page(runs, self.sampling).encode())
+        print(f"report: {out}")
 
 
 def _png(drawn: Sequence[Drawn], canvas: Canvas, columns: int) -> bytes:

@@ -16,7 +16,7 @@ import torch
 
 from hypernetworks.strokes.generate import Drawn
 
-__all__ = ["Canvas", "grid", "grid_png", "levels"]
+__all__ = ["Canvas", "full_colour", "grid", "grid_png", "levels"]
 
 CELL: Final = 100.0
 """The side of the cell of a drawing."""
@@ -62,15 +62,19 @@ class Line(NamedTuple):
 
 def levels(drawn: Sequence[Drawn]) -> list[list[int]]:
     """The colour of each point of each drawing, from 0 to 4: the mean change over the gates, the same scale for all."""
-    changes = [drawing.changes.mean(dim=1) if drawing.changes.shape[1] else None for drawing in drawn]
-    known = [part[drawing.given :] for part, drawing in zip(changes, drawn, strict=True) if part is not None]
-    full = torch.cat(known).quantile(FULL_COLOUR).item() if sum(map(len, known)) else 0.0
+    full = full_colour(drawn)
     return [
-        [0] * len(drawing.lifted)
-        if part is None or full <= 0
-        else (part / full * _LEVELS).long().clamp(0, _LEVELS - 1).tolist()
-        for part, drawing in zip(changes, drawn, strict=True)
+        (drawing.changes.mean(dim=1) / full * _LEVELS).long().clamp(0, _LEVELS - 1).tolist()
+        if full > 0 and drawing.changes.shape[1]
+        else [0] * len(drawing.lifted)
+        for drawing in drawn
     ]
+
+
+def full_colour(drawn: Sequence[Drawn]) -> float:
+    """The mean change over the gates that gets the full colour; 0 if no weights change."""
+    changes = [drawing.changes[drawing.given :].mean(dim=1) for drawing in drawn if drawing.changes.shape[1]]
+    return torch.cat(changes).quantile(FULL_COLOUR).item() if sum(map(len, changes)) else 0.0
 
 
 def grid(drawn: Sequence[Drawn], canvas: Canvas, columns: int = 5, animate: bool = False) -> str:

@@ -18,7 +18,7 @@ from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
 from hypernetworks.text.evaluate import Protocol, evaluate_windows
-from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, translate
+from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, symbols_of, translate
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.presets import PRESETS
@@ -190,7 +190,7 @@ class Report:
         device = find_device(self.device)
         runs = [load(folder, device) for folder in self.runs]
         out = self.out or self.runs[0] / "report.html"
-        written = page(runs, self.sampling, self._text(runs[0].symbols))
+        written = page(runs, self.sampling, self._text(symbols_of(runs[0].record)))
         write_whole(out, written.encode("utf-8", "replace"))  # an alphabet may hold a lone surrogate, which UTF-8 lacks
         print(f"report: {out}")
 
