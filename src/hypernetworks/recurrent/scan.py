@@ -29,16 +29,10 @@ def is_open(steps: "TimeSteps") -> bool:
 def scan_steps(
     cell: "RecurrentCell", x: Tensor, steps: "TimeSteps", state: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Run a cell over all time steps, without dropout: x (N, I), state each (B, ·) -> outputs (N, H), final state.
-
-    Raises:
-        RuntimeError: ONNX is exported with gradients enabled. torch then gives the scan results that ONNX does not have.
-    """
+    """Run a cell over all time steps, without dropout: x (N, I), state each (B, ·) -> outputs (N, H), final state."""
     if torch.onnx.is_in_onnx_export() and torch.is_grad_enabled():
-        raise RuntimeError(
-            "an export to ONNX with an open number of steps needs gradients to be off: call torch.onnx.export under "
-            "torch.no_grad()"
-        )
+        with torch.no_grad():  # with gradients, torch gives the scan results that ONNX does not have
+            return scan_steps(cell, x, steps, state)
     weights = cell.weights()
     leaves, form = torch_compat.tree_flatten(weights)
     # a scan does not accept tensors that share memory, and some weights are views of one parameter
