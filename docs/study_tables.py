@@ -170,11 +170,11 @@ def fixed_scales_table(found: dict[str, dict[str, float]]) -> list[str]:
 
 
 def merged(records: list[Record]) -> Record:
-    """Several records as one. Step times are comparable only if all were measured together, so those of one record are kept."""
+    """Several records as one. Step times are comparable only if all were measured together, so those of the first are kept."""
     if len(records) == 1:
         return records[0]
     results = [result for record in records for result in record.results]
-    return Record(results, {}, records[0].at_equal_time)
+    return Record(results, records[0].step_times, records[0].at_equal_time)
 
 
 def command(name: str, plan: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def cost_table(
             [
                 variant,
                 *(_mean([run.figures[key] for run in runs.values() if run.figures]) for key in figures),
-                *([f"{1000 * step_times[variant]:.1f}"] if step_times else []),
+                *([_milliseconds(step_times.get(variant))] if step_times else []),
                 f"{len(trials)} ({trials.count('pruned')} pruned)",
                 _settings(next(iter(runs.values())).values),
                 _loss(runs),
@@ -88,6 +88,10 @@ def _difference(first: Runs, second: Runs) -> str:
     if not seeds:
         return ""
     return paired_difference([first[seed].score for seed in seeds], [second[seed].score for seed in seeds]).text(DIGITS)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:.1f}"
 
 
 def _mean(values: Sequence[float]) -> str:
