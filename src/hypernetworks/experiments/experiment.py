@@ -5,9 +5,9 @@ here once. docs/recipes/experiment.md lists the files and edits that a new exper
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
@@ -52,6 +52,11 @@ class Experiment(ABC, Generic[Config, Data, Model]):
     if_moved: ClassVar[str] = ""
     """What to do if the data of a run are not found; empty: they are only ever found by name."""
 
+    path_setting: ClassVar[str] = ""
+    """The setting that may be the path of a user's own data instead of a name; empty: data have names only."""
+    named_data: ClassVar[Collection[str]] = ()
+    """The names of the data sets, where a setting may be a path."""
+
     # What an experiment is.
 
     @abstractmethod
@@ -81,12 +86,17 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         return settings
 
     def settle(self, config: Config, data: Data) -> Config:
-        """The configuration as it is recorded, for example with a relative path made absolute."""
-        return config
+        """The configuration as it is recorded. The path of a user's own data is absolute, so a run is used from any folder."""
+        return replace(config, **{self.path_setting: data.source}) if self._has_path(config) else config
 
     def with_place_of(self, config: Config, recorded: Config) -> Config:
         """`config` with the path of the data that `recorded` has, if both have a path: data may be moved."""
-        return config
+        if not (self._has_path(config) and self._has_path(recorded)):
+            return config
+        return replace(config, **{self.path_setting: getattr(recorded, self.path_setting)})
+
+    def _has_path(self, config: Config) -> bool:
+        return bool(self.path_setting) and getattr(config, self.path_setting) not in self.named_data
 
     def record(self, data: Data) -> dict[str, Any]:
         """The JSON description of the data: at least source, sha256, sizes, and what `make_model` needs."""

@@ -1,7 +1,6 @@
 """The strokes experiment: networks that draw characters, or anything that a pen draws, point by point."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -35,6 +34,8 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
     presets = PRESETS
     score = Score("validation_loss", "nats a point", digits=4)
     variant = "network"
+    path_setting = "data"
+    named_data = NAMED_SETS
     if_moved = "if the run's drawings have moved, give their new path with --data"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
@@ -50,16 +51,6 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
     def load_data(self, name: str, data_dir: Path | None) -> StrokeData:
         """Load the drawings."""
         return load_strokes(name, data_dir)
-
-    def settle(self, config: StrokesConfig, data: StrokeData) -> StrokesConfig:
-        """Record the absolute path of a user's own file, so that the run can be used from any folder."""
-        return config if config.data in NAMED_SETS else replace(config, data=data.source)
-
-    def with_place_of(self, config: StrokesConfig, recorded: StrokesConfig) -> StrokesConfig:
-        """Take the path of a user's own file from `recorded`."""
-        if config.data in NAMED_SETS or recorded.data in NAMED_SETS:
-            return config
-        return replace(config, data=recorded.data)
 
     def record(self, data: StrokeData) -> dict[str, Any]:
         """Source, checksum, sizes, and what a picture of the model's drawings needs."""
@@ -117,10 +108,6 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
             f"{split}_nats": evaluate(model, getattr(data, split), record["scale"]).nats
             for split in ("validation", "test")
         }
-
-    def final_scores(self, run: Run, data: StrokeData) -> dict[str, float]:
-        """The loss on the test drawings."""
-        return {"test_loss": self.scores(run, data)["test_nats"]}
 
     def pictures(self, folders: Mapping[str, Path]) -> dict[str, str]:
         """A row of drawings of each variant."""

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -50,6 +50,8 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     presets = PRESETS
     score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
     variant = "network"
+    path_setting = "corpus"
+    named_data = NAMED_SETS
     if_moved = "if the run's text has moved, give its new path with --corpus"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
@@ -65,16 +67,6 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def load_data(self, name: str, data_dir: Path | None) -> Corpus:
         """Load the corpus."""
         return load_corpus(name, data_dir)
-
-    def settle(self, config: TextConfig, data: Corpus) -> TextConfig:
-        """Record the absolute path of a user's own text, so that the run can be used from any folder."""
-        return config if config.corpus in NAMED_SETS else replace(config, corpus=data.source)
-
-    def with_place_of(self, config: TextConfig, recorded: TextConfig) -> TextConfig:
-        """Take the path of a user's own text from `recorded`."""
-        if config.corpus in NAMED_SETS or recorded.corpus in NAMED_SETS:
-            return config
-        return replace(config, corpus=recorded.corpus)
 
     def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
         """In format 1, dropout acted on the input, too."""
