@@ -9,13 +9,14 @@ from threading import Event, Thread
 from typing import Any
 
 import torch
+from fastapi import FastAPI
 
 from hypernetworks.serve.api import make_app
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine
 from hypernetworks.serve.job import Job
 from hypernetworks.serve.limits import Limits
-from hypernetworks.serve.server import listen, make_server
+from hypernetworks.serve.server import TimeLimits, listen, make_server
 from hypernetworks.serve.server import names as host_names
 from hypernetworks.serve.stream import Reason, Stream
 from hypernetworks.text.coloured import Letter
@@ -93,10 +94,19 @@ def serving(
     limits = limits or Limits()
     engine = Engine(dict(zip(names, batches, strict=False)), limits.rows, limits.queue)
     app = make_app(engine, limits, host_names("127.0.0.1", allowed), token)
+    with serving_app(app, engine.stop, limits, root_path, send_buffer) as address:
+        yield address
+
+
+@contextmanager
+def serving_app(
+    app: FastAPI, stop: Callable[[], None], limits: TimeLimits, root_path: str = "", send_buffer: int = 0
+) -> Iterator[str]:
+    """Any application in a thread; yields its address."""
     with listen("127.0.0.1", 0) as listening:
         if send_buffer:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        server = make_server(app, engine.stop, limits, root_path)
+        server = make_server(app, stop, limits, root_path)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:

@@ -2,12 +2,10 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -17,11 +15,13 @@ import torch
 from hypernetworks import cli
 from hypernetworks.serve.limits import DrawingLimits
 from hypernetworks.serve.pages import KINDS, STROKES_FOLDER, STROKES_PAGE
-from hypernetworks.serve.server import listen, make_server, names
+from hypernetworks.serve.server import names
 from hypernetworks.serve.strokes_api import Artist, make_app
 from hypernetworks.strokes.generate import Sampling, draw
 from hypernetworks.strokes.model import StrokeModel, StrokeModelConfig
 from hypernetworks.strokes.own_strokes import beginning_of
+
+from .clients import serving_app
 
 CROSS = [[[20, 50], [80, 50]], [[50, 20], [50, 80]]]
 SIZE, SCALE = 40.0, 6.0
@@ -37,17 +37,8 @@ def artist(network: str = "hyper-lstm") -> Artist:
 def serving(made: Artist, limits: DrawingLimits | None = None, token: str | None = None) -> Iterator[str]:
     limits = limits or DrawingLimits(longest=40)
     app = make_app(made, limits, names("127.0.0.1", ()), token)
-    with listen("127.0.0.1", 0) as listening:
-        server = make_server(app, lambda: None, limits)
-        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serving_app(app, lambda: None, limits) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

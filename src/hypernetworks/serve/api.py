@@ -7,16 +7,15 @@ from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from hypernetworks import __version__
 from hypernetworks.errors import UsageError
 from hypernetworks.serve import events
+from hypernetworks.serve.application import application
 from hypernetworks.serve.batch import Batch
 from hypernetworks.serve.engine import Engine, FullError
 from hypernetworks.serve.events import EventStream, event_stream
-from hypernetworks.serve.guard import Check, KnownHosts, bearer, json_body, same_origin
+from hypernetworks.serve.guard import Check, bearer, json_body, same_origin
 from hypernetworks.serve.job import Job
 from hypernetworks.serve.limits import Limits
 from hypernetworks.serve.pages import TEXT_PAGE, add_pages
@@ -30,7 +29,6 @@ from hypernetworks.serve.schema import (
     read_type,
     request_type,
 )
-from hypernetworks.serve.sentences import one_sentence
 from hypernetworks.serve.stream import Stream
 from hypernetworks.text.coloured import gates_of
 
@@ -80,17 +78,7 @@ def make_app(engine: Engine, limits: Limits, hosts: Sequence[str], token: str | 
         engine.stop()
         engine.join()
 
-    app = FastAPI(
-        title="hypernetworks",
-        description="Text from trained character models.",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        max_body_size=limits.max_body,
-    )
-    app.add_middleware(KnownHosts, names=hosts)
-    app.add_exception_handler(RequestValidationError, one_sentence)
+    app = application("Text from trained character models.", hosts, limits.max_body, lifespan)
     _add_api(app, engine, limits, [] if token is None else [bearer(token)])
     add_pages(app, TEXT_PAGE)
     return app

@@ -1,14 +1,43 @@
-"""Refusals of a request's form as one sentence, in place of FastAPI's list of errors."""
+"""The application of a server before its own paths: known hosts, bounded bodies, and refusals as one sentence."""
 
-from fastapi import Request
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-__all__ = ["one_sentence"]
+from hypernetworks import __version__
+from hypernetworks.serve.guard import KnownHosts
+
+__all__ = ["application"]
 
 
-async def one_sentence(_: Request, error: Exception) -> JSONResponse:
-    """The first error, as one sentence."""
+def application(description: str, hosts: Sequence[str], max_body: int, lifespan: Any = None) -> FastAPI:
+    """Make an application without paths.
+
+    Args:
+        description: what it serves, for its OpenAPI description.
+        hosts: accepted values of the Host header.
+        max_body: the most bytes of a request's body.
+        lifespan: FastAPI's context around all requests.
+    """
+    app = FastAPI(
+        title="hypernetworks",
+        description=description,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=max_body,
+    )
+    app.add_middleware(KnownHosts, names=hosts)
+    app.add_exception_handler(RequestValidationError, _one_sentence)
+    return app
+
+
+async def _one_sentence(_: Request, error: Exception) -> JSONResponse:
+    """The first error as one sentence, in place of FastAPI's list of errors."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from fastapi import Depends, FastAPI, HTTPException
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
-from hypernetworks import __version__
 from hypernetworks.analysis import RelativeChange
-from hypernetworks.serve.api import one_sentence
-from hypernetworks.serve.guard import KnownHosts, bearer, json_body, same_origin
+from hypernetworks.serve.application import application
+from hypernetworks.serve.guard import bearer, json_body, same_origin
 from hypernetworks.serve.limits import DrawingLimits
 from hypernetworks.serve.pages import STROKES_PAGE, add_pages
 from hypernetworks.serve.schema import ErrorMessage
@@ -146,16 +143,7 @@ def make_app(artist: Artist, limits: DrawingLimits, hosts: Sequence[str], token:
         hosts: accepted values of the Host header.
         token: the bearer token that requests to the API must carry; None to require no token.
     """
-    app = FastAPI(
-        title="hypernetworks",
-        description="Drawings from a trained stroke model.",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=limits.max_body,
-    )
-    app.add_middleware(KnownHosts, names=hosts)
-    app.add_exception_handler(RequestValidationError, one_sentence)
+    app = application("Drawings from a trained stroke model.", hosts, limits.max_body)
     checks: list[Any] = [] if token is None else [Depends(bearer(token))]
     waiting = 0
 
@@ -191,5 +179,4 @@ def make_app(artist: Artist, limits: DrawingLimits, hosts: Sequence[str], token:
         return {"status": "ok", "waiting": waiting}
 
     add_pages(app, STROKES_PAGE)
-    torch.set_num_threads(1)
     return app

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import FaultError
@@ -50,5 +51,6 @@ class Serve:
             record["size"],
             record["attribution"],
         )
+        torch.set_num_threads(1)  # a product of one row is too small for more
         app = strokes_api.make_app(artist, self.limits, names, self.address.secret)
         self.address.serve(app, self.limits, artist.warm_up)
