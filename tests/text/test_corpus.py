@@ -133,6 +133,7 @@ def test_a_text_that_cannot_be_learned_from(tmp_path: Path, content: bytes, word
         ("text ".encode("utf-16") * 20, "iconv -f UTF-16 -t UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "it looks like a binary file"),
     ],
+    ids=["gzip", "bzip2", "xz", "Windows-1252", "UTF-16", "PNG"],  # a gzip file's header holds the time
 )
 def test_a_file_that_is_no_text_yet_names_the_way_out(tmp_path: Path, content: bytes, hint: str) -> None:
     path = tmp_path / "a text"
