@@ -89,6 +89,7 @@ def test_the_player_moves_through_the_text(page: Any) -> None:
 
 
 def test_the_mean_change_of_each_kind_of_character_is_there(page: Any) -> None:
+    expect(page.locator(".kinds").first).to_be_hidden()  # nothing is written yet
     write(page, Prompt="ab cd\n\nef", Length=80, Temperature=3)
     table = page.locator(".kinds table").first
     characters = "ab cd\n\nef" + shown(page, 0)
@@ -199,6 +200,11 @@ def test_the_frozen_run_is_written_next_to_its_own_with_the_same_seed(chromium: 
         expected = "".join(generate(model, SYMBOLS.alphabet, "character", "ab", Sampling(40, 2.0)))
         assert shown(page, 1) == expected != shown(page, 0)
         assert all(change == 0 for each in changes(page, 1) for change in each)
+        expect(page.locator("#reading")).to_have_text(re.compile(r": run [\d.]+, and [\d.]+ if its weights are frozen\.$"))
+        page.get_by_label("Language").select_option("zh")
+        assert page.locator("h2").all_text_contents() == ["run", "run（冻结权重）"]
+        page.get_by_label("语言").select_option("en")
+        assert page.locator("h2").all_text_contents() == ["run", "run, frozen"]
         again = opened(chromium, page.url)
         expect(again.get_by_label("Freeze the weights")).to_be_checked()
         expect(again.locator("section").last).to_be_visible()
@@ -206,4 +212,11 @@ def test_the_frozen_run_is_written_next_to_its_own_with_the_same_seed(chromium: 
         page.get_by_label("Freeze the weights").uncheck()
         expect(page.locator("section").last).to_be_hidden()
         assert "freeze" not in page.url
+        page.close()
+
+
+def test_runs_with_fixed_weights_alone_are_not_said_to_change(chromium: Any, batches: tuple[Any, Any]) -> None:
+    with serving(batches[1]) as address:
+        page = opened(chromium, address)
+        expect(page.locator(".lead")).to_contain_text("the same weights at every character")
         page.close()

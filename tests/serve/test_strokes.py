@@ -248,6 +248,8 @@ def test_the_page_speaks_chinese(chromium: Any, address: str) -> None:
     expect(page.locator("h1")).to_have_text("让网络写完你的字")
     page.locator("#language").select_option("en")
     expect(page.locator("h1")).to_have_text("A network finishes your character")
+    expect(page.locator(".lead")).to_contain_text("lines are orange where they changed strongly")
+    expect(page.locator(".legend")).to_have_text(re.compile(r"weights change by 0 %\s+\d+ % and more"))
     page.close()
 
 

@@ -35,8 +35,8 @@ export class Colours {
   // character, or the whole character by the gate that is chosen.
   add(text, selector) {
     const colour = (k, hot) => `color-mix(in oklab, var(${hot}) calc(100% * min(1, var(--${k}, 0) / var(--full, 1))), transparent)`;
-    const { gates } = text.run;
-    if (!gates.length) return;
+    const { gates, frozen_of } = text.run;
+    if (!gates.length || frozen_of) return; // nothing changes
     const strips = gates.map(
       (_, k) => `linear-gradient(${colour(k, "--bright")} 0 0) 0 calc(100% - ${gates.length - 1 - k} * var(--strip)) / 100% var(--strip) no-repeat`,
     );

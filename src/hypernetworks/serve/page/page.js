@@ -68,6 +68,7 @@ async function load() {
   byId("freezing").hidden = !server.runs.some((run) => run.frozen_of);
   const hyper = server.runs.find((run) => run.gates.length) ?? server.runs[0];
   diagram.of(hyper);
+  say(document.querySelector(".lead"), hyper.gates.length ? "lead" : "lead_fixed");
   silence(byId("problem"));
   const texts = server.runs.map((run, k) => {
     const section = byId("run").content.cloneNode(true).querySelector("section");

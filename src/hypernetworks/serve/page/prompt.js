@@ -75,8 +75,12 @@ export class Prompt extends Letters {
       const read = await Promise.all(this.runs.map((run) => this.readBy(run, text, signal)));
       this.take(read[this.runs.indexOf(this.run)]);
       const costs = read.filter((letters) => letters.bits !== undefined);
-      const cost = ({ run, bits }) => t(run.frozen_of ? "bits_frozen" : "bits", run.frozen_of ?? run.name, number(bits, { maximumFractionDigits: 2 }));
-      const list = () => costs.map(cost).join(t("semicolon"));
+      const shown = (bits) => number(bits, { maximumFractionDigits: 2 });
+      const cost = ({ run, bits }) => {
+        const frozen = costs.find((other) => other.run.frozen_of === run.name);
+        return frozen ? t("bits_frozen", run.name, shown(bits), shown(frozen.bits)) : t("bits", run.name, shown(bits));
+      };
+      const list = () => costs.filter(({ run }) => !run.frozen_of).map(cost).join(t("semicolon"));
       if (costs.length) say(this.status, "bits_of", list);
       else silence(this.status);
     } catch (problem) {

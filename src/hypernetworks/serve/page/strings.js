@@ -8,9 +8,12 @@ const en = {
   language: "Language",
   api: "API",
   lead:
-    "At every step, a small LSTM reads what the main network reads and scales each row of the main network's weights W_{h}: the " +
-    "weights change with every character. The brighter a strip below a character, the more the step that wrote it changed one " +
-    "gate's weights: ‖ΔW_{h}‖ over the larger ‖W_{h}‖.",
+    "At every step, a second, small LSTM scales each row of the main network's weights W_{h}, so that a name and the middle of a " +
+    "word can be written with different weights. The brighter a strip below a character, the more the step that wrote it changed " +
+    "one gate's weights: ‖ΔW_{h}‖ over the larger ‖W_{h}‖.",
+  lead_fixed:
+    "The networks here have the same weights at every character. Serve a hyper network, such as hyper-lstm, next to one of them to " +
+    "see weights that change.",
 
   diagram: "The step of the current character",
   reads: "reads",
@@ -56,7 +59,7 @@ const en = {
   stop: "Stop",
   freeze: "Freeze the weights",
   bits: (run, bits) => `${run} ${bits}`,
-  bits_frozen: (run, bits) => `${run} with frozen weights ${bits}`,
+  bits_frozen: (run, bits, frozen) => `${run} ${bits}, and ${frozen} if its weights are frozen`,
   bits_of: (runs) => `Bits per character to predict this text (fewer is better): ${runs}.`,
 
   colour: "Colour",
@@ -79,6 +82,7 @@ const en = {
 
   about: (network, parameters, gates) => `${network}, ${parameters} parameters; strips from the top: ${gates}`,
   about_fixed: (network, parameters) => `${network}, ${parameters} parameters; fixed weights`,
+  frozen_name: (run) => `${run}, frozen`,
   about_frozen: "the same model with weights that do not move: each scale has its mean",
   text_of: (run) => `Text of ${run}; arrow keys move through its characters`,
   hint: "Point at a character, or use the arrow keys: its step is shown above.",
@@ -126,8 +130,9 @@ const zh = {
   language: "语言",
   api: "API（英文）",
   lead:
-    "在每一步，一个小型 LSTM 读取与主网络相同的输入，为主网络权重 W_{h} 的每一行算出一个缩放系数 d，因此主网络在每个字符处的权重都不同。" +
+    "在每一步，另一个小型 LSTM 缩放主网络权重 W_{h} 的每一行，因此写人名和写词的中间可以用不同的权重。" +
     "字符下方的色带各对应一个门：颜色越鲜明，写出该字符的那一步对这个门的权重改变得越多：‖ΔW_{h}‖ 除以这一步前后 ‖W_{h}‖ 中的较大者。",
+  lead_fixed: "这里的网络在每个字符处的权重都相同。同时再启动一个超网络（例如 hyper-lstm），就能看到变化的权重。",
 
   diagram: "当前字符的一步",
   reads: "读入",
@@ -173,7 +178,7 @@ const zh = {
   stop: "停止",
   freeze: "冻结权重",
   bits: (run, bits) => `${run} 为 ${bits}`,
-  bits_frozen: (run, bits) => `${run} 冻结权重后为 ${bits}`,
+  bits_frozen: (run, bits, frozen) => `${run} 为 ${bits}，冻结权重后为 ${frozen}`,
   bits_of: (runs) => `预测这段文字平均每个字符所需的比特数（越少越好）：${runs}。`,
 
   colour: "着色",
@@ -196,6 +201,7 @@ const zh = {
 
   about: (network, parameters, gates) => `${network}，${parameters} 个参数；色带从上到下：${gates}`,
   about_fixed: (network, parameters) => `${network}，${parameters} 个参数；权重固定`,
+  frozen_name: (run) => `${run}（冻结权重）`,
   about_frozen: "同一个模型，但权重不动：每个缩放系数都取其平均值",
   text_of: (run) => `${run} 的文本；用方向键在字符之间移动`,
   hint: "指向一个字符，或使用方向键：上方会显示它的那一步。",

@@ -21,9 +21,10 @@ export class Text extends Letters {
     this.status = section.querySelector(".status");
     this.shown = section.querySelector(".change");
     this.kinds = section.querySelector(".kinds");
-    this.kinds.hidden = !run.gates.length || run.frozen_of !== null;
     this.request = null; // the last one, that is, its AbortSignal
-    section.querySelector("h2").textContent = run.name;
+    const title = section.querySelector("h2");
+    if (run.frozen_of) say(title, "frozen_name", run.frozen_of);
+    else title.textContent = run.name;
     const parameters = () => number(run.parameters);
     const about = section.querySelector(".about");
     if (run.frozen_of) say(about, "about_frozen");
@@ -141,7 +142,9 @@ export class Text extends Letters {
     if (this.request !== signal) return null; // a new request has begun
     this.rescale();
     this.saving.hidden = !this.spans.length;
-    showKinds(this.kinds.querySelector("table"), this.run.gates, meanChanges(this.characters, this.changes, this.prompted));
+    const rows = this.run.frozen_of ? [] : meanChanges(this.characters, this.changes, this.prompted);
+    showKinds(this.kinds.querySelector("table"), this.run.gates, rows);
+    this.kinds.hidden = !rows.length;
     const seconds = (performance.now() - began) / 1000;
     const inSeconds = () => number(seconds, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
     say(this.status, "ended", () => t(`end_${reason}`), () => number(written), inSeconds);

@@ -5,8 +5,9 @@ const en = {
   language: "Language",
   api: "API",
   lead:
-    "Begin a character with mouse, pen or finger, and let the model finish it: it draws point by point, each from all points before. " +
-    "Orange lines were drawn by steps that changed the network's weights strongly.",
+    "Begin a character with mouse, pen or finger, and let the model finish it; on an empty sheet it invents one. It draws point by " +
+    "point, each from all points before. Your own lines are blue.",
+  moves: "The model's weights change with every point: lines are orange where they changed strongly.",
   paper: "Sheet to draw on, 100 by 100",
   settings: "Settings",
   finish: "Finish",
@@ -14,6 +15,7 @@ const en = {
   undo: "Undo stroke",
   clear: "Clear",
   temperature: "Temperature",
+  temperature_help: "(lower: more regular)",
   seed: "Seed",
   unfinished: "Continue my last stroke",
   token: "Token",
@@ -38,8 +40,9 @@ const en = {
 const zh = {
   heading: "让网络写完你的字",
   language: "语言",
-  api: "API",
-  lead: "用鼠标、笔或手指写下开头，让模型写完：它逐点落笔，每一点都取决于之前所有的点。橙色的线条来自权重变化很大的步。",
+  api: "API（英文）",
+  lead: "用鼠标、笔或手指写下开头，让模型写完；什么都不写，模型就自己造一个字。它逐点落笔，每一点都取决于之前所有的点。你写的线条为蓝色。",
+  moves: "模型的权重随每一点变化：权重变化大的地方，线条为橙色。",
   paper: "书写区，100 × 100",
   settings: "设置",
   finish: "写完",
@@ -47,6 +50,7 @@ const zh = {
   undo: "撤销一笔",
   clear: "清空",
   temperature: "温度",
+  temperature_help: "（越低越规整）",
   seed: "随机种子",
   unfinished: "接着我的最后一笔写",
   token: "令牌",

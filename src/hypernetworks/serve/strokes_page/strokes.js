@@ -84,8 +84,8 @@ showTemperature();
 update();
 try {
   about = await (await ask("api/about", headers)).json();
-  document.querySelector(".legend").hidden = !about.moves;
-  say($("much"), "much", () => number(FULL, { style: "percent" }));
+  document.querySelector(".legend").hidden = $("moves").hidden = !about.moves;
+  say($("much"), "much", () => `${number(100 * FULL)} %`);
   say($("about"), "about", about.name, about.network, () => number(about.parameters));
   $("about").append(` ${about.attribution}`);
 } catch (problem) {
