@@ -114,9 +114,9 @@ def test_a_hypernetwork_needs_its_target_and_a_run_needs_none(run: Path, tmp_pat
 
 
 def test_a_folder_that_holds_neither_says_what_it_is(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"missing: no such folder, expected a folder"):
+    with pytest.raises(UsageError, match=r"missing: no such folder, expected a run, or a HyperNetwork"):
         hn.load(tmp_path / "missing")
-    with pytest.raises(UsageError, match=r"config\.json: is a file, expected a folder"):
+    with pytest.raises(UsageError, match=r"config\.json: is a file, expected a run, or a HyperNetwork"):
         hn.load(run / "config.json")
     with pytest.raises(UsageError, match="should be the name of a folder, got an empty text"):
         hn.load("")

@@ -264,7 +264,7 @@ def described(folder, text):
 
 
 def test_damaged_folders(tmp_path):
-    with pytest.raises(UsageError, match="none: no such folder, expected a folder"):
+    with pytest.raises(UsageError, match="none: no such folder, expected a run, or a HyperNetwork"):
         hn.load(tmp_path / "none", target())
     hn.save(shaken(hn.FullGenerator(C)), tmp_path)
     whole = (tmp_path / "model.safetensors").read_bytes()

@@ -2,7 +2,7 @@
 
     import hypernetworks as hn
 
-    rnn = hn.HyperLSTM(input_size, hidden_size)      # called as torch.nn.LSTM is called
+    rnn = hn.HyperLSTM(input_size, hidden_size)      # called like torch.nn.LSTM
     output, state = rnn(input)
 
 Ha, Dai and Le, "HyperNetworks", arXiv 1609.09106.

@@ -86,11 +86,15 @@ def _experiment_of_run(place: Path) -> str | None:
     """
     try:
         if not place.is_dir():
-            raise UsageError(f"{place}: {'is a file' if place.exists() else 'no such folder'}, expected a folder")
+            found = "is a file" if place.exists() else "no such folder"
+            raise UsageError(f"{place}: {found}, expected a run, or a HyperNetwork of hypernetworks.save")
         if not (place / _CONFIG).exists():
             if (place / saving.MODEL).exists():
                 return None
-            raise UsageError(f"{place}: holds neither a run nor a HyperNetwork of hypernetworks.save{_hint(place)}")
+            from hypernetworks.runs.run import hint_at_runs  # only now, since the networks alone do not need it
+
+            hint = hint_at_runs(place)
+            raise UsageError(f"{place}: holds neither a run nor a HyperNetwork of hypernetworks.save{hint}")
         is_run = (place / _METRICS).exists()
     except OSError as error:
         raise FaultError(f"{place}: cannot be read: {error.strerror or error}") from error
@@ -100,9 +104,3 @@ def _experiment_of_run(place: Path) -> str | None:
         if is_run:
             raise
         return None  # the config.json of a HyperNetwork is a copy for people
-
-
-def _hint(place: Path) -> str:
-    """Where a run is, if the folder is one of several runs, such as those of a comparison."""
-    runs = sorted(path.parent.name for path in place.glob(f"*/{_METRICS}"))
-    return f": name one of the folders in it, for example {place / runs[0]}" if runs else ""

@@ -17,7 +17,7 @@ NOT_FETCHED = {"index", "search", "next", "prev", "canonical", "author", "copyri
 """Relations of a <link> that a browser does not load."""
 
 
-def test_no_code_is_cut(chromium, built):
+def test_no_code_and_no_table_is_cut(chromium, built):
     """On all pages but those of the reference, which are alike: of these, the networks'."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.route("**/*.js", lambda route: route.abort())  # only the style matters
@@ -25,7 +25,7 @@ def test_no_code_is_cut(chromium, built):
     boxes = 0
     for path in [*paths, *(built / "api").glob("hypernetworks.Hyper*.html")]:
         page.goto(path.as_uri(), wait_until="domcontentloaded")
-        found = page.locator("article pre, .beside .equation")
+        found = page.locator("article pre, .beside .equation, article .table-wrapper")
         widths = found.evaluate_all("boxes => boxes.map((box) => [box.scrollWidth, box.clientWidth])")
         boxes += len(widths)
         assert all(needed <= there for needed, there in widths), path.name

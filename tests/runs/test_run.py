@@ -67,8 +67,15 @@ class TestCreateAndOpen:
         (tmp_path / "file").touch()
         with pytest.raises(UsageError, match="is a file, expected a run"):
             Run.open(tmp_path / "file")
-        with pytest.raises(UsageError, match=r"not a run's folder \(it has no config\.json\)"):
+        with pytest.raises(UsageError, match=r"not a run's folder \(it has no config\.json\)$"):
             Run.open(tmp_path)
+
+    @pytest.mark.parametrize("inside", ["lstm-seed0", "finals/lstm-seed0"])
+    def test_a_folder_of_several_runs_names_one(self, tmp_path: Path, inside: str) -> None:
+        Run.create(tmp_path / inside, {"seed": 0})
+        with pytest.raises(UsageError) as error:
+            Run.open(tmp_path)
+        assert str(error.value).endswith(f": name one of the folders in it, for example {tmp_path / inside}")
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"a": NaN}', " " * (1 << 20) + "{}"])
     def test_a_config_that_is_none(self, tmp_path: Path, text: str) -> None:

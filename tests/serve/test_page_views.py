@@ -200,7 +200,9 @@ def test_the_frozen_run_is_written_next_to_its_own_with_the_same_seed(chromium: 
         expected = "".join(generate(model, SYMBOLS.alphabet, "character", "ab", Sampling(40, 2.0)))
         assert shown(page, 1) == expected != shown(page, 0)
         assert all(change == 0 for each in changes(page, 1) for change in each)
-        expect(page.locator("#reading")).to_have_text(re.compile(r": run [\d.]+, and [\d.]+ if its weights are frozen\.$"))
+        expect(page.locator("#reading")).to_have_text(
+            re.compile(r": run [\d.]+, and [\d.]+ if its weights are frozen\.$")
+        )
         page.get_by_label("Language").select_option("zh")
         assert page.locator("h2").all_text_contents() == ["run", "run（冻结权重）"]
         page.get_by_label("语言").select_option("en")

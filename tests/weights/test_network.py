@@ -50,7 +50,7 @@ def test_a_selection_of_nothing(modules):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, r"condition is missing: FullGenerator needs one of shape \(3,\) or \(batch, 3\)"),
+        (None, r"condition is missing: FullGenerator needs one of shape \(3,\) or \(batch, 3\); pass it by name"),
         (torch.zeros(4), r"condition should have shape \(3,\) or \(batch, 3\), got \(4,\)"),
         (torch.zeros(4, 2), r"got \(4, 2\)"),
         (torch.zeros(1, 4, 3), r"got \(1, 4, 3\)"),

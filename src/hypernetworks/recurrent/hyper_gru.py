@@ -103,7 +103,7 @@ class HyperGRUCell(HyperRecurrentCell):
 
 
 class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
-    """A multi-layer GRU whose rows a hyper cell scales at every time step; called as torch.nn.LSTM is called.
+    """A multi-layer GRU whose rows a hyper cell scales at every time step; called like torch.nn.LSTM.
 
     In each layer a layer-normalised LSTM that reads [x_t; h_{t-1}] gives the d of each gate:
 

@@ -114,7 +114,7 @@ class HyperLSTMCell(HyperRecurrentCell):
 
 
 class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
-    """A multi-layer HyperLSTM, called as torch.nn.LSTM is called.
+    """A multi-layer HyperLSTM, called like torch.nn.LSTM.
 
     In each layer a layer-normalised LSTM of size K = hyper_size reads [x_t; h_{t-1}] and computes, at every time step, the
     scales d_a^y of the main LSTM's rows, for a of h, x, b and the gates y = i, f, g, o:

@@ -105,7 +105,7 @@ class HyperRHNCell(HyperRecurrentCell):
 
 
 class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
-    """A multi-layer Recurrent Highway Network whose rows a hyper cell scales; called as torch.nn.LSTM is called.
+    """A multi-layer Recurrent Highway Network whose rows a hyper cell scales; called like torch.nn.LSTM.
 
     In each layer a layer-normalised LSTM that reads [x; s] gives all d once per time step. Within it, for l = 1 … depth, and
     for t_l likewise with σ:

@@ -222,7 +222,7 @@ class HyperRNNCell(HyperRecurrentCell):
 
 
 class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
-    """A multi-layer RNN whose weights a hyper cell generates at every time step; called as torch.nn.LSTM is called.
+    """A multi-layer RNN whose weights a hyper cell generates at every time step; called like torch.nn.LSTM.
 
     In each layer a layer-normalised LSTM that reads [x_t; h_{t-1}] gives z_a = P_a ĥ_t + p_a for a of h, x, b. With
     generation="scale" z scales the rows of the matrices, d_a = D_a z_a, and with "full" it gives the whole matrices, with Z

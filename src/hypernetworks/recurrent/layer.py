@@ -69,7 +69,7 @@ def _makers_level(network: nn.Module) -> int:
 
 
 class RecurrentNetwork(NotScriptable, nn.Module, Generic[Cell]):
-    """Layers of cells, in one or both directions, called as torch.nn.LSTM is called.
+    """Layers of cells, in one or both directions, called like torch.nn.LSTM.
 
     `cells[layer * directions + direction]` is the cell of a layer and direction. The network calls each cell once for the
     whole sequence, `cell(x, state, steps)`; the hooks of a cell run then.

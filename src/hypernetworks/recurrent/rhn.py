@@ -168,7 +168,7 @@ class RHNCell(PlainCell):
 
 
 class RHN(RecurrentNetwork[RHNCell]):
-    """A multi-layer Recurrent Highway Network, called as torch.nn.GRU is called: its state is a bare tensor.
+    """A multi-layer Recurrent Highway Network, called like torch.nn.GRU: its state is a bare tensor.
 
     In each layer, for l = 1 … depth within one time step:
 

@@ -35,7 +35,7 @@ from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics
 from hypernetworks.runs.state import is_state, names_its_run, same_weights, with_best_weights
 
-__all__ = ["CONFIG_LIMIT", "Run"]
+__all__ = ["CONFIG_LIMIT", "Run", "hint_at_runs"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
@@ -43,6 +43,12 @@ _TEXTS = ("curve.svg", "samples.txt", "drawings.svg")
 _NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # the files written; _BEFORE is a renamed _TRAINER
 CONFIG_LIMIT = 1 << 20
 """The largest config.json that is read, in bytes; a typical one has a few thousand."""
+
+
+def hint_at_runs(folder: Path) -> str:
+    """What an error adds if the folder has runs in it, as a comparison or a study has: which to name, else nothing."""
+    runs = sorted(path.parent for pattern in ("*", "finals/*") for path in folder.glob(f"{pattern}/{_METRICS}"))
+    return f": name one of the folders in it, for example {runs[0]}" if runs else ""
 
 
 class Run:
@@ -97,7 +103,7 @@ class Run:
             if not folder.is_dir():
                 raise UsageError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, expected a run")
             if not path.exists():
-                raise UsageError(f"{folder}: not a run's folder (it has no {_CONFIG})")
+                raise UsageError(f"{folder}: not a run's folder (it has no {_CONFIG}){hint_at_runs(folder)}")
         except OSError as error:
             raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
         data = read_whole(path, CONFIG_LIMIT)

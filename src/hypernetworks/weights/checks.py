@@ -49,7 +49,7 @@ def check_condition(size: int | None, name: str, condition: Tensor | None) -> No
         return
     expected = f"({size},) or (batch, {size})"
     if condition is None:
-        raise ValueError(f"condition is missing: {name} needs one of shape {expected}")
+        raise ValueError(f"condition is missing: {name} needs one of shape {expected}; pass it by name, condition=...")
     if not isinstance(condition, Tensor):
         raise TypeError(f"condition should be a tensor of shape {expected}, got {type(condition).__name__}")
     if condition.dim() not in (1, 2) or condition.shape[-1] != size:
