@@ -98,6 +98,7 @@ def test_a_run_with_fixed_weights_has_probabilities_alone(page: Any, batches: tu
     page.locator(".text").last.locator("span").nth(5).hover()
     expect(page.locator(".rows")).to_be_empty()
     expect(page.locator(".columns")).to_have_text("none: this network's weights are fixed")
+    expect(page.locator(".diagram .small")).to_have_text("none in this network")
     with torch.no_grad():
         ids = encode("ab" + shown(page, 1), SYMBOLS.alphabet).long()
         p = batches[1].model(ids[:5].unsqueeze(1))[0][-1, 0].softmax(-1)

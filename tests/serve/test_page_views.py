@@ -64,6 +64,16 @@ def test_the_diagram_follows_the_character(page: Any) -> None:
         assert numbers == pytest.approx(changes(page, 0)[k], rel=0.06)
 
 
+def test_the_marked_character_is_the_one_whose_step_is_shown(page: Any) -> None:
+    fill(page, Prompt="ab", Length=30)
+    expect(page.locator(".typed .here")).to_have_text("b")
+    page.get_by_role("button", name="Write").click()
+    expect(page.locator(".status").first).to_contain_text("Finished")
+    expect(page.locator(".here")).to_have_count(0)  # the diagram has followed the text
+    page.locator(".text").first.locator("span").nth(5).hover()
+    expect(page.locator(".here")).to_have_count(1)
+
+
 def test_the_player_moves_through_the_text(page: Any) -> None:
     player = page.get_by_role("group", name="Move through the text")
     expect(player).to_be_hidden()

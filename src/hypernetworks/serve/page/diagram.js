@@ -20,7 +20,7 @@ function row(...kinds) {
 export class Diagram {
   constructor(box) {
     this.box = box;
-    for (const part of ["read", "wrote", "rows", "scale", "least", "most", "columns", "main", "means", "likely"]) this[part] = box.querySelector(`.${part}`);
+    for (const part of ["read", "wrote", "rows", "scale", "least", "most", "columns", "small", "main", "means", "likely"]) this[part] = box.querySelector(`.${part}`);
     this.run = null;
   }
 
@@ -41,6 +41,7 @@ export class Diagram {
       made.children[0].textContent = gate;
       return made;
     }));
+    say(this.small, run.gates.length ? "small_help" : "no_small");
     say(this.main, run.gates.length ? "main_help" : "fixed_main");
     this.scale.hidden = true;
     if (run.gates.length) silence(this.columns);

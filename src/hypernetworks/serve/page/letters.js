@@ -6,6 +6,12 @@ import { decode, reach } from "./scales.js";
 
 let chosen = null; // the one character of the page whose step is shown
 
+// No character is marked: the step that is shown is of the last one of a text that is being written.
+export function unmark() {
+  chosen?.classList.remove("here");
+  chosen = null;
+}
+
 export class Letters {
   // explain: shows the step of a character.
   constructor(run, box, explain) {
@@ -56,7 +62,7 @@ export class Letters {
   show(k) {
     if (k < 0 || k >= this.spans.length) return;
     this.here = k;
-    chosen?.classList.remove("here");
+    unmark();
     chosen = this.spans[k];
     chosen.classList.add("here");
     this.explain(this, k);

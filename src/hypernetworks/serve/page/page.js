@@ -3,6 +3,7 @@
 import { Colours } from "./colours.js";
 import { Diagram } from "./diagram.js";
 import { current, fill, offer, say, silence, speak } from "./language.js";
+import { unmark } from "./letters.js";
 import { Player } from "./player.js";
 import { Prompt } from "./prompt.js";
 import { ask } from "./requests.js";
@@ -37,7 +38,12 @@ function explain(text, k) {
 
 // The same in the next frame, for a text that is being written: it can come faster than a busy machine draws.
 function explainSoon(text, k) {
-  if (!next) requestAnimationFrame(() => next && next[1] < next[0].spans.length && explain(...next));
+  if (!next)
+    requestAnimationFrame(() => {
+      if (!next || next[1] >= next[0].spans.length) return;
+      unmark();
+      explain(...next);
+    });
   next = [text, k];
 }
 
