@@ -18,12 +18,11 @@ except ModuleNotFoundError as error:
 from .gru import gru, gru_step
 from .hyper_lstm import HyperLSTMState, hyper_lstm, hyper_lstm_step
 from .lstm import LSTMState, lstm, lstm_step
-from .weights import Weights, from_torch, layer, to_torch
+from .weights import from_torch, layer, to_torch
 
 __all__ = [
     "HyperLSTMState",
     "LSTMState",
-    "Weights",
     "from_torch",
     "gru",
     "gru_step",

@@ -26,8 +26,8 @@ def gru(
         h_t = (1 − u) ⊙ n + u ⊙ h_{t-1}
 
     Args:
-        weights: those of an `hn.GRUCell`: weight_x (3H, I), weight_h (3H, H) and, where there are such, bias (3H,), bias_h (H,),
-            norm.gain and norm.shift (3, H). LN is left out where there is no norm.
+        weights: those of an `hn.GRUCell`: weight_x (3H, I), weight_h (3H, H) and, where there are such, bias (3H,),
+            bias_h (H,), norm.gain and norm.shift (3, H). LN is left out where there is no norm.
         x: the input, (T, B, I).
         state: h before the first step, (B, H), zeros if left out.
         eps: ε of the norm, which is not a weight: `layer_norm_eps` of the torch network.

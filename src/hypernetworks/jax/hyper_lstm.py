@@ -60,8 +60,8 @@ def hyper_lstm(
         h_t = σ(o) ⊙ tanh(LN_c(c_t))
 
     Args:
-        weights: those of an `hn.HyperLSTMCell`, by its names: main.weight_x, hyper.P, hyper.lstm.norm.gain, … LN is left out where
-            there is no norm.
+        weights: those of an `hn.HyperLSTMCell`, by its names: main.weight_x, hyper.P, hyper.lstm.norm.gain, … LN is left out
+            where there is no norm.
         x: the input, (T, B, I).
         state: the state before the first step, zeros if left out.
         eps: ε of the norms, which is not a weight: `layer_norm_eps` of the torch network.
@@ -110,7 +110,7 @@ def hyper_lstm_step(
 def _started(weights: Weights, x: jax.Array, state: HyperLSTMState | None) -> HyperLSTMState:
     """The state as a HyperLSTMState: zeros if there is none."""
     B, H, K = x.shape[-2], weights["main.weight_h"].shape[1], weights["hyper.P"].shape[2]
-    shapes = HyperLSTMState((B, H), (B, H), (B, K), (B, K))
+    shapes = ((B, H), (B, H), (B, K), (B, K))
     if state is None:
         return HyperLSTMState(*(jnp.zeros(shape, x.dtype) for shape in shapes))
     state = HyperLSTMState(*state)
@@ -141,7 +141,7 @@ def _step(
     weights: Weights, joined: _Joined, wx: tuple[jax.Array, jax.Array], state: HyperLSTMState, eps: float
 ) -> HyperLSTMState:
     B, H = state.h.shape
-    wx, hyper_wx = wx[0].reshape(B, 4, H), wx[1]
+    main_wx, hyper_wx = wx[0].reshape(B, 4, H), wx[1]
     wh, hyper_wh = jnp.split(state.h @ joined.on_h.T, (4 * H,), axis=-1)
     # ĥ_t = LSTM(Ŵ [x_t; h_{t-1}] + b̂ + Û ĥ_{t-1})
     hyper_pre = hyper_wx + hyper_wh + state.hyper_h @ weights["hyper.lstm.weight_h"].T
@@ -150,6 +150,6 @@ def _step(
     z = (hyper_h @ joined.P.T).reshape(B, *joined.p.shape) + joined.p
     d_h, d_x, d_b = jnp.split(jnp.einsum("baz,ahz->bah", z, weights["hyper.D"]), 3, axis=1)
     # pre^y = d_h^y ⊙ W_h^y h_{t-1} + d_x^y ⊙ W_x^y x_t + d_b^y + b^y
-    pre = d_h * wh.reshape(B, 4, H) + d_x * wx + d_b + joined.b
+    pre = d_h * wh.reshape(B, 4, H) + d_x * main_wx + d_b + joined.b
     h, c = update(weights, pre, state.c, eps, "main.")
     return HyperLSTMState(h, c, hyper_h, hyper_c)

@@ -42,8 +42,8 @@ def lstm(
         h_t = σ(o) ⊙ tanh(LN_c(c_t))
 
     Args:
-        weights: those of an `hn.LSTMCell`: weight_x (4H, I), weight_h (4H, H) and, where there are such, bias (4H,), norm.gain and
-            norm.shift (4, H), cell_norm.gain and cell_norm.shift (H,). LN is left out where there is no norm.
+        weights: those of an `hn.LSTMCell`: weight_x (4H, I), weight_h (4H, H) and, where there are such, bias (4H,),
+            norm.gain and norm.shift (4, H), cell_norm.gain and cell_norm.shift (H,). LN is left out where there is no norm.
         x: the input, (T, B, I).
         state: the state before the first step, zeros if left out.
         eps: ε of the norms, which is not a weight: `layer_norm_eps` of the torch network.
