@@ -15,7 +15,6 @@ import hypernetworks as hn
 from hypernetworks import cli
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.runs.machine import processor
-from hypernetworks.runs.published import write_published
 from hypernetworks.runs.run import Run
 from hypernetworks.text import TrainedText
 from hypernetworks.text.data_sets import NAMED_SETS
@@ -24,6 +23,8 @@ from ..docs.pages import DOCS, blocks
 from ..small_run import SETTINGS, trained  # noqa: F401  (a fixture)
 
 hub = pytest.importorskip("huggingface_hub")
+
+OLD = Path(__file__).parents[1] / "old_runs" / "text"
 
 
 @pytest.fixture
@@ -145,23 +146,21 @@ def test_without_a_licence_the_card_says_so(lm: TrainedText, tmp_path: Path) -> 
     assert "| test |" not in card
 
 
-def test_the_text_of_a_named_set_has_its_licence(lm: TrainedText, run: Path, tmp_path: Path) -> None:
-    """The run of another machine, whose cache is named in its record."""
-    config = json.loads((run / "config.json").read_text())
-    config["settings"]["corpus"] = "enwik8"
-    config["corpus"]["source"] = "/home/somebody/.cache/hypernetworks/enwik8.zip, /home/somebody/more"
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UsageError, match="no model yet"):
-        TrainedText(lm.model, lm.settings, lm.symbols, tmp_path / "theirs").save_pretrained(tmp_path / "mine")
-    write_published(tmp_path / "theirs", config, lm.model.state_dict(), {"step": "2", "score": "3.5"}, [])
-    hn.load(tmp_path / "theirs").save_pretrained(tmp_path / "mine")
-    written = json.loads((tmp_path / "mine" / "config.json").read_text())
-    assert written["settings"]["corpus"] == "enwik8"
-    assert written["corpus"]["source"] == "enwik8.zip, more"
+def test_the_text_of_a_named_set_has_its_licence(tmp_path: Path) -> None:
+    """A run of an earlier format, whose record names files of another machine."""
+    old = hn.load(OLD)
+    assert "/tmp/old_data/ptb.train.txt" in (OLD / "config.json").read_text()
+    old.save_pretrained(tmp_path / "mine")
+    again = hn.load(tmp_path / "mine")
+    assert again.settings == old.settings
+    assert again.generate(length=20) == old.generate(length=20)
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    assert (config["format"], config["settings"]["corpus"]) == (2, "ptb-char")
+    assert config["corpus"]["source"] == "ptb.train.txt, ptb.valid.txt, ptb.test.txt"
     card = (tmp_path / "mine" / "README.md").read_text()
-    assert f"the first 100 MB of Wikipedia's dump of 2006, as bytes (licence: {NAMED_SETS['enwik8'].license})" in card
-    assert "| validation | 3.5000 | 5.0494 |" in card
+    assert f"`ptb-char`: the Penn Treebank, by character (licence: {NAMED_SETS['ptb-char'].license})" in card
+    assert "22 different ones: 1,084 for train, 290 for validation, 290 for test." in card
+    assert "| validation | 3.0602 | 4.4149 |" in card
 
 
 def test_changed_weights_are_saved_without_the_figures_of_others(lm: TrainedText, tmp_path: Path) -> None:
