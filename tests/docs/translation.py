@@ -48,11 +48,13 @@ class Section:
 
     @property
     def code(self) -> list[tuple[str, bool, str]]:
-        """Its code blocks without comments, which may be translated, and without tables of contents, which list other pages."""
+        """Its code blocks without comments, which may be translated, and without other pages: tables of contents list them, and
+        a Chinese page may include a table of the English one.
+        """
         return [
             (_language(block), block.runs, _without_comments(block))
             for block in blocks_of(self.text, self.page)
-            if block.language != "{toctree}"
+            if block.language not in ("{toctree}", "{include}")
         ]
 
     @property
