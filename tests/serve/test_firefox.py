@@ -86,6 +86,4 @@ def test_the_browser_s_language_is_taken_and_can_be_changed(browser: Firefox, ad
 def test_nothing_is_wider_than_the_window(page: Firefox, width: int) -> None:
     page._command("WebDriver:SetWindowRect", width=width, height=800)
     # the window takes its new size after the command has returned
-    page.wait(
-        f"outerWidth === {width} && document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    )
+    page.wait(f"outerWidth === {width} && document.documentElement.scrollWidth <= document.documentElement.clientWidth")

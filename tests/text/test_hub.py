@@ -220,7 +220,7 @@ def test_the_page_runs(
     shutil.copytree(run, tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
     on_hub = {"OWNER/my-model": "my-model", "OWNER/net": "runs/net"}
-    for place in ("huggingface_hub", "hypernetworks.text.hub"):
+    for place in ("hypernetworks.text.hub", "huggingface_hub"):  # the first imports from the second
         monkeypatch.setattr(f"{place}.snapshot_download", lambda name, **given: on_hub[name])
     uploaded = []
     monkeypatch.setattr(hub, "upload_folder", lambda **given: uploaded.append(given))
