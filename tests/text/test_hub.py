@@ -156,10 +156,13 @@ def test_the_text_of_a_named_set_has_its_licence(tmp_path: Path) -> None:
     assert again.generate(length=20) == old.generate(length=20)
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
     assert (config["format"], config["settings"]["corpus"]) == (2, "ptb-char")
-    assert config["corpus"]["source"] == "ptb.train.txt, ptb.valid.txt, ptb.test.txt"
+    assert config["corpus"]["source"] == "ptb-char"
     card = (tmp_path / "mine" / "README.md").read_text()
     assert f"`ptb-char`: the Penn Treebank, by character (licence: {NAMED_SETS['ptb-char'].license})" in card
-    assert "22 different ones: 1,084 for train, 290 for validation, 290 for test." in card
+    assert (
+        "It has 22 different characters (train 1,084, validation 290, test 290 characters) and the SHA-256 `906ebf"
+        in card
+    )
     assert "| validation | 3.0602 | 4.4149 |" in card
 
 

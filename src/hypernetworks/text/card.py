@@ -76,10 +76,11 @@ def _training(shown: Published) -> str:
         what = f"The text is `{data}`: {named.what} (licence: {named.license})."
     else:
         what = f"The text is the author's own, `{data.removeprefix('./')}`."
-    sizes = ", ".join(f"{size:,} for {split}" for split, size in record["sizes"].items())
+    sizes = ", ".join(f"{split} {size:,}" for split, size in record.get("sizes", {}).items())
     changed = "" if shown.validation is not None else ", and were changed since"
     return (
-        f"{what} Its {unit}s, {len(record['alphabet'])} different ones: {sizes}. Its SHA-256: `{record['sha256']}`.\n\n"
+        f"{what} It has {len(record['alphabet'])} different {unit}s ({sizes} {unit}s) "
+        f"and the SHA-256 `{record['sha256']}`.\n\n"
         f"The weights are those of step {shown.step:,} of {schedule.steps:,}, with seed {schedule.seed}{changed}. "
         "`config.json` has all settings."
     )

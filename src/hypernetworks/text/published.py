@@ -30,7 +30,7 @@ class Published:
     config: TextConfig
     """Its settings. Instead of the path of an own text they have ./ and the name."""
     record: Mapping[str, Any]
-    """The description of its text, likewise."""
+    """The description of its text. Instead of the files that were read, its source is that name."""
     versions: Mapping[str, Any]
     weights: Mapping[str, Tensor]
     metadata: Mapping[str, str]
@@ -72,14 +72,10 @@ def published(model: CharacterModel, folder: Path) -> Published:
     weights = model.state_dict()
     own = ("step", "score") if model_digest(weights, {}) == model_digest(best, {}) else ("step",)
     metadata = {name: metadata[name] for name in own if name in metadata}  # a published run may lack the score
-    place, source = config.corpus, record.get("source", "")
-    if place not in NAMED_SETS:
-        place = source = f"./{Path(place).name}"
-    else:
-        source = ", ".join(Path(path).name for path in source.split(", "))
+    text = config.corpus if config.corpus in NAMED_SETS else f"./{Path(config.corpus).name}"
     return Published(
-        replace(config, corpus=place),
-        {**record, "source": source},
+        replace(config, corpus=text),
+        {**record, "source": text},
         run.config.get("versions", {}),
         weights,
         metadata,
