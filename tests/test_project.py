@@ -50,7 +50,7 @@ def test_the_lowest_versions_that_are_tested_are_the_declared_ones():
 
 def test_the_pinned_versions_are_within_the_declared_ranges():
     pinned = pins("constraints.txt")
-    for name, lowest in requirements("plot", "serve", "dev", "docs").items():
+    for name, lowest in requirements("plot", "serve", "hub", "dev", "docs").items():
         assert padded(pinned[name]) >= padded(lowest), name
 
 

@@ -85,6 +85,19 @@ def test_a_run_is_drawn_into_its_folder(tmp_path: Path) -> None:
     assert {"some-run", "validation  1.750", "training  1.000"} <= set(texts((run.folder / "curve.svg").read_text()))
 
 
+def test_a_notebook_shows_a_run_as_its_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path / "some-run", {})
+    assert run._repr_svg_() is None
+    run.record({"step": 1, "loss": 2.0})
+    run.record({"step": 1, "validation_loss": 1.75})
+    assert {"some-run", "validation  1.750", "training  2.000"} <= set(texts(run._repr_svg_() or ""))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run._repr_svg_() is None
+    monkeypatch.undo()
+    (run.folder / "metrics.jsonl").unlink()
+    assert run._repr_svg_() is None
+
+
 def test_nothing_global_of_matplotlib_is_touched() -> None:
     """No pyplot: it keeps figures, and looks for a display."""
     program = (

@@ -250,6 +250,15 @@ class Run:
             raise ValueError(f"name should be one of {', '.join(_TEXTS)}, got {name!r}")
         write_whole(self.folder / name, text.encode())
 
+    def _repr_svg_(self) -> str | None:
+        """The learning curve, which a notebook shows; None if there is none, or without matplotlib."""
+        from hypernetworks.runs.curve import run_curve
+
+        try:
+            return run_curve(self) if self.metrics() else None
+        except (ImportError, UsageError):
+            return None
+
     def _was_committed(self) -> bool:
         return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
