@@ -138,8 +138,10 @@ class TrainCommand:
         try:
             return self.experiment.load_data(self.settings, self.data_dir)
         except UsageError as error:
-            if (self.resume or self.init_from) and self.experiment.if_moved:
-                raise UsageError(f"{error}; {self.experiment.if_moved}") from error
+            paths = self.experiment.paths(self.settings)
+            if (self.resume or self.init_from) and paths:
+                flags = " or ".join(f"--{name.replace('_', '-')}" for name in paths)
+                raise UsageError(f"{error}; {self.experiment.if_moved} with {flags}") from error
             raise
 
 

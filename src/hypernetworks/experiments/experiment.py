@@ -52,7 +52,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
     headings: ClassVar[Mapping[str, str]] = {}
     """Column headings for figures and scores whose names should not be shown as they are."""
     if_moved: ClassVar[str] = ""
-    """What to do if the data of a run are not found; empty: they are only ever found by name."""
+    """What to do if the data of a run are not found at their path; the command adds the flags that take it."""
 
     path_settings: ClassVar[Sequence[str]] = ()
     """The settings that may be paths of a user's own data; none: data have names only."""
@@ -89,16 +89,16 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     def settle(self, config: Config) -> Config:
         """The configuration as it is recorded. Paths of a user's own data are absolute, so a run is used from any folder."""
-        paths = {name: str(Path(path).resolve()) for name, path in self._paths(config).items()}
+        paths = {name: str(Path(path).resolve()) for name, path in self.paths(config).items()}
         return replace(config, **paths)
 
     def with_place_of(self, config: Config, recorded: Config) -> Config:
         """`config` with the paths of the data that `recorded` has, where both have a path: data may be moved."""
-        there = self._paths(recorded)
-        return replace(config, **{name: there[name] for name in self._paths(config) if name in there})
+        there = self.paths(recorded)
+        return replace(config, **{name: there[name] for name in self.paths(config) if name in there})
 
-    def _paths(self, config: Config) -> dict[str, str]:
-        """The settings that are paths."""
+    def paths(self, config: Config) -> dict[str, str]:
+        """The paths of a user's own data that a configuration has, by their settings."""
         given = {name: getattr(config, name) for name in self.path_settings}
         return {name: path for name, path in given.items() if path and path not in self.named_data}
 

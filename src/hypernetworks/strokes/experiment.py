@@ -36,7 +36,7 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
     variant = "network"
     path_settings = ("data",)
     named_data = NAMED_SETS
-    if_moved = "if the run's drawings have moved, give their new path with --data"
+    if_moved = "if the run's drawings have moved, give their new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "points_per_second": "points/s",

@@ -27,9 +27,9 @@ class TextConfig:
     corpus: str = "shakespeare"
     """A named data set (see `hypernetworks data list`), or the path of a UTF-8 text or a folder of texts. Of one's own text the
     first 90 % are for training, the next 5 % for validation and the last 5 % for testing."""
-    validation_text: str = ""
+    validation_text: str = field(default="", kw_only=True)
     """The path of a text or a folder to validate on: the whole of the corpus, a path, is then for training."""
-    test_text: str = ""
+    test_text: str = field(default="", kw_only=True)
     """The path of a text or a folder to test on, with a validation_text; empty: none."""
     model: CharacterModelConfig = field(default_factory=CharacterModelConfig)
     schedule: Schedule = field(default_factory=Schedule)

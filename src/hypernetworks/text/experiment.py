@@ -52,7 +52,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     variant = "network"
     path_settings = ("corpus", "validation_text", "test_text")
     named_data = NAMED_SETS
-    if_moved = "if the run's text has moved, give its new path with --corpus (--validation-text, --test-text)"
+    if_moved = "if the run's text has moved, give its new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "flops_per_character": "FLOPs/char",

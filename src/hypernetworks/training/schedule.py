@@ -17,7 +17,7 @@ g ← g + weight_decay · w,  v ← μ v + g,  w ← w − rate · (g + μ v).
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self, get_args
 
 import torch
@@ -82,13 +82,13 @@ class Schedule:
     validation stay in float32."""
     evaluate_every: int = 500
     """Steps between validations. Each validation saves the run."""
-    patience: int = 0
+    patience: int = field(default=0, kw_only=True)
     """End the training early, after N validations in a row without a lower loss than the best before them; 0: never."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     seed: int = 0
     """Seeds all random numbers: initial weights, dropout, the order of examples and their augmentation."""
-    extended_at: Suppress[tuple[int, ...]] = ()
+    extended_at: Suppress[tuple[int, ...]] = field(default=(), kw_only=True)
     """The steps at which the run had ended before it was given more."""
 
     def __post_init__(self) -> None:
