@@ -175,9 +175,35 @@ def test_a_run_reads_a_text_for_each_split(tmp_path: Path, capsys: Capture) -> N
     assert "was trained on other data than" in capsys.readouterr().err
 
 
+def test_a_model_of_the_bytes_of_a_text_reads_any_text(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text.txt").write_text("né, 中文.\n" * 40)
+    small = ["--network=lstm", "--hidden-size=4", "--embedding-size=3", "--batch-size=2", "--length=8", "--warmup=0"]
+    given = [
+        "--steps=2",
+        "--device=cpu",
+        f"--corpus={tmp_path}/text.txt",
+        "--unit=byte",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert cli.main(["text", "train", *small, *given]) == 0
+    assert "train 468, validation 26, test 26 bytes, 256 symbols" in capsys.readouterr().out  # 13 bytes a line
+    (tmp_path / "other.txt").write_text("Ω≠")
+    assert scored(tmp_path / "run", "--text", str(tmp_path / "other.txt")) == 0
+    assert "4 bytes predicted" in capsys.readouterr().out
+    assert generated(tmp_path / "run", "--prompt", "Ω≠") == 0
+    assert capsys.readouterr().out.startswith("Ω≠")
+    # another text needs no characters of the first
+    again = ["--init-from", str(tmp_path / "run"), f"--corpus={tmp_path}/new.txt", "--out", str(tmp_path / "again")]
+    (tmp_path / "new.txt").write_text("Ω≠ and more of it\n" * 40)
+    assert cli.main(["text", "train", *again]) == 0
+    assert model_of(tmp_path / "again").unit == "byte"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        (["--unit", "byte"], "shakespeare is read by character: unit byte is for a corpus that is a path"),
         (["--test-text", "t"], "test_text requires a validation_text: the corpus is not split, got 't' alone"),
         (
             ["--validation-text", "v"],
@@ -186,7 +212,7 @@ def test_a_run_reads_a_text_for_each_split(tmp_path: Path, capsys: Capture) -> N
         (["--corpus", "TEXT", "--validation-text", "none"], "no file or folder 'none': expected the path of a text"),
         (["--corpus", "TEXT", "--validation-text", "EMPTY"], "empty.txt is empty"),
     ],
-    ids=["a test text alone", "of a named set", "no such text", "an empty text"],
+    ids=["bytes of a named set", "a test text alone", "of a named set", "no such text", "an empty text"],
 )
 def test_texts_of_splits_that_cannot_be(
     given: list[str], message: str, run: Path, tmp_path: Path, capsys: Capture

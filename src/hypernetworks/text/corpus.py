@@ -18,7 +18,7 @@ from torch import Tensor
 from hypernetworks.data.named_sets import obtain_all
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.processes import is_first
-from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, is_binary, text_of_bytes
+from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, is_binary, symbols_of, text_of_bytes
 from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
 
 __all__ = ["Corpus", "load_corpus", "whole_text"]
@@ -60,7 +60,7 @@ class Corpus:
     """Empty if the set has no test split."""
 
     alphabet: tuple[str, ...]
-    """The symbols of all splits, sorted by code point; an id is an index into it."""
+    """The symbols of all splits, sorted by code point; an id is an index into it. Of a user's own text in bytes: all 256."""
 
     unit: Unit
     """Character or byte; in a corpus of bytes, symbol chr(b) is byte b."""
@@ -87,7 +87,12 @@ class Corpus:
 
 
 def load_corpus(
-    name_or_path: str, data_dir: Path | None = None, *, validation_text: str = "", test_text: str = ""
+    name_or_path: str,
+    data_dir: Path | None = None,
+    *,
+    validation_text: str = "",
+    test_text: str = "",
+    unit: Unit = "character",
 ) -> Corpus:
     """Load a named corpus, or a user's own text.
 
@@ -100,19 +105,22 @@ def load_corpus(
         validation_text: the path of the text of the validation split. The whole of the first text is then the training split.
             Empty: the first text is split.
         test_text: the path of the text of the test split, if there is a `validation_text`; empty: there is none.
+        unit: what a symbol of a user's own text is, "character" or "byte". A named set has its own.
 
     Raises:
         UsageError: no set, file or folder has this name, or the text is empty, not UTF-8, too short, or has only one symbol, or
-            a named set is given texts for its splits.
+            a named set is given texts for its splits, or a unit that it does not have.
         FaultError: a file could not be read, fetched or written.
     """
     if validation_text:
-        return _of_three(name_or_path, validation_text, test_text)
+        return _of_three(name_or_path, validation_text, test_text, unit)
     if name_or_path in NAMED_SETS:
-        splits, unit, source = _named(name_or_path, data_dir)
-        return _corpus(name_or_path, splits, unit, source)
+        splits, own_unit, source = _named(name_or_path, data_dir)
+        if unit == "byte" != own_unit:
+            raise UsageError(f"{name_or_path} is read by {own_unit}: unit byte is for a corpus that is a path")
+        return _corpus(name_or_path, splits, own_unit, source)
     text, source = _own_text(name_or_path, no_such_corpus)
-    return _corpus(name_or_path, _by_position(text, name_or_path), "character", source)
+    return _corpus(name_or_path, _by_position(symbols_of(text, unit), name_or_path), unit, source, _all_of(unit))
 
 
 def whole_text(name_or_path: str, data_dir: Path | None = None) -> tuple[str, Unit]:
@@ -123,7 +131,7 @@ def whole_text(name_or_path: str, data_dir: Path | None = None) -> tuple[str, Un
     return _own_text(name_or_path, no_such_corpus)[0], "character"
 
 
-def _of_three(training: str, validation: str, test: str) -> Corpus:
+def _of_three(training: str, validation: str, test: str, unit: Unit) -> Corpus:
     """A corpus of a text for each split."""
     if training in NAMED_SETS:
         raise UsageError(
@@ -134,9 +142,14 @@ def _of_three(training: str, validation: str, test: str) -> Corpus:
     for path, (text, _) in zip(paths, read, strict=True):
         if not text.strip():
             raise UsageError(f"the text of {path} is empty")
-    texts = [text for text, _ in read]
+    texts = [symbols_of(text, unit) for text, _ in read]
     splits = texts[0], texts[1], texts[2] if test else ""
-    return _corpus(training, splits, "character", ", ".join(source for _, source in read), b"\0")
+    return _corpus(training, splits, unit, ", ".join(source for _, source in read), _all_of(unit), b"\0")
+
+
+def _all_of(unit: Unit) -> tuple[str, ...]:
+    """All symbols that there are, if the alphabet should have them, so that any text can be read: bytes."""
+    return tuple(map(chr, range(256))) if unit == "byte" else ()
 
 
 def _named(name: str, data_dir: Path | None) -> tuple[Splits, Unit, str]:
@@ -161,16 +174,19 @@ def _own_text(given: str, missing: Callable[[str], str]) -> tuple[str, str]:
     raise UsageError(missing(given))
 
 
-def _corpus(name: str, splits: Splits, unit: Unit, source: str, between: bytes = b"") -> Corpus:
-    alphabet = alphabet_of(splits)
-    if len(alphabet) < 2:
-        held = f"one symbol only, {alphabet[0]!r}" if alphabet else "nothing"
+def _corpus(
+    name: str, splits: Splits, unit: Unit, source: str, alphabet: tuple[str, ...] = (), between: bytes = b""
+) -> Corpus:
+    found = alphabet_of(splits)
+    if len(found) < 2:
+        held = f"one symbol only, {found[0]!r}" if found else "nothing"
         raise UsageError(f"the text of {name} holds {held}: expected at least two different symbols")
     encoding = "latin-1" if unit == "byte" else "utf-8"
     digest = hashlib.sha256(splits[0].encode(encoding))
     for split in splits[1:]:
         digest.update(between + split.encode(encoding))
     # the strings consist of symbols already, also for bytes
+    alphabet = alphabet or found
     train, validation, test = (encode(split, alphabet) for split in splits)
     return Corpus(name, train, validation, test, alphabet, unit, source, digest.hexdigest())
 
@@ -204,7 +220,7 @@ def _read_folder(folder: Path) -> str:
 
 
 def _by_position(text: str, name: str) -> Splits:
-    """90, 5 and 5 % of the characters."""
+    """90, 5 and 5 % of the symbols."""
     if not text.strip():
         raise UsageError(f"the text of {name} is empty")
     if len(text) < SHORTEST_TEXT:

@@ -66,7 +66,13 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
 
     def load_data(self, config: TextConfig, data_dir: Path | None) -> Corpus:
         """Load the corpus."""
-        return load_corpus(config.corpus, data_dir, validation_text=config.validation_text, test_text=config.test_text)
+        return load_corpus(
+            config.corpus,
+            data_dir,
+            validation_text=config.validation_text,
+            test_text=config.test_text,
+            unit=config.unit,
+        )
 
     def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
         """In format 1, dropout acted on the input, too."""
