@@ -156,7 +156,7 @@ def test_a_run_that_has_ended_takes_more_steps(tmp_path: Path, capsys: Capture) 
     assert train(run, "--steps", "30", "--learning-rate", "0.1") == 0
     capsys.readouterr()
     assert train(run, "--resume", "--steps", "50") == 0
-    assert "from step 30 to 50: the learning rate was 0.01, and begins again at 0.038" in capsys.readouterr().out
+    assert "line  the learning rate was 0.01 at the end, and goes on at 0.038\n" in capsys.readouterr().err
     rates = {row["step"]: row["learning_rate"] for row in Run.open(run).metrics() if "loss" in row}
     assert rates[30] == pytest.approx(0.01)
     assert rates[40] == pytest.approx(0.1 * (0.1 + 0.9 * (1 + math.cos(math.pi * 40 / 50)) / 2))
@@ -276,7 +276,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, capsys: Capture) ->
     assert train(new, "--init-from", str(first), "--slope", "4") == 0
     assert train(first, "--resume", "--steps", "40") == 0
     assert train(tmp_path / "again", "--config", str(new / "config.json")) == 2
-    assert "its best model is now that of step 40, and no longer the one that the run" in capsys.readouterr().err
+    assert (
+        "its best model is now that of step 40, no longer the one that the run started with" in capsys.readouterr().err
+    )
 
 
 def test_training_ends_where_validations_bring_nothing(

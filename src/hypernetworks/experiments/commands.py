@@ -4,7 +4,6 @@ An experiment subclasses them to set `experiment` and the type of its settings. 
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypernetworks.errors import UsageError
 from hypernetworks.experiments.experiment import Experiment, check_same_data
 from hypernetworks.experiments.origin import Origin
 from hypernetworks.files import json_object, read_whole
-from hypernetworks.processes import first_before_others, is_first, print_once, process_group
+from hypernetworks.processes import first_before_others, is_first, print_once, process_group, warn_once
 from hypernetworks.runs.machine import changed_environment
 from hypernetworks.runs.open import should_resume
 from hypernetworks.runs.run import CONFIG_LIMIT
@@ -24,7 +23,7 @@ from hypernetworks.runs.tensorboard import TensorBoard
 from hypernetworks.terminal import shown
 from hypernetworks.training.device import find_device
 
-__all__ = ["EvaluateCommand", "TrainCommand", "check_split", "preset_help", "preset_of", "scan", "warn"]
+__all__ = ["EvaluateCommand", "TrainCommand", "check_split", "preset_help", "preset_of", "scan"]
 
 
 def preset_help(presets: Mapping[str, str]) -> Any:
@@ -100,7 +99,7 @@ class TrainCommand:
             count = experiment.count_parameters(settings, experiment.record(data))
             started = "" if origin is None else f", with the weights of {origin.run}"
             print_once(f"{experiment.describe_data(data)}; {label}, {count:,} parameters{started}")
-            warn(settings.schedule.warning())
+            warn_once(settings.schedule.warning())
             watch = TensorBoard(self.out) if self.log == "tensorboard" else None
             try:
                 if resumed:
@@ -122,10 +121,6 @@ class TrainCommand:
         kept = replace(settings, schedule=replace(settings.schedule, steps=own.steps)) if more else settings
         if changed := self.experiment.changed_settings(self.out, kept, data):
             raise UsageError(f"{self.out}: a run is resumed with its own settings, but was given {changed}")
-        if more:
-            rates = own.rate(own.steps), own.extended(more).rate(own.steps + 1)
-            before, after = (f"{rate:.2g}" for rate in rates)
-            print_once(f"from step {own.steps} to {more}: the learning rate was {before}, and begins again at {after}")
         return more
 
     def _origin(self) -> Origin | None:
@@ -188,12 +183,6 @@ def scan(arguments: Sequence[str], more: Sequence[str] = ()) -> argparse.Namespa
         raise UsageError(str(error)) from error
 
 
-def warn(line: str) -> None:
-    """Print a line on standard error, in the first process only; nothing if it is empty."""
-    if line and is_first():
-        print(line, file=sys.stderr)
-
-
 def check_split(split: str) -> None:
     """UsageError unless this is the name of a split."""
     if split not in ("train", "validation", "test"):
@@ -228,4 +217,4 @@ def _check_repeated(experiment: Experiment[Any, Any, Any], path: Path, settings:
     if experiment.data_name(settings) == experiment.data_name(recorded):  # else a flag asked for other data
         check_same_data(path, record, data)
     if changed := changed_environment(config):
-        warn(f"{path}: repeated with {changed}: the last bits of the results may differ")
+        warn_once(f"{path}: repeated with {changed}: the last bits of the results may differ")

@@ -12,9 +12,10 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.commands import preset_of, scan, warn
+from hypernetworks.experiments.commands import preset_of, scan
 from hypernetworks.experiments.comparison import compare, plot, table
 from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.processes import warn_once
 from hypernetworks.terminal import shown
 
 __all__ = ["CompareCommand"]
@@ -92,7 +93,7 @@ class CompareCommand(ABC):
         configs = replace(self, own=own).variants(experiment.settle(self.settings), data)
         print(experiment.describe_data(data))
         for line in {config.schedule.warning() for config in configs.values()}:
-            warn(line)
+            warn_once(line)
         rows = compare(experiment, self.out, configs, self.seeds, data, self.resume)
         console = Console()
         for row in rows:

@@ -17,7 +17,7 @@ from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.experiments.config import differences, from_json
 from hypernetworks.experiments.origin import ORIGIN, Origin
 from hypernetworks.experiments.parts import Config, Data, DataSet, Loaded, Model, Recorded, Score
-from hypernetworks.processes import is_first
+from hypernetworks.processes import is_first, warn_once
 from hypernetworks.runs.curve import draw_run
 from hypernetworks.runs.open import open_run
 from hypernetworks.runs.run import Run
@@ -223,6 +223,8 @@ class Experiment(ABC, Generic[Config, Data, Model]):
                 _check_ended(place, state, config.schedule)
                 if is_first():
                     run.change_config({"settings": asdict(settings)})
+                rates = [f"{schedule.rate(config.schedule.steps + n):.2g}" for n in (0, 1)]
+                warn_once(f"{label}  the learning rate was {rates[0]} at the end, and goes on at {rates[1]}")
             return self._train(run, settings, task, label, state, watch)
 
     def load(self, folder: str | Path) -> Loaded[Config, Model]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import UsageError, check_count
-from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help, warn
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
 from hypernetworks.experiments.report import different_data, load_reported
 from hypernetworks.files import read_whole, write_whole
+from hypernetworks.processes import warn_once
 from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.drawings import strokes_of
 from hypernetworks.strokes.experiment import STROKES, canvas_of, load_run
@@ -138,7 +139,7 @@ class Report:
         device = find_device(self.device)
         runs = [load_reported(STROKES, folder, device) for folder in self.runs]
         out = self.out or self.runs[0] / "report.html"
-        warn(different_data(STROKES, runs))
+        warn_once(different_data(STROKES, runs))
         write_whole(out, page(runs, self.sampling).encode())
         print(f"report: {out}")
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from hypernetworks.errors import UsageError, check_count
-from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help, warn
+from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
 from hypernetworks.experiments.report import different_data
 from hypernetworks.files import read_whole, write_whole
+from hypernetworks.processes import warn_once
 from hypernetworks.terminal import shown
 from hypernetworks.text.alphabet import text_of_bytes
 from hypernetworks.text.config import Symbols, TextConfig
@@ -200,7 +201,7 @@ class Report:
         device = find_device(self.device)
         runs = [load(folder, device) for folder in self.runs]
         out = self.out or self.runs[0] / "report.html"
-        warn(different_data(TEXT, runs))
+        warn_once(different_data(TEXT, runs))
         written = page(runs, self.sampling, self._text(symbols_of(runs[0].record)))
         write_whole(out, written.encode("utf-8", "replace"))  # an alphabet may hold a lone surrogate, which UTF-8 lacks
         print(f"report: {out}")

@@ -111,10 +111,10 @@ class Schedule:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
         for name in ("warmup", "patience"):
             check_count(name, getattr(self, name), least=0)
-        if list(self.extended_at) != sorted({end for end in self.extended_at if 0 < end < self.steps}):
-            raise UsageError(
-                f"extended_at should increase, from 1 to below steps {self.steps}, got {_listed(self.extended_at)}"
-            )
+        if self.extended_at and self.steps <= self.extended_at[-1]:
+            raise UsageError(f"steps should be above {self.extended_at[-1]}, where the run had ended, got {self.steps}")
+        if list(self.extended_at) != sorted({end for end in self.extended_at if end > 0}):
+            raise UsageError(f"extended_at should be steps that increase, got {_listed(self.extended_at)}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed should be in [0, 2^63), got {self.seed}")
         self._check_decay()
