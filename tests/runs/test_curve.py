@@ -55,6 +55,21 @@ def test_a_curve_far_above_the_others_leaves_the_picture_and_the_legend_says_so(
     assert ticks[1] > 20
 
 
+def test_points_above_the_picture_are_marked_at_its_edge() -> None:
+    """Where the validation blew up and came back, the edge has a triangle for each point that it hides."""
+    curves = {"a": [(1, 3.0), (2, 9.0), (3, 8.0), (4, 2.0)], "b": [(1, 2.9), (2, 2.0)]}
+    faint = {"a": [(1, 3.1), (4, 2.0)]}
+    marked, whole = draw(curves, "bits", "title", faint=faint), draw({"b": curves["b"]}, "bits", "title", faint=faint)
+    assert "a  2.000  (partly above the picture)" in texts(marked)
+    assert "b  2.000" in texts(marked)
+
+    def triangles(picture: str) -> int:
+        shapes = re.findall(r'<path id="(\w+)" d="M 0 -3 \s*L -3 3 \s*L 3 3', picture)
+        return sum(len(re.findall(rf'<use xlink:href="#{shape}"', picture)) for shape in shapes)
+
+    assert (triangles(marked), triangles(whole)) == (2, 0)
+
+
 def test_names_that_the_font_lacks_are_text() -> None:
     """No warning (warnings are errors here), and no empty boxes: the viewer's fonts have the characters."""
     picture = draw({"权重": [(1, 1.0), (2, 0.5)]}, "bits", "né")

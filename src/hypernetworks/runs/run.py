@@ -1,6 +1,6 @@
 """A run is a folder with the settings, the metrics, the best model, and everything needed to resume.
 
-    config.json         the settings, and the versions and machine; written once
+    config.json         the settings, and the versions and machine; written once, and again if the run is given more steps
     metrics.jsonl       one JSON object per line; grows
     trainer.pt          the state of the trainer: the commit point
     trainer.before.pt   the previous commit, used if trainer.pt is damaged
@@ -12,6 +12,9 @@ Every file except `metrics.jsonl` is replaced atomically. A commit syncs the met
 includes the metrics so far, and then `model.safetensors` if the best model changed. If the process is killed before the
 rename of `trainer.pt`, the last commit holds and later metrics are cut off on restore. If it is killed after the rename, the
 new commit holds and the model is written again from it. No other case exists.
+
+A run that is given more steps after its end gets a new `config.json`, which lists the SHA-256 of the one that it replaces. What
+was committed under that one still belongs to the run, so the change is the one rename.
 
 Files can also be damaged on disk. Metrics and model are restored from `trainer.pt`. If that is damaged, the run resumes from
 the previous commit and reports it.
@@ -39,6 +42,7 @@ __all__ = ["CONFIG_LIMIT", "Run"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
+_REPLACED = "replaced_sha256"  # an entry of config.json
 _TEXTS = ("curve.svg", "samples.txt", "drawings.svg")
 _NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # the files written; _BEFORE is a renamed _TRAINER
 CONFIG_LIMIT = 1 << 20
@@ -102,6 +106,18 @@ class Run:
             raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
         data = read_whole(path, CONFIG_LIMIT)
         return cls(folder, json_object(data, str(path)), hashlib.sha256(data).hexdigest())
+
+    def change_config(self, changes: Mapping[str, Any]) -> None:
+        """Replace entries of `config.json`. What was committed so far still belongs to the run.
+
+        Raises:
+            FaultError: the file could not be written.
+        """
+        self._writable()
+        config = {**self.config, **changes, _REPLACED: [*self._replaced, self._config_sha256]}
+        data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+        write_whole(self.folder / _CONFIG, data)
+        self.config, self._config_sha256 = json.loads(data), hashlib.sha256(data).hexdigest()
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`. It becomes permanent with the next `commit`.
@@ -221,7 +237,7 @@ class Run:
                 raise UsageError(f"{self.folder}: no model yet (the run was not validated so far)") from damage
             self._report_damage(damage, f"using its copy in {_TRAINER}")
             return best["model"], self._model_metadata(best)
-        if metadata.get("config_sha256") != self._config_sha256:
+        if not self._is_own(metadata.get("config_sha256")):
             raise UsageError(
                 f"{self.folder}: {_CONFIG} and {_MODEL} are not of the same run: one was changed or copied"
             )
@@ -262,6 +278,16 @@ class Run:
     def _was_committed(self) -> bool:
         return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
+    @property
+    def _replaced(self) -> list[str]:
+        """The SHA-256 of each `config.json` that the run had before."""
+        found = self.config.get(_REPLACED)
+        return found if isinstance(found, list) else []
+
+    def _is_own(self, config_sha256: str | None) -> bool:
+        """Whether something was written under a `config.json` of this run."""
+        return config_sha256 in (self._config_sha256, *self._replaced)
+
     def _writable(self) -> Metrics:
         if self._metrics is None:
             raise RuntimeError("an opened run can be written only after restore()")
@@ -283,7 +309,7 @@ class Run:
         state = load_trainer(path, ("step", "model", "best", "run"))
         if not (is_state(state) and names_its_run(state)):
             raise UsageError(f"{path}: not the state of a trainer: replace it with a good copy")
-        if state["run"]["config_sha256"] != self._config_sha256:
+        if not self._is_own(state["run"]["config_sha256"]):
             raise UsageError(f"{self.folder}: {_CONFIG} and {name} are not of the same run: one was changed or copied")
         return with_best_weights(state)
 

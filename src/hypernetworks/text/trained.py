@@ -11,14 +11,15 @@ import torch
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import check_split
 from hypernetworks.files import named_folder
-from hypernetworks.text.alphabet import Unit, encode
+from hypernetworks.text.alphabet import Unit
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.evaluate import TextScore, evaluate
-from hypernetworks.text.experiment import TEXT, load_run, translate
+from hypernetworks.text.experiment import TEXT, load_run
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.published import Published, published
 from hypernetworks.text.stepper import Weights
+from hypernetworks.text.translate import ids_of
 
 Split = Literal["train", "validation", "test"]
 
@@ -119,7 +120,7 @@ class TrainedText:
         Args:
             text: the text itself; None: a split of the text that the run was trained on.
             split: "train", "validation" (default) or "test".
-            characters: read the first N symbols only; 0: all.
+            characters: read the first N symbols only; 0: all. What is not read may have any characters.
             data_dir: where to look for a named data set first.
             weights: how the weights are stored, see `generate`.
 
@@ -132,14 +133,14 @@ class TrainedText:
         if characters < 0:
             raise UsageError(f"characters should be at least 0 (0: all), got {characters}")
         if text is not None:
-            ids = encode(text, self.alphabet, self.unit)
+            ids = ids_of(text, "character", self.symbols, characters)
         else:
             check_split(split or "validation")
             if self.folder is None:
                 raise UsageError("this model has no run whose text could be read: give a text")
             corpus = TEXT.data_of(self.folder, None if data_dir is None else Path(data_dir))
-            ids = translate(getattr(corpus, split or "validation"), corpus, self.symbols)
-        return evaluate(self.model, ids[: characters or None], weights)
+            ids = getattr(corpus, split or "validation")[: characters or None]
+        return evaluate(self.model, ids, weights)
 
     def save_pretrained(self, folder: str | Path, *, license: str | None = None, test: TextScore | None = None) -> None:
         """Write the model and a model card to a new folder, which `hn.load` and the commands read as they read a run.
