@@ -42,7 +42,7 @@ def padded(version):
 
 
 def test_the_lowest_versions_that_are_tested_are_the_declared_ones():
-    declared = requirements("plot", "study", "tensorboard", "jax", "serve")
+    declared = requirements("plot", "study", "tensorboard", "jax", "hub", "serve")
     assert {name: padded(version) for name, version in pins("constraints-lowest.txt").items()} == {
         name: padded(version) for name, version in declared.items()
     }
