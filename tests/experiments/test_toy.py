@@ -156,7 +156,7 @@ def test_a_run_that_has_ended_takes_more_steps(tmp_path: Path, capsys: Capture) 
     assert train(run, "--steps", "30", "--learning-rate", "0.1") == 0
     capsys.readouterr()
     assert train(run, "--resume", "--steps", "50") == 0
-    assert "line  the learning rate was 0.01 at the end, and goes on at 0.038\n" in capsys.readouterr().err
+    assert "line  the learning rate was 0.01 at the end, and continues at 0.038\n" in capsys.readouterr().err
     rates = {row["step"]: row["learning_rate"] for row in Run.open(run).metrics() if "loss" in row}
     assert rates[30] == pytest.approx(0.01)
     assert rates[40] == pytest.approx(0.1 * (0.1 + 0.9 * (1 + math.cos(math.pi * 40 / 50)) / 2))

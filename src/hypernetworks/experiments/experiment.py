@@ -224,7 +224,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
                 if is_first():
                     run.change_config({"settings": asdict(settings)})
                 rates = [f"{schedule.rate(config.schedule.steps + n):.2g}" for n in (0, 1)]
-                warn_once(f"{label}  the learning rate was {rates[0]} at the end, and goes on at {rates[1]}")
+                warn_once(f"{label}  the learning rate was {rates[0]} at the end, and continues at {rates[1]}")
             return self._train(run, settings, task, label, state, watch)
 
     def load(self, folder: str | Path) -> Loaded[Config, Model]:
