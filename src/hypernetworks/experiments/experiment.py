@@ -217,9 +217,10 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         schedule = config.schedule if steps is None else config.schedule.extended(steps)
         made: Any = config
         settings: Any = replace(made, schedule=schedule)
+        run = Run.open(place)
+        # before the first commit there are no weights yet but those that the run starts with
+        task = self.start(settings, data, None if run.was_committed() else Origin.recorded(run.config, str(place)))
         with open_run(place) as (run, state):
-            # before the first commit there are no weights yet but those that the run starts with
-            task = self.start(settings, data, Origin.recorded(run.config, str(place)) if state is None else None)
             if steps is not None:
                 _check_ended(place, state, config.schedule)
                 if is_first():
