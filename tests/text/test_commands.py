@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -187,7 +188,9 @@ def test_a_model_of_the_bytes_of_a_text_reads_any_text(tmp_path: Path, capsys: C
         str(tmp_path / "run"),
     ]
     assert cli.main(["text", "train", *small, *given]) == 0
-    assert "train 468, validation 26, test 26 bytes, 256 symbols" in capsys.readouterr().out  # 13 bytes a line
+    out, err = capsys.readouterr()
+    assert "train 468, validation 26, test 26 bytes, 256 symbols" in out  # 13 bytes a line
+    assert all(re.search(r"validation.*: [\d.]+ nats, [\d.]+ bits per byte\n", printed) for printed in (out, err))
     (tmp_path / "other.txt").write_text("Ω≠")
     assert scored(tmp_path / "run", "--text", str(tmp_path / "other.txt")) == 0
     assert "4 bytes predicted" in capsys.readouterr().out

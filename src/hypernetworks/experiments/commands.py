@@ -111,7 +111,8 @@ class TrainCommand:
                     watch.close()
             if is_first():
                 step, figures = run.best_validation()
-                lines = [f"best validation at step {step}: {experiment.describe_validation(figures)}"]
+                described = experiment.describe_validation(figures, run.config[experiment.data_key])
+                lines = [f"best validation at step {step}: {described}"]
                 print_once(*lines, *filter(None, [shown(experiment.outcome(run))]), f"run: {run.folder}")
 
     def _more_steps(self, settings: Any, data: Any) -> int | None:

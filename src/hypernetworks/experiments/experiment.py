@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
@@ -122,8 +123,8 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """The kind of model, for the progress line."""
         return self.name
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
-        """The figures of a validation as text."""
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
+        """The figures of a validation on the data of a record as text."""
         return named_values(figures)
 
     def count_parameters(self, config: Config, record: Mapping[str, Any]) -> int:
@@ -216,9 +217,10 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         schedule = config.schedule if steps is None else config.schedule.extended(steps)
         made: Any = config
         settings: Any = replace(made, schedule=schedule)
+        run = Run.open(place)
+        # before the first commit there are no weights yet but those that the run starts with
+        task = self.start(settings, data, None if run.was_committed() else Origin.recorded(run.config, str(place)))
         with open_run(place) as (run, state):
-            # before the first commit there are no weights yet but those that the run starts with
-            task = self.start(settings, data, Origin.recorded(run.config, str(place)) if state is None else None)
             if steps is not None:
                 _check_ended(place, state, config.schedule)
                 if is_first():
@@ -331,7 +333,9 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         state: Mapping[str, Any] | None,
         watch: Watch | None,
     ) -> Run:
-        Trainer(task, config.schedule, run, state, watch, self.describe_validation).train(label)
+        record = run.config[self.data_key]
+        describe = partial(self.describe_validation, record=record)
+        Trainer(task, config.schedule, run, state, watch, describe).train(label)
         if is_first():
             with suppress(ImportError):  # without matplotlib a run has no picture
                 draw_run(run)

@@ -171,7 +171,7 @@ class Run:
             FaultError: a file could not be read or written.
         """
         remove_stale(self.folder, _NAMES)
-        if not self._was_committed():
+        if not self.was_committed():
             if os.path.lexists(self.folder / _MODEL):
                 raise UsageError(f"{self.folder / _TRAINER}: missing, although {_MODEL} exists: start a new run")
             self._metrics = Metrics.start(self.folder / _METRICS)
@@ -198,10 +198,14 @@ class Run:
             UsageError: as for `restore`.
             FaultError: a file could not be read.
         """
-        if not self._was_committed():
+        if not self.was_committed():
             return None
         trainer, _ = self._load_trainer()
         return {name: value for name, value in trainer.items() if name != "run"}
+
+    def was_committed(self) -> bool:
+        """Whether there is a commit; it may be damaged."""
+        return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`, including those after the last commit.
@@ -228,7 +232,7 @@ class Run:
         try:
             tensors, metadata = load_model(self.folder / _MODEL)
         except UsageError as damage:
-            if not self._was_committed():
+            if not self.was_committed():
                 if os.path.lexists(self.folder / _MODEL):
                     raise
                 raise UsageError(f"{self.folder}: no model yet (the run ended before its first save)") from damage
@@ -274,9 +278,6 @@ class Run:
             return run_curve(self) if self.metrics() else None
         except (ImportError, UsageError):
             return None
-
-    def _was_committed(self) -> bool:
-        return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
     @property
     def _replaced(self) -> list[str]:

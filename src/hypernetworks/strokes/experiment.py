@@ -84,7 +84,7 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
         """The name of the network."""
         return config.model.network
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
         """Nats a point."""
         return f"{figures['validation_loss']:.4f} nats a point"
 

@@ -153,17 +153,18 @@ class Generate:
         """Stream to standard output."""
         check_count("samples", self.samples)
         seeds = range(self.sampling.seed, self.sampling.seed + self.samples)
-        samplings = [replace(self.sampling, seed=seed) for seed in seeds]
+        replace(self.sampling, seed=seeds[-1])  # a seed too large is found before the first text
         prompt = self._prompt()
         model, _, symbols = load_run(self.run)
         model = model.to(find_device(self.device))
-        for number, sampling in enumerate(samplings, 1):
+        for number, seed in enumerate(seeds, 1):
+            sampling = replace(self.sampling, seed=seed)
             pieces = generate(model, symbols.alphabet, symbols.unit, prompt, sampling, self.weights)
             if self.json:
-                print(json.dumps({"prompt": prompt, "text": "".join(pieces), "seed": sampling.seed}), flush=True)
+                print(json.dumps({"prompt": prompt, "text": "".join(pieces), "seed": seed}), flush=True)
                 continue
             if self.samples > 1:
-                print(f"[{number} of {self.samples}, seed {sampling.seed}]")
+                print(f"[{number} of {self.samples}, seed {seed}]")
             for piece in itertools.chain([prompt], pieces):
                 sys.stdout.write(shown(piece))
                 sys.stdout.flush()

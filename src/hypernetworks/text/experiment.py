@@ -124,10 +124,10 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
         """The name of the network."""
         return config.model.network
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
-        """Nats and bits per character."""
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
+        """Nats and bits per character or byte."""
         nats = figures["validation_loss"]
-        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per character"
+        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per {record['unit']}"
 
     def evaluate(self, model: CharacterModel, record: Mapping[str, Any], data: Corpus, split: str) -> str:
         """Score a split as one stream."""

@@ -79,7 +79,7 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
         """Network and kernels."""
         return f"{config.network}, {config.model.kernels} kernels"
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
         """Error and loss."""
         return f"{figures['validation_error']:.2f} % error, loss {figures['validation_loss']:.4f}"
 
