@@ -33,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hypernetworks needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.x ..." >&2; exit 1; }
 	@echo "installing into $(VENV) (once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plot,study,tensorboard,serve,dev,docs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plot,study,tensorboard,serve,hub,dev,docs]'
 	@touch $@
 
 demo: $(READY)
@@ -49,12 +49,12 @@ test-long: $(READY)
 
 test-lowest: constraints-lowest.txt
 	@$(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[plot,study,tensorboard,serve,dev,docs]'
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[plot,study,tensorboard,serve,hub,dev,docs]'
 	@.venv-lowest/bin/python -m pytest -n 2
 
 test-newest:
 	@$(PYTHON) -m venv .venv-newest
-	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[plot,study,tensorboard,serve,dev,docs]'
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[plot,study,tensorboard,serve,hub,dev,docs]'
 	@.venv-newest/bin/python -m pytest -n 2
 
 test-page: $(READY)

@@ -242,6 +242,41 @@ def test_a_transformer_does_not_look_ahead(example):
     assert not torch.allclose(before[:, 6], after[:, 6])
 
 
+PROSE = "".join(f"{n} and {n + 1} are {2 * n + 1}, and so on to the end of the line.\n" for n in range(40))
+
+
+def check_training(model, again, logits_of):
+    """The loss on the text fell, and the model that was saved is the same."""
+    alphabet = sorted(set(PROSE))
+    ids = torch.tensor([[alphabet.index(character) for character in PROSE[:200]]])
+    with torch.no_grad():
+        logits = logits_of(model.eval().cpu()(ids[:, :-1]))
+        torch.testing.assert_close(logits_of(again.eval().cpu()(ids[:, :-1])), logits, rtol=0, atol=0)
+    assert torch.nn.functional.cross_entropy(logits.mT, ids[:, 1:]) < math.log(len(alphabet)) - 0.5
+
+
+# of torch in lightning's own code; and what lightning advises: workers, a shorter interval of logging, to look for checkpoints
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|smaller than the logging interval)")
+def test_lightning_trains_a_hyper_lstm(example, tmp_path):
+    optional("lightning")
+    module = example("train_lightning")
+    model, checkpoint = module.train(PROSE, tmp_path, steps=30, length=32)
+    check_training(model, module.Characters.load_from_checkpoint(checkpoint, weights_only=True), lambda out: out)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:'pin_memory' argument is set as true:UserWarning"
+)  # transformers does without a device
+def test_the_trainer_of_transformers_trains_a_hyper_lstm(example, tmp_path):
+    optional("transformers")
+    pytest.importorskip("accelerate")
+    module = example("train_transformers")
+    assert (module.Characters(module.CharactersConfig(7)).rnn.cell(0).hyper.p == 1).all()  # not initialised again
+    model = module.train(PROSE, tmp_path, steps=30, length=32)
+    check_training(model, module.Characters.from_pretrained(tmp_path), lambda out: out["logits"])
+
+
 @needs("cifar-10-batches-bin")
 def test_clients_get_networks_of_their_own(example):
     module = example("federated")

@@ -155,7 +155,7 @@ NUMBERS = st.one_of(
     st.sampled_from(["nan", "inf", "-inf", "1e999", "1e-400", "0.5", "-0.0", str(2**63), str(-(2**64)), "9" * 400, ""]),
 )
 WORDS = st.one_of(NUMBERS, st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8))
-FLAGS = {"--temperature": NUMBERS, "--top-k": NUMBERS, "--top-p": NUMBERS, "--seed": NUMBERS, "--prompt": WORDS}
+FLAGS = dict.fromkeys(("--temperature", "--top-k", "--top-p", "--seed", "--samples"), NUMBERS) | {"--prompt": WORDS}
 
 
 @settings(patient, max_examples=30 * SHARE)

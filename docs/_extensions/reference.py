@@ -15,7 +15,7 @@ from sphinx.ext.autosummary import autosummary_toc
 from sphinx.transforms import SphinxTransform
 
 import hypernetworks
-from hypernetworks import analysis, strokes, text, vision
+from hypernetworks import analysis, jax, strokes, text, vision
 
 MEMBERS = {
     "RecurrentNetwork": "forward, stepper",
@@ -61,7 +61,7 @@ def choose_members(app: Sphinx, config: Config) -> None:
     """Tell the template of a class which members its page shows."""
     things = {
         f"{package.__name__}.{name}": getattr(package, name)
-        for package in (hypernetworks, analysis, text, vision, strokes)
+        for package in (hypernetworks, analysis, jax, text, vision, strokes)
         for name in package.__all__
     }
     shown = {name: members_of(thing) for name, thing in things.items() if isinstance(thing, type)}

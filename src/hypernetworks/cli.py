@@ -26,6 +26,7 @@ import tyro
 from tyro.conf import Positional
 
 from hypernetworks.errors import FaultError, Terminated, UsageError
+from hypernetworks.help_texts import prepare
 from hypernetworks.recurrent.backend import backend
 
 COMMANDS = {
@@ -171,6 +172,8 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
     if nameless:
         raise UsageError(f"{nameless[0]} should name a file or folder, got an empty text")
     kind = _command_type(command)
+    if {"-h", "--help"} & set(rest):
+        prepare(kind, kind.refused() if hasattr(kind, "refused") else {})
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):

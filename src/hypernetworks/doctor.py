@@ -39,7 +39,7 @@ class Doctor:
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),
             ("matplotlib", _installed("matplotlib", "draws curves: pip install 'hypernetworks[plot]'")),
             ("labml-nn", _installed("labml-nn", "for comparison in bench: pip install --no-deps labml-nn==0.5.1")),
-            ("jax", _installed("jax", "for comparison in bench: pip install jax")),
+            ("jax", _installed("jax", "hypernetworks.jax and bench use it: pip install 'hypernetworks[jax]'")),
             *((f"data: {row.name}", row.where) for row in list_data(NAMED_SETS, self.data_dir)),
         ]
         for name, what in lines:

@@ -31,10 +31,12 @@ def load(
     """Load a trained text model from its run, or a HyperNetwork that `save` wrote.
 
         model = hn.load("runs/first")                      # a run of `hypernetworks text train`: a TrainedText
+        model = hn.load("my-model")                        # the same, of TrainedText.save_pretrained
         net = hn.load("runs/my-hypernetwork", target)      # of hn.save: a HyperNetwork
 
     Args:
-        folder: a run of the text experiment, or a folder with the model.safetensors of `save`.
+        folder: a run of the text experiment, a folder of `TrainedText.save_pretrained`, or one with the model.safetensors of
+            `save`.
         target: for a HyperNetwork, an equal of the saved target, of any dtype and on any device. Its values are replaced if
             they were saved. A run needs none.
         generator: for a HyperNetwork, an unbound generator with the settings of the saved one. It is needed if the generator,
@@ -63,9 +65,7 @@ def load(
     experiment = _experiment_of_run(place)
     if experiment is None:
         if target is None:
-            raise TypeError(
-                f"{place} has a HyperNetwork: give a target that equals the saved one, load({str(place)!r}, target)"
-            )
+            raise _needs_target(place)
         return saving.load(place, target, generator=generator)
     if target is not None or generator is not None:
         raise TypeError(f"{place} is a run, which is loaded without a target and a generator: load({str(place)!r})")
@@ -104,3 +104,14 @@ def _experiment_of_run(place: Path) -> str | None:
         if is_run:
             raise
         return None  # the config.json of a HyperNetwork is a copy for people
+
+
+def _needs_target(place: Path) -> TypeError:
+    """The error for a HyperNetwork without a target; UsageError if the folder's model is not one."""
+    from hypernetworks.runs.checkpoint import load_model
+
+    if "config_sha256" in load_model(place / saving.MODEL)[1]:
+        raise UsageError(f"{place}: has the model of a run, but no {_CONFIG} that describes it")
+    return TypeError(
+        f"{place} has a HyperNetwork: give a target that equals the saved one, load({str(place)!r}, target)"
+    )

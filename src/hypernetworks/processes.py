@@ -9,6 +9,7 @@ P processes get equal shares of a batch. Each computes its share in A equal part
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -49,6 +50,12 @@ def print_once(*lines: str) -> None:
     """Print lines in the first process only."""
     if is_first():
         print(*lines, sep="\n")
+
+
+def warn_once(line: str) -> None:
+    """Print a line on standard error, in the first process only; nothing if it is empty."""
+    if line and is_first():
+        print(line, file=sys.stderr)
 
 
 def _started(name: str, alone: int) -> int:

@@ -79,7 +79,7 @@ def test_what_is_not_installed_is_said_and_left_out(capsys: Capture, monkeypatch
     monkeypatch.setattr(command, "library", lambda: None)
     out, _ = run(capsys, "--networks", "hyper-lstm", "--quantities", "forward", "generation")
     assert "without labml_nn, which is not installed: pip install --no-deps labml-nn==0.5.1" in out
-    assert "without jax, which is not installed: pip install jax" in out
+    assert "without jax, which is not installed: pip install 'hypernetworks[jax]'" in out
     assert "without the native path" in out
     rows = re.findall(r"^hyper-lstm +(\S+(?: cell)?) ", out, re.MULTILINE)
     assert rows == ["reference", "products", "nn.LSTM", "reference", "nn.LSTM", "reference cell", "nn.LSTMCell"]

@@ -33,8 +33,7 @@ NONSENSE = {
     TRAIN + "--config {0}/none": "none: no such file",
     TRAIN + "--config {0}/toy.txt": "toy.txt: not valid JSON",
     TRAIN + "--config {0}/foreign/config.json": "foreign/config.json: not a run of hypernetworks text",
-    TRAIN
-    + "--config {0}/run/config.json --resume": "from one of --preset, --config and --resume, got --config and --resume",
+    TRAIN + "--config {0}/run/config.json --resume": "--init-from and --resume, got --config and --resume",
     "text train --resume --preset demo --out {0}/run": "got --preset and --resume",
     "text train --corpus {0}/none --out {0}/new": "no data set, file or folder '.*none': expected shakespeare, ",
     "text train --corpus enwik --out {0}/new": "no data set, file or folder 'enwik': did you mean enwik8",

@@ -27,11 +27,15 @@ OF_OURS = [line for line in COMMANDS if re.search(r"(^|\s)hypernetworks\s", line
 
 NOT_RUN = {
     "docs/how-to/compile-export.md": 4,
+    "docs/how-to/hub.md": 4,
+    "docs/how-to/jax.md": 2,
     "docs/how-to/load-weights.md": 1,
     "docs/how-to/lora.md": 1,
     "docs/how-to/made-weights.md": 1,
     "docs/start.md": 1,
     "docs/zh/how-to/compile-export.md": 4,
+    "docs/zh/how-to/hub.md": 4,
+    "docs/zh/how-to/jax.md": 2,
     "docs/zh/how-to/load-weights.md": 1,
     "docs/zh/how-to/lora.md": 1,
     "docs/zh/how-to/made-weights.md": 1,

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 import hypernetworks as hn
-from hypernetworks import analysis, interop, strokes, text, vision, weights
+from hypernetworks import analysis, interop, jax, strokes, text, vision, weights
 
 from .pages import DOCS
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a process builds the pages
 
-PACKAGES = [hn, analysis, interop, text, vision, strokes, weights]
+PACKAGES = [hn, analysis, interop, jax, text, vision, strokes, weights]
 
 
 def _listed() -> list[str]:

@@ -11,7 +11,7 @@ from hypernetworks.experiments.study import Study
 from .toy import LINE, LineConfig
 
 SPACE = {"schedule.learning_rate": Range(1e-3, 1.0, log=True), "slope": Choices((2.0,))}
-DATA = LINE.load_data("slope 2", None)
+DATA = LINE.load_data(LineConfig(), None)
 
 
 def configure(variant: str, values: dict) -> LineConfig:

@@ -89,9 +89,9 @@ class LineExperiment(Experiment[LineConfig, Points, nn.Linear]):
     def data_name(self, config: LineConfig) -> str:
         return f"slope {config.slope:g}"
 
-    def load_data(self, name: str, data_dir: Path | None) -> Points:
+    def load_data(self, config: LineConfig, data_dir: Path | None) -> Points:
         x = torch.linspace(-1, 1, 12).unsqueeze(1)
-        return Points(name, x, float(name.split()[1]) * x + 1)
+        return Points(self.data_name(config), x, config.slope * x + 1)
 
     def make_model(self, config: LineConfig, record: Mapping[str, Any]) -> nn.Linear:
         return nn.Linear(1, 1, bias=config.bias)
@@ -108,7 +108,7 @@ class Train(TrainCommand):
     """Fit a line."""
 
     experiment = LINE
-    preset: Annotated[str, preset_help(PRESETS)] = "default"
+    preset: Annotated[str, preset_help({"default": "a slope of 2", "steep": "a slope of 5"})] = "default"
     settings: Annotated[LineConfig, OmitArgPrefixes] = field(default_factory=LineConfig)
 
 

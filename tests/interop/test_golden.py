@@ -4,24 +4,13 @@ Every converter rearranges and copies, so the gradients they printed are convert
 where a converter adds a constant (supercell's forget bias), the gradients are converted with that constant taken off.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 import hypernetworks as hn
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def load(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files}
-
-
-def under(data, prefix):
-    return {key.removeprefix(prefix): value for key, value in data.items() if key.startswith(prefix)}
+from .goldens import LABML, load, under
 
 
 def close(ours, theirs, tol):
@@ -38,15 +27,6 @@ def check_parameters(network, printed, tol):
     for name, parameter in network.named_parameters():
         assert gradients[name].detach().abs().sum() > 0, name
         close(parameter.grad, gradients[name].detach(), tol)
-
-
-LABML = {
-    "labml_hyperlstm_1layer": hn.interop.hyper_lstm_from_labml,
-    "labml_hyperlstm_2layer": hn.interop.hyper_lstm_from_labml,
-    "labml_lstm_2layer": hn.interop.lstm_from_labml,
-    "labml_lstm_cell_layernorm": hn.interop.lstm_from_labml,
-    "labml_rhn_2layer_depth3": hn.interop.rhn_from_labml,
-}
 
 
 @pytest.mark.parametrize("name", LABML)

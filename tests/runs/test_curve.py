@@ -55,6 +55,21 @@ def test_a_curve_far_above_the_others_leaves_the_picture_and_the_legend_says_so(
     assert ticks[1] > 20
 
 
+def test_points_above_the_picture_are_marked_at_its_edge() -> None:
+    """Where the validation blew up and came back, the edge has a triangle for each point that it hides."""
+    curves = {"a": [(1, 3.0), (2, 9.0), (3, 8.0), (4, 2.0)], "b": [(1, 2.9), (2, 2.0)]}
+    faint = {"a": [(1, 3.1), (4, 2.0)]}
+    marked, whole = draw(curves, "bits", "title", faint=faint), draw({"b": curves["b"]}, "bits", "title", faint=faint)
+    assert "a  2.000  (partly above the picture)" in texts(marked)
+    assert "b  2.000" in texts(marked)
+
+    def triangles(picture: str) -> int:
+        shapes = re.findall(r'<path id="(\w+)" d="M 0 -3 \s*L -3 3 \s*L 3 3', picture)
+        return sum(len(re.findall(rf'<use xlink:href="#{shape}"', picture)) for shape in shapes)
+
+    assert (triangles(marked), triangles(whole)) == (2, 0)
+
+
 def test_names_that_the_font_lacks_are_text() -> None:
     """No warning (warnings are errors here), and no empty boxes: the viewer's fonts have the characters."""
     picture = draw({"权重": [(1, 1.0), (2, 0.5)]}, "bits", "né")
@@ -83,6 +98,19 @@ def test_a_run_is_drawn_into_its_folder(tmp_path: Path) -> None:
     run.record({"step": 2, "validation_loss": 1.75})
     draw_run(run)
     assert {"some-run", "validation  1.750", "training  1.000"} <= set(texts((run.folder / "curve.svg").read_text()))
+
+
+def test_a_notebook_shows_a_run_as_its_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path / "some-run", {})
+    assert run._repr_svg_() is None
+    run.record({"step": 1, "loss": 2.0})
+    run.record({"step": 1, "validation_loss": 1.75})
+    assert {"some-run", "validation  1.750", "training  2.000"} <= set(texts(run._repr_svg_() or ""))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run._repr_svg_() is None
+    monkeypatch.undo()
+    (run.folder / "metrics.jsonl").unlink()
+    assert run._repr_svg_() is None
 
 
 def test_nothing_global_of_matplotlib_is_touched() -> None:

@@ -117,6 +117,8 @@ def test_a_folder_is_read_in_order_and_whole(tmp_path: Path) -> None:
 def test_a_text_that_cannot_be_learned_from(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "text").write_bytes(content)
     for path in (tmp_path / "text", tmp_path):
+        if path == tmp_path and b"\0" in content:
+            words = r"holds binary files only \(text\): expected UTF-8 texts"
         with pytest.raises(UsageError, match=words) as raised:
             load_corpus(str(path))
         assert str(path) in str(raised.value)
@@ -140,6 +142,21 @@ def test_a_file_that_is_no_text_yet_names_the_way_out(tmp_path: Path, content: b
     path.write_bytes(content)
     with pytest.raises(UsageError, match=rf"a text is not UTF-8 text: byte 0x\w\w at \d+: .*{hint}"):
         load_corpus(str(path))
+
+
+def test_binary_files_of_a_folder_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As grep and git do. A text in another encoding is no binary file: it is an error, with the way out."""
+    (tmp_path / "text.txt").write_text("a text of a few letters, so that it can be split")
+    (tmp_path / "sub").mkdir()
+    for number in range(6):
+        (tmp_path / "sub" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    (tmp_path / "old.gz").write_bytes(gzip.compress(b"text " * 20, mtime=0))
+    assert whole(load_corpus(str(tmp_path))) == (tmp_path / "text.txt").read_text()
+    names = "old.gz, sub/0.png, sub/1.png, sub/2.png, sub/3.png and 2 more"
+    assert capsys.readouterr().err == f"{tmp_path}: binary files are left out: {names}\n"
+    (tmp_path / "sub" / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"latin\.txt is not UTF-8 text: byte 0xe9 at 3: .*iconv -f WINDOWS-1252"):
+        load_corpus(str(tmp_path))
 
 
 def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:

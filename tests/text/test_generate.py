@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypernetworks.errors import UsageError
-from hypernetworks.text.commands import printable
 from hypernetworks.text.generate import Sampling, generate, generate_ids, probabilities
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 
@@ -134,10 +133,6 @@ def test_an_empty_prompt_begins_a_line_or_with_the_first_symbol() -> None:
 def test_unknown_characters_of_the_prompt_are_named() -> None:
     with pytest.raises(UsageError, match=r"'x' at 1, 'é' at 3; expected one of '\\nabcdefg'"):
         text(model(), "axbé")
-
-
-def test_a_terminal_gets_control_characters_as_escapes() -> None:
-    assert printable("a\tb\n\x1b[31m\r\x9b é\u4e2d") == "a\tb\n\\x1b[31m\\r\\x9b é\u4e2d"
 
 
 def test_a_model_of_bytes_gives_whole_characters() -> None:

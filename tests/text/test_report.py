@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hypernetworks.errors import UsageError
+from hypernetworks.experiments.report import different_data
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
@@ -154,6 +155,15 @@ def test_a_diverged_run_does_not_flatten_the_others(made):
     path = made[1] / "metrics.jsonl"
     path.write_text(re.sub(r'("validation_bpc": )[\d.]+', r"\g<1>26.7", path.read_text()))
     assert "26.700  (above the picture)" in page(loaded, SHORT, None)
+
+
+def test_runs_on_different_texts_are_named_as_such(made, hostile):
+    same = [load(folder, CPU) for folder in made]
+    assert different_data(TEXT, same) == ""
+    mixed = [same[0], load(hostile, CPU)]
+    said = "These runs were trained and validated on different data, so their scores are not comparable: "
+    assert different_data(TEXT, mixed).startswith(f"{said}{made[0]} on {mixed[0].config.corpus}, {hostile} on ")
+    assert said in page(mixed, SHORT, None)
 
 
 def test_a_given_text_is_shown_and_nothing_in_it_is_markup(hostile):

@@ -15,15 +15,17 @@ import pytest
 import torch
 
 from hypernetworks.errors import FaultError, UsageError
+from hypernetworks.experiments.origin import Origin
 from hypernetworks.runs.checkpoint import load_model, load_trainer
 from hypernetworks.runs.run import Run
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.evaluate import evaluate
 from hypernetworks.text.experiment import TEXT, load_run
-from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.model import CharacterModel, CharacterModelConfig
 from hypernetworks.text.task import CharacterTask
 from hypernetworks.training.loop import Trainer
+from hypernetworks.training.schedule import Schedule
 
 train, resume = TEXT.train, TEXT.resume
 
@@ -279,3 +281,99 @@ def test_what_cannot_be_trained_leaves_no_folder(tiny: TextConfig, corpus: Corpu
         with pytest.raises(kind, match=r"^[^\n]+$"):
             train(tmp_path / "run", config, corpus, "run")
         assert not (tmp_path / "run").exists()
+
+
+def task_of_one_unit(reset_probability: float) -> CharacterTask:
+    """A task of an LSTM with one unit, on a text of the letter a."""
+    schedule = Schedule(steps=6, warmup=1)
+    model = CharacterModelConfig("lstm", hidden_size=1, embedding_size=1)
+    config = TextConfig(model=model, schedule=schedule, batch_size=2, length=4, reset_probability=reset_probability)
+    ids = torch.zeros(200, dtype=torch.uint8)
+    corpus = Corpus("a", ids, ids, ids, ("a", "b"), "character", "by hand", "0")
+    return CharacterTask(CharacterModel(model, 2).eval(), config, corpus)
+
+
+def set_unit(task: CharacterTask, growth: float, head: float, bias: float) -> None:
+    """h = tanh(c), and c grows by `growth` a step; the logits of a and b are ±(head · h + bias)."""
+    with torch.no_grad():
+        for parameter in task.model.parameters():
+            parameter.zero_()
+        cell = task.model.network.cell(0)
+        for name, value in (("i", 30.0), ("f", 30.0), ("g", math.atanh(growth)), ("o", 30.0)):
+            cell.bias[cell.gate_names.index(name)] = value
+        task.model.head.weight.copy_(torch.tensor([[head], [-head]]))
+        task.model.head.bias.copy_(torch.tensor([bias, -bias]))
+
+
+def test_a_validation_that_the_state_explains_is_explained() -> None:
+    figures = {"validation_loss": 9.0}
+    task = task_of_one_unit(0.0)
+    set_unit(task, 0.0, 20.0, -10.0)  # wrong where h is 0, right after a state that was carried
+    task.hidden = [tensor + 5 for tensor in task.hidden]
+    assert task.warning(0.1, figures) == (
+        "the validation of 9.00 nats is far above the training loss of 0.10: the same text scores 0.00 after a state that "
+        "training carried, so the model does not work from the zero state, where validation and prompts start: give a "
+        "--reset-probability above 0"
+    )
+    task.hidden = [tensor * 0 for tensor in task.hidden]
+    assert task.warning(0.1, figures) == ""  # as bad after a carried state: the reason is another
+    task = task_of_one_unit(1.0)
+    set_unit(task, 0.1, -20.0, 10.0)  # right in the first steps, until h has grown
+    assert task.warning(8.8, figures) == ""
+    assert task.warning(0.1, figures) == (
+        "the validation of 9.00 nats is far above the training loss of 0.10: the same text scores 0.00 in pieces of 4 "
+        "characters from the zero state, so the model does not work with a state carried for long: give a --reset-probability "
+        "below 1, or a --length above 4"
+    )
+
+
+def test_the_warning_is_printed_once(
+    tiny: TextConfig,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[float] = []
+
+    def warning(self: CharacterTask, loss: float, figures: Any) -> str:
+        asked.append(loss)
+        return "beware" if len(asked) == 2 else ""
+
+    monkeypatch.setattr(CharacterTask, "warning", warning)
+    run = train(tmp_path / "run", tiny, corpus, "lm")
+    assert asked == [row["loss"] for row in run.metrics() if "loss" in row][:2]
+    assert [line for line in capsys.readouterr().err.splitlines() if "beware" in line] == ["lm  4/6  beware"]
+
+
+def test_another_text_in_the_characters_of_a_run_takes_its_weights(
+    tiny: TextConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    """The new text has fewer characters; the model keeps its own, also where the run is resumed, evaluated and loaded."""
+    first = train(tmp_path / "first", tiny, corpus, "first")
+    (tmp_path / "fewer.txt").write_text("it is 12, so 3 is its half.\n" * 30)
+    fewer = load_corpus(str(tmp_path / "fewer.txt"))
+    assert set(fewer.alphabet) < set(corpus.alphabet)
+    config = replace(tiny, corpus=fewer.name)
+    origin = Origin.of(first.folder)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_before(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "new", config, fewer, "new", origin=origin)
+    resume(tmp_path / "new", fewer, "new")
+    whole = train(tmp_path / "whole", config, fewer, "whole", origin=origin)
+    assert_equal(weights(tmp_path / "new"), weights(whole.folder))
+    model, _, symbols = load_run(tmp_path / "new")
+    assert symbols.alphabet == corpus.alphabet
+    read = TEXT.data_of(tmp_path / "new")
+    assert (read.alphabet, read.decode(read.train)) == (corpus.alphabet, fewer.decode(fewer.train))
+    assert evaluate(model, read.validation).nats == min(
+        row["validation_loss"] for row in whole.metrics() if "validation_loss" in row
+    )
+    other = tmp_path / "other.txt"
+    other.write_text("Zürich, Zürich, so it stands; and it stands so.\n" * 30)
+    with pytest.raises(
+        UsageError, match=r"other\.txt does not fit the model's alphabet: the text has characters that .* 'Z'"
+    ):
+        train(tmp_path / "no", replace(tiny, corpus=str(other)), load_corpus(str(other)), "no", origin=origin)
+    assert not (tmp_path / "no").exists()

@@ -92,6 +92,19 @@ def test_a_trapezoid_rises_stays_and_falls_in_a_line() -> None:
     assert Schedule(steps=5, warmup=0, decay="trapezoid", decay_fraction=0).rate(4) == 3e-3
 
 
+def test_more_steps_leave_the_rates_of_those_taken() -> None:
+    first = Schedule(steps=40, learning_rate=2, warmup=10, final_fraction=0.25)
+    longer = first.extended(60).extended(90)
+    assert (longer.steps, longer.extended_at) == (90, (40, 60))
+    parts = ((1, 40, first), (41, 60, replace(first, steps=60)), (61, 90, replace(first, steps=90)))
+    for begin, end, schedule in parts:
+        for step in range(begin, end + 1):
+            assert longer.rate(step) == schedule.rate(step)
+    assert [step for step in range(1, 91) if longer.ends_at(step)] == [40, 60, 90]
+    with pytest.raises(UsageError, match="steps should be more than the 40 that the run has taken, got 40"):
+        first.extended(40)
+
+
 def test_beta2_is_that_of_the_optimiser(tmp_path: Path) -> None:
     assert trainer(tmp_path / "run", beta2=0.95).optimizer.param_groups[0]["betas"] == (0.9, 0.95)
 
@@ -103,6 +116,9 @@ def test_beta2_is_that_of_the_optimiser(tmp_path: Path) -> None:
         ({"average": "swa"}, "average should be none or ema or triggered, got 'swa'"),
         ({"average_patience": 0}, "average_patience should be at least 1, got 0"),
         ({"decay_fraction": 1.5}, r"decay_fraction should be in \[0, 1\], got 1.5"),
+        ({"patience": -1}, "patience should be at least 0, got -1"),
+        ({"steps": 300, "extended_at": (300,)}, "steps should be above 300, where the run had ended, got 300"),
+        ({"extended_at": (30, 20)}, "extended_at should be steps that increase, got 30 20"),
         ({"decay": "trapezoid", "decay_steps": (3,)}, "decay trapezoid takes no decay_steps"),
     ],
 )

@@ -82,6 +82,26 @@ def test_a_terminal_gets_one_live_line(clock: list[float], monkeypatch: pytest.M
     assert err.getvalue().count("\n") == 1
 
 
+def test_a_note_is_a_line_that_stays(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(9, label="LSTM", unit="characters") as bar:
+        bar.update(1, units=1, fields={})
+        bar.note("validation: [b] 1.5")
+    with Progress(9, label="LSTM", unit="characters", shown=False) as bar:
+        bar.note("from another process")
+    assert capsys.readouterr().err.splitlines() == ["LSTM  1/9", "validation: [b] 1.5"]
+    err = Terminal()
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress(9, label="LSTM", unit="characters") as bar:
+        bar.note("validation: [b] 1.5")
+        bar.update(9, units=1, fields={})
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in err.getvalue().splitlines()]
+    after = lines[lines.index("validation: [b] 1.5") + 1 :]
+    assert any("LSTM  9/9" in line for line in after)
+
+
 @pytest.mark.parametrize("columns", [50, 80, 120])
 def test_a_narrow_terminal_cuts_no_step_count(
     clock: list[float], monkeypatch: pytest.MonkeyPatch, columns: int

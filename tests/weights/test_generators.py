@@ -1,6 +1,7 @@
 """The equations of the generators, their initialisation, and the paper's parameter counts."""
 
 import copy
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -167,6 +168,18 @@ def test_the_report_counts_and_measures():
     assert net.weight_report(c).weights[0].variance == pytest.approx(made.var(correction=0).item())
     assert "0.weight" in str(told)
     assert str(told) == str(net.weight_report())
+
+
+def test_a_notebook_shows_the_report_as_a_table():
+    report = hn.HyperNetwork(mlp(), hn.FullGenerator(C, hidden=(6,)), "0.*").weight_report()
+    report = report._replace(weights=(report.weights[0]._replace(name="<0>", change=0.25), *report.weights[1:]))
+    table, counts = ElementTree.fromstring(f"<div>{report._repr_html_()}</div>")
+    cells = [[cell.text for cell in row] for row in table]
+    assert cells[0] == ["tensor", "shape", "variance", "target", "spread", "change"]
+    assert (cells[1][0], cells[1][1], cells[1][5]) == ("<0>", "8×5", "0.25")
+    assert float(cells[2][2]) == pytest.approx(report.weights[1].variance, rel=1e-2)
+    assert len(cells) == 1 + len(report.weights)
+    assert counts.text == str(report).splitlines()[-1]
 
 
 def test_scalars_of_the_report():

@@ -221,7 +221,7 @@ def _introduction(about: dict[str, Any]) -> str:
     lines += [f"min and median of {about['repeats']} rounds in turn; ratios are of minima"]
     if (about["load"] or 0) > BUSY:
         lines += [f"other programs are running (load average {about['load']}): the times will be unreliable"]
-    how = {"labml_nn": "pip install --no-deps labml-nn==0.5.1", "jax": "pip install jax"}
+    how = {"labml_nn": "pip install --no-deps labml-nn==0.5.1", "jax": "pip install 'hypernetworks[jax]'"}
     lines += [f"without {name}, which is not installed: {how[name]}" for name in how if versions[name] is None]
     if library() is None:
         lines += ["without the native path: `hypernetworks doctor` gives the reason"]

@@ -15,6 +15,8 @@ from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import preset_of, scan
 from hypernetworks.experiments.comparison import compare, plot, table
 from hypernetworks.experiments.experiment import Experiment
+from hypernetworks.processes import warn_once
+from hypernetworks.terminal import shown
 
 __all__ = ["CompareCommand"]
 
@@ -43,6 +45,11 @@ class CompareCommand(ABC):
     """Where to look for data sets first, and where to put those that are fetched."""
     own: Suppress[dict[str, Any]] = field(default_factory=dict)
     """The settings of the variants to which a flag gave values of their own, with all other flags applied."""
+
+    @classmethod
+    def refused(cls) -> Mapping[str, str]:
+        """The settings that are no flags of this command, and what to give instead."""
+        return {**cls.chosen, "schedule.seed": "give --seeds"}
 
     @abstractmethod
     def variants(self, settings: Any, data: Any) -> Mapping[str, Any]:
@@ -73,24 +80,26 @@ class CompareCommand(ABC):
         """Train all variants, then print samples, a table and the places of the plots."""
         experiment = self.experiment
         preset = experiment.preset(self.preset)
-        for path, instead in {**self.chosen, "schedule.seed": "give --seeds"}.items():
+        for path, instead in self.refused().items():
             for given in (attrgetter(path)(config) for config in (self.settings, *self.own.values())):
                 if given != attrgetter(path)(preset):
                     flag = path.rpartition(".")[2].replace("_", "-")
                     raise UsageError(f"compare chooses --{flag} itself, got {given}: {instead}")
-        data = experiment.load_data(experiment.data_name(self.settings), self.data_dir)
+        data = experiment.load_data(self.settings, self.data_dir)
         for name, config in self.own.items():
             if experiment.data_name(config) != experiment.data_name(self.settings):
                 raise UsageError(f"all variants read the same data, got {experiment.data_name(config)} for {name}")
-        own = {name: experiment.settle(config, data) for name, config in self.own.items()}
-        configs = replace(self, own=own).variants(experiment.settle(self.settings, data), data)
+        own = {name: experiment.settle(config) for name, config in self.own.items()}
+        configs = replace(self, own=own).variants(experiment.settle(self.settings), data)
         print(experiment.describe_data(data))
+        for line in {config.schedule.warning() for config in configs.values()}:
+            warn_once(line)
         rows = compare(experiment, self.out, configs, self.seeds, data, self.resume)
         console = Console()
         for row in rows:
             if sample := experiment.sample(Path(row.runs[0])):
                 console.rule(row.variant)
-                print(sample)
+                print(shown(sample))
         console.print(table(experiment, rows))
         try:
             for path in plot(experiment, self.out, rows, self.title(data), self.caption(data)):

@@ -219,5 +219,6 @@ def differences(rows: Sequence[ComparisonRow]) -> dict[str, Difference]:
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean of curves over the same steps, point by point."""
-    return [(points[0][0], mean(value for _, value in points)) for points in zip(*curves, strict=True)]
+    """The mean of curves at the steps that all of them have: a run may have ended early."""
+    found = [dict(curve) for curve in curves]
+    return [(step, mean(curve[step] for curve in found)) for step in found[0] if all(step in curve for curve in found)]

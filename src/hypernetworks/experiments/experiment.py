@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
@@ -15,13 +16,15 @@ import torch
 
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.experiments.config import differences, from_json
+from hypernetworks.experiments.origin import ORIGIN, Origin
 from hypernetworks.experiments.parts import Config, Data, DataSet, Loaded, Model, Recorded, Score
-from hypernetworks.processes import is_first
+from hypernetworks.processes import is_first, warn_once
 from hypernetworks.runs.curve import draw_run
 from hypernetworks.runs.open import open_run
 from hypernetworks.runs.run import Run
 from hypernetworks.training.device import find_device
-from hypernetworks.training.loop import Task, Trainer, Watch, load_best
+from hypernetworks.training.loop import Task, Trainer, Watch, load_best, named_values
+from hypernetworks.training.schedule import Schedule
 
 __all__ = ["Experiment", "check_same_data", "find_preset"]
 
@@ -50,12 +53,12 @@ class Experiment(ABC, Generic[Config, Data, Model]):
     headings: ClassVar[Mapping[str, str]] = {}
     """Column headings for figures and scores whose names should not be shown as they are."""
     if_moved: ClassVar[str] = ""
-    """What to do if the data of a run are not found; empty: they are only ever found by name."""
+    """What to do if the data of a run are not found at their path; the command adds the flags that take it."""
 
-    path_setting: ClassVar[str] = ""
-    """The setting that may be the path of a user's own data instead of a name; empty: data have names only."""
+    path_settings: ClassVar[Sequence[str]] = ()
+    """The settings that may be paths of a user's own data; none: data have names only."""
     named_data: ClassVar[Collection[str]] = ()
-    """The names of the data sets, where a setting may be a path."""
+    """The names of data sets, which such a setting may have instead of a path."""
 
     # What an experiment is.
 
@@ -64,8 +67,8 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """The name or path of the data that a configuration asks for."""
 
     @abstractmethod
-    def load_data(self, name: str, data_dir: Path | None) -> Data:
-        """Load the data of this name; files are looked for in `data_dir` first."""
+    def load_data(self, config: Config, data_dir: Path | None) -> Data:
+        """Load the data that a configuration asks for; files are looked for in `data_dir` first."""
 
     @abstractmethod
     def make_model(self, config: Config, record: Mapping[str, Any]) -> Model:
@@ -85,18 +88,20 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """Settings of an older `config.json`, of the format `written`, in the current format."""
         return settings
 
-    def settle(self, config: Config, data: Data) -> Config:
-        """The configuration as it is recorded. The path of a user's own data is absolute, so a run is used from any folder."""
-        return replace(config, **{self.path_setting: data.source}) if self._has_path(config) else config
+    def settle(self, config: Config) -> Config:
+        """The configuration as it is recorded. Paths of a user's own data are absolute, so a run is used from any folder."""
+        paths = {name: str(Path(path).resolve()) for name, path in self.paths(config).items()}
+        return replace(config, **paths)
 
     def with_place_of(self, config: Config, recorded: Config) -> Config:
-        """`config` with the path of the data that `recorded` has, if both have a path: data may be moved."""
-        if not (self._has_path(config) and self._has_path(recorded)):
-            return config
-        return replace(config, **{self.path_setting: getattr(recorded, self.path_setting)})
+        """`config` with the paths of the data that `recorded` has, where both have a path: data may be moved."""
+        there = self.paths(recorded)
+        return replace(config, **{name: there[name] for name in self.paths(config) if name in there})
 
-    def _has_path(self, config: Config) -> bool:
-        return bool(self.path_setting) and getattr(config, self.path_setting) not in self.named_data
+    def paths(self, config: Config) -> dict[str, str]:
+        """The paths of a user's own data that a configuration has, by their settings."""
+        given = {name: getattr(config, name) for name in self.path_settings}
+        return {name: path for name, path in given.items() if path and path not in self.named_data}
 
     def record(self, data: Data) -> dict[str, Any]:
         """The JSON description of the data: at least source, sha256, sizes, and what `make_model` needs."""
@@ -106,6 +111,10 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """Whether a description read from `config.json` is complete; its sha256 was checked already."""
         return True
 
+    def fitted(self, data: Data, record: Mapping[str, Any]) -> Data:
+        """The data for a model that was made for the data of a record; UsageError if they do not fit it."""
+        return data
+
     def describe_data(self, data: Data) -> str:
         """One line about the data."""
         return f"{data.name}: " + ", ".join(f"{split} {size:,}" for split, size in data.sizes.items())
@@ -114,9 +123,9 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         """The kind of model, for the progress line."""
         return self.name
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
-        """The figures of a validation as text."""
-        return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
+        """The figures of a validation on the data of a record as text."""
+        return named_values(figures)
 
     def count_parameters(self, config: Config, record: Mapping[str, Any]) -> int:
         """The number of trained parameters."""
@@ -157,23 +166,68 @@ class Experiment(ABC, Generic[Config, Data, Model]):
 
     # What follows from it.
 
-    def train(self, folder: str | Path, config: Config, data: Data, label: str, watch: Watch | None = None) -> Run:
-        """Train a model in a new run folder; `label` is shown with the progress, `watch` reads the metrics as they come."""
-        task = self.start(config, data)
-        with open_run(Path(folder), self.run_config(config, data)) as (run, state):
-            return self._train(run, config, task, label, state, watch)
+    def train(
+        self,
+        folder: str | Path,
+        config: Config,
+        data: Data,
+        label: str,
+        watch: Watch | None = None,
+        origin: Origin | None = None,
+    ) -> Run:
+        """Train a model in a new run folder.
 
-    def resume(self, folder: str | Path, data: Data, label: str, watch: Watch | None = None) -> Run:
-        """Continue a run from its last commit. The result equals, bit for bit, that of a run never interrupted.
+        Args:
+            folder: the run's folder, new or empty.
+            config: the settings.
+            data: what the run reads.
+            label: shown with the progress.
+            watch: reads the metrics as they come.
+            origin: the run whose best model the new one starts with; None: random weights.
 
         Raises:
-            UsageError: the folder holds no run of this experiment, or the data differ from those the run read.
+            UsageError: a setting is invalid, the folder is taken, or the model or the data do not fit the origin.
         """
-        config, record = self.recorded(folder)
-        check_same_data(Path(folder), record, data)
-        task = self.start(config, data)
-        with open_run(Path(folder)) as (run, state):
+        if origin is not None:
+            data = self.fitted(data, self.recorded(origin.run).record)
+        task = self.start(config, data, origin)
+        with open_run(Path(folder), self.run_config(config, data, origin)) as (run, state):
             return self._train(run, config, task, label, state, watch)
+
+    def resume(
+        self, folder: str | Path, data: Data, label: str, watch: Watch | None = None, steps: int | None = None
+    ) -> Run:
+        """Continue a run from its last commit. The result equals, bit for bit, that of a run never interrupted.
+
+        Args:
+            folder: the run's folder.
+            data: what the run reads.
+            label: shown with the progress.
+            watch: reads the metrics as they come.
+            steps: train a run that has ended up to this step, see `Schedule.extended`; None: to the end in its settings.
+
+        Raises:
+            UsageError: the folder holds no run of this experiment, the data differ from those the run read, or it is given more
+                steps before it has ended.
+        """
+        place = Path(folder)
+        config, record = self.recorded(place)
+        check_same_data(place, record, data)
+        data = self.fitted(data, record)
+        schedule = config.schedule if steps is None else config.schedule.extended(steps)
+        made: Any = config
+        settings: Any = replace(made, schedule=schedule)
+        run = Run.open(place)
+        # before the first commit there are no weights yet but those that the run starts with
+        task = self.start(settings, data, None if run.was_committed() else Origin.recorded(run.config, str(place)))
+        with open_run(place) as (run, state):
+            if steps is not None:
+                _check_ended(place, state, config.schedule)
+                if is_first():
+                    run.change_config({"settings": asdict(settings)})
+                rates = [f"{schedule.rate(config.schedule.steps + n):.2g}" for n in (0, 1)]
+                warn_once(f"{label}  the learning rate was {rates[0]} at the end, and continues at {rates[1]}")
+            return self._train(run, settings, task, label, state, watch)
 
     def load(self, folder: str | Path) -> Loaded[Config, Model]:
         """Load the best model of a run, its settings, and the description of its data.
@@ -192,18 +246,19 @@ class Experiment(ABC, Generic[Config, Data, Model]):
             UsageError: the data have changed since, so their splits would not be the run's.
         """
         config, record = self.recorded(folder)
-        data = self.load_data(self.data_name(config), data_dir)
+        data = self.load_data(config, data_dir)
         check_same_data(Path(folder), record, data)
-        return data
+        return self.fitted(data, record)
 
-    def run_config(self, config: Config, data: Data) -> dict[str, Any]:
-        """What `config.json` of a new run holds: the settings and a description of the data."""
+    def run_config(self, config: Config, data: Data, origin: Origin | None = None) -> dict[str, Any]:
+        """What `config.json` of a new run holds: the settings, a description of the data, and the origin if it has one."""
         settings: Any = config
         return {
             "experiment": self.name,
             "format": self.format,
             "settings": asdict(settings),
             self.data_key: self.record(data),
+            **({} if origin is None else {ORIGIN: asdict(origin)}),
         }
 
     def recorded(self, folder: str | Path) -> Recorded[Config]:
@@ -246,7 +301,7 @@ class Experiment(ABC, Generic[Config, Data, Model]):
                 return Recorded(from_json(self.config_type, settings, place), dict(record))
         raise UsageError(f"{place}: config.json has no valid settings or no valid {self.data_key}")
 
-    def start(self, config: Config, data: Data) -> Task[Model]:
+    def start(self, config: Config, data: Data, origin: Origin | None = None) -> Task[Model]:
         """The task before the first step. Invalid settings and data are found here, before a run is written."""
         device = find_device(config.device)
         torch.manual_seed(config.schedule.seed)
@@ -257,7 +312,17 @@ class Experiment(ABC, Generic[Config, Data, Model]):
             count = self.count_parameters(config, record)
             reason = str(error).partition("\n")[0]
             raise FaultError(f"not enough memory for a model of {count:,} parameters: {reason}") from error
+        if origin is not None:
+            self._load_origin(model, config, origin)
         return self.task_type(model, config, data)
+
+    def _load_origin(self, model: Model, config: Config, origin: Origin) -> None:
+        """Give a new model the weights of its origin; UsageError if they do not fit."""
+        try:
+            model.load_state_dict(origin.weights())
+        except RuntimeError as error:
+            changed = differences(self.recorded(origin.run).config, config)
+            raise UsageError(f"{origin.run}: its weights do not fit this model, which was given {changed}") from error
 
     def _train(
         self,
@@ -268,7 +333,9 @@ class Experiment(ABC, Generic[Config, Data, Model]):
         state: Mapping[str, Any] | None,
         watch: Watch | None,
     ) -> Run:
-        Trainer(task, config.schedule, run, state, watch).train(label)
+        record = run.config[self.data_key]
+        describe = partial(self.describe_validation, record=record)
+        Trainer(task, config.schedule, run, state, watch, describe).train(label)
         if is_first():
             with suppress(ImportError):  # without matplotlib a run has no picture
                 draw_run(run)
@@ -288,6 +355,17 @@ def check_same_data(place: Path, record: Mapping[str, Any], data: DataSet) -> No
     if data.sha256 != record["sha256"]:
         was, now = _described(record), _described({"source": data.source, "sha256": data.sha256, "sizes": data.sizes})
         raise UsageError(f"{place}: was trained on other data than {data.name} has now: {was}; now {now}")
+
+
+def _check_ended(place: Path, state: Mapping[str, Any] | None, schedule: Schedule) -> None:
+    """UsageError unless a run has taken all steps of its schedule."""
+    done = 0 if state is None else state["step"]
+    if done != schedule.steps:
+        early = " if it was not stopped early" if schedule.patience else ""
+        raise UsageError(
+            f"{place}: more steps are for a run that has ended, and it has taken {done} of {schedule.steps}: resume it without "
+            f"--steps first{early}, or start a new run with --init-from {place}"
+        )
 
 
 def _described(record: Mapping[str, Any]) -> str:

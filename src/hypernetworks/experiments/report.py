@@ -19,7 +19,7 @@ from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.runs.curve import curve_of, draw, highest_shown, run_curve
 from hypernetworks.runs.run import Run
 
-__all__ = ["Picture", "ReportedRun", "Table", "load_reported", "render", "settings_table"]
+__all__ = ["Picture", "ReportedRun", "Table", "different_data", "load_reported", "render", "settings_table"]
 
 
 class Picture(NamedTuple):
@@ -106,6 +106,7 @@ def render(
         facts=facts,
         pictures=_pictures(experiment, runs),
         comparison=_comparison(experiment, runs),
+        different_data=different_data(experiment, runs),
         settings=settings_table(first.run.config["settings"] | {"versions": first.run.config.get("versions", {})}),
         parameters=_parameters(first.model),
         **shown,
@@ -123,6 +124,14 @@ def _pictures(experiment: Experiment[Any, Any, Any], runs: Sequence[ReportedRun]
     except ImportError:
         return []
     return [Picture(title, file[file.index("<svg") :]) for title, file in pictures.items()]
+
+
+def different_data(experiment: Experiment[Any, Any, Any], runs: Sequence[ReportedRun]) -> str:
+    """A sentence for runs whose data differ, which names those of each; empty if all are the same."""
+    if len({reported.record["sha256"] for reported in runs}) == 1:
+        return ""
+    named = ", ".join(f"{reported.name} on {experiment.data_name(reported.config)}" for reported in runs)
+    return f"These runs were trained and validated on different data, so their scores are not comparable: {named}."
 
 
 def _comparison(experiment: Experiment[Any, Any, Any], runs: Sequence[ReportedRun]) -> Table:

@@ -17,7 +17,7 @@ __all__ = ["CHOSEN", "NetworkConfiguration", "network_of", "own_settings", "with
 CHOSEN: Final = ("model.network", "model.hidden_size", "schedule.seed", "schedule.steps")
 """The settings that a comparison chooses itself."""
 
-_SHARED: Final = ("corpus", "data", "validation_characters", "device")
+_SHARED: Final = ("corpus", "validation_text", "test_text", "unit", "data", "validation_characters", "device")
 """The settings that are the same for all variants: what they read, and where."""
 
 

@@ -44,7 +44,8 @@ def draw(
         faint: curves drawn faintly behind those of the same name. The y axis then ends at their highest point, so that a
             diverged validation leaves the picture instead of flattening it.
         bands: shaded areas around the curves of the same name.
-        top: where the y axis ends, unless all points are below. The legend names the curves that are above it.
+        top: where the y axis ends, unless all points are below. Points above the picture are marked by triangles at its
+            upper edge, and the legend names their curves.
         xlabel: the label of the x axis.
         caption: a text below the picture.
 
@@ -56,6 +57,9 @@ def draw(
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     literal = str.maketrans({"$": r"\$"})  # names are not formulas
+    lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
+    highs = [y for curve in (faint or {}).values() for _, y in curve]
+    top = min(top, max(highs, default=top))
     for number, (name, curve) in enumerate(curves.items()):
         colour = f"C{number}"
         behind = (faint or {}).get(name, ())
@@ -65,14 +69,13 @@ def draw(
             x, low, high = zip(*band, strict=True)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if curve:
-            outside = "  (above the picture)" if min(y for _, y in curve) > top else ""
+            above = [x for x, y in curve if y > 1.05 * top]
+            outside = f"  ({'' if len(above) == len(curve) else 'partly '}above the picture)" if above else ""
             label = f"{name.translate(literal)}  {curve[-1][1]:.3f}{outside}"
             axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=label)
-    lows = [y for some in (curves, faint or {}) for curve in some.values() for _, y in curve]
-    highs = [y for curve in (faint or {}).values() for _, y in curve]
-    if highs:
-        axes.set_ylim(0.95 * min(lows), 1.05 * max(highs))
-    if any(y > top for curve in curves.values() for _, y in curve):
+            if above:
+                axes.plot(above, [1.05 * top] * len(above), "^", color=colour, markersize=6, clip_on=False)
+    if highs or any(y > top for curve in curves.values() for _, y in curve):
         axes.set_ylim(0.95 * min(lows), 1.05 * top)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title.translate(literal))
     axes.grid(alpha=0.3)

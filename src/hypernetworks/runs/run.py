@@ -1,6 +1,6 @@
 """A run is a folder with the settings, the metrics, the best model, and everything needed to resume.
 
-    config.json         the settings, and the versions and machine; written once
+    config.json         the settings, and the versions and machine; written once, and again if the run is given more steps
     metrics.jsonl       one JSON object per line; grows
     trainer.pt          the state of the trainer: the commit point
     trainer.before.pt   the previous commit, used if trainer.pt is damaged
@@ -12,6 +12,9 @@ Every file except `metrics.jsonl` is replaced atomically. A commit syncs the met
 includes the metrics so far, and then `model.safetensors` if the best model changed. If the process is killed before the
 rename of `trainer.pt`, the last commit holds and later metrics are cut off on restore. If it is killed after the rename, the
 new commit holds and the model is written again from it. No other case exists.
+
+A run that is given more steps after its end gets a new `config.json`, which lists the SHA-256 of the one that it replaces. What
+was committed under that one still belongs to the run, so the change is the one rename.
 
 Files can also be damaged on disk. Metrics and model are restored from `trainer.pt`. If that is damaged, the run resumes from
 the previous commit and reports it.
@@ -39,6 +42,7 @@ __all__ = ["CONFIG_LIMIT", "Run", "hint_at_runs"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
+_REPLACED = "replaced_sha256"  # an entry of config.json
 _TEXTS = ("curve.svg", "samples.txt", "drawings.svg")
 _NAMES = (_CONFIG, _METRICS, _TRAINER, _MODEL, *_TEXTS)  # the files written; _BEFORE is a renamed _TRAINER
 CONFIG_LIMIT = 1 << 20
@@ -109,6 +113,18 @@ class Run:
         data = read_whole(path, CONFIG_LIMIT)
         return cls(folder, json_object(data, str(path)), hashlib.sha256(data).hexdigest())
 
+    def change_config(self, changes: Mapping[str, Any]) -> None:
+        """Replace entries of `config.json`. What was committed so far still belongs to the run.
+
+        Raises:
+            FaultError: the file could not be written.
+        """
+        self._writable()
+        config = {**self.config, **changes, _REPLACED: [*self._replaced, self._config_sha256]}
+        data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+        write_whole(self.folder / _CONFIG, data)
+        self.config, self._config_sha256 = json.loads(data), hashlib.sha256(data).hexdigest()
+
     def record(self, row: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`. It becomes permanent with the next `commit`.
 
@@ -161,7 +177,7 @@ class Run:
             FaultError: a file could not be read or written.
         """
         remove_stale(self.folder, _NAMES)
-        if not self._was_committed():
+        if not self.was_committed():
             if os.path.lexists(self.folder / _MODEL):
                 raise UsageError(f"{self.folder / _TRAINER}: missing, although {_MODEL} exists: start a new run")
             self._metrics = Metrics.start(self.folder / _METRICS)
@@ -188,10 +204,14 @@ class Run:
             UsageError: as for `restore`.
             FaultError: a file could not be read.
         """
-        if not self._was_committed():
+        if not self.was_committed():
             return None
         trainer, _ = self._load_trainer()
         return {name: value for name, value in trainer.items() if name != "run"}
+
+    def was_committed(self) -> bool:
+        """Whether there is a commit; it may be damaged."""
+        return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`, including those after the last commit.
@@ -218,7 +238,7 @@ class Run:
         try:
             tensors, metadata = load_model(self.folder / _MODEL)
         except UsageError as damage:
-            if not self._was_committed():
+            if not self.was_committed():
                 if os.path.lexists(self.folder / _MODEL):
                     raise
                 raise UsageError(f"{self.folder}: no model yet (the run ended before its first save)") from damage
@@ -227,7 +247,7 @@ class Run:
                 raise UsageError(f"{self.folder}: no model yet (the run was not validated so far)") from damage
             self._report_damage(damage, f"using its copy in {_TRAINER}")
             return best["model"], self._model_metadata(best)
-        if metadata.get("config_sha256") != self._config_sha256:
+        if not self._is_own(metadata.get("config_sha256")):
             raise UsageError(
                 f"{self.folder}: {_CONFIG} and {_MODEL} are not of the same run: one was changed or copied"
             )
@@ -256,8 +276,24 @@ class Run:
             raise ValueError(f"name should be one of {', '.join(_TEXTS)}, got {name!r}")
         write_whole(self.folder / name, text.encode())
 
-    def _was_committed(self) -> bool:
-        return any(os.path.lexists(self.folder / name) for name in (_TRAINER, _BEFORE))
+    def _repr_svg_(self) -> str | None:
+        """The learning curve, which a notebook shows; None if there is none, or without matplotlib."""
+        from hypernetworks.runs.curve import run_curve
+
+        try:
+            return run_curve(self) if self.metrics() else None
+        except (ImportError, UsageError):
+            return None
+
+    @property
+    def _replaced(self) -> list[str]:
+        """The SHA-256 of each `config.json` that the run had before."""
+        found = self.config.get(_REPLACED)
+        return found if isinstance(found, list) else []
+
+    def _is_own(self, config_sha256: str | None) -> bool:
+        """Whether something was written under a `config.json` of this run."""
+        return config_sha256 in (self._config_sha256, *self._replaced)
 
     def _writable(self) -> Metrics:
         if self._metrics is None:
@@ -280,7 +316,7 @@ class Run:
         state = load_trainer(path, ("step", "model", "best", "run"))
         if not (is_state(state) and names_its_run(state)):
             raise UsageError(f"{path}: not the state of a trainer: replace it with a good copy")
-        if state["run"]["config_sha256"] != self._config_sha256:
+        if not self._is_own(state["run"]["config_sha256"]):
             raise UsageError(f"{self.folder}: {_CONFIG} and {name} are not of the same run: one was changed or copied")
         return with_best_weights(state)
 

@@ -13,15 +13,16 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
-from hypernetworks.experiments.report import load_reported
+from hypernetworks.experiments.report import different_data, load_reported
 from hypernetworks.files import read_whole, write_whole
+from hypernetworks.processes import warn_once
 from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.drawings import strokes_of
 from hypernetworks.strokes.experiment import STROKES, canvas_of, load_run
 from hypernetworks.strokes.generate import Drawn, Sampling, draw
 from hypernetworks.strokes.own_strokes import read_beginning
 from hypernetworks.strokes.pictures import Canvas, grid, grid_png
-from hypernetworks.strokes.presets import PRESETS
+from hypernetworks.strokes.presets import PRESETS_IN_WORDS
 from hypernetworks.strokes.report import page
 from hypernetworks.training.device import find_device
 
@@ -33,7 +34,7 @@ class Train(TrainCommand):
     """Train a model that draws characters; the run folder holds the best model, the metrics, a curve and drawings."""
 
     experiment = STROKES
-    preset: Annotated[str, preset_help(PRESETS)] = "default"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[StrokesConfig, OmitArgPrefixes] = field(default_factory=StrokesConfig)
     out: Path = Path("runs/strokes")
 
@@ -55,7 +56,7 @@ class Compare(NetworkCompareCommand):
     """
 
     experiment = STROKES
-    preset: Annotated[str, preset_help(PRESETS)] = "default"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[StrokesConfig, OmitArgPrefixes] = field(default_factory=StrokesConfig)
     out: Path = Path("runs/strokes-compare")
 
@@ -138,6 +139,7 @@ class Report:
         device = find_device(self.device)
         runs = [load_reported(STROKES, folder, device) for folder in self.runs]
         out = self.out or self.runs[0] / "report.html"
+        warn_once(different_data(STROKES, runs))
         write_whole(out, page(runs, self.sampling).encode())
         print(f"report: {out}")
 

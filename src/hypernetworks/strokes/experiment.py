@@ -34,9 +34,9 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
     presets = PRESETS
     score = Score("validation_loss", "nats a point", digits=4)
     variant = "network"
-    path_setting = "data"
+    path_settings = ("data",)
     named_data = NAMED_SETS
-    if_moved = "if the run's drawings have moved, give their new path with --data"
+    if_moved = "if the run's drawings have moved, give their new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "points_per_second": "points/s",
@@ -48,9 +48,9 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
         """The name or path of the drawings."""
         return config.data
 
-    def load_data(self, name: str, data_dir: Path | None) -> StrokeData:
+    def load_data(self, config: StrokesConfig, data_dir: Path | None) -> StrokeData:
         """Load the drawings."""
-        return load_strokes(name, data_dir)
+        return load_strokes(config.data, data_dir)
 
     def record(self, data: StrokeData) -> dict[str, Any]:
         """Source, checksum, sizes, and what a picture of the model's drawings needs."""
@@ -84,7 +84,7 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
         """The name of the network."""
         return config.model.network
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
         """Nats a point."""
         return f"{figures['validation_loss']:.4f} nats a point"
 

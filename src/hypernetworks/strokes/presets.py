@@ -10,7 +10,7 @@ from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.model import StrokeModelConfig
 from hypernetworks.training.schedule import Schedule
 
-__all__ = ["PRESETS"]
+__all__ = ["PRESETS", "PRESETS_IN_WORDS"]
 
 PRESETS: Final = {
     "default": StrokesConfig(
@@ -34,3 +34,11 @@ PRESETS: Final = {
     ),
 }
 """The settings of `--preset`. Other flags override them."""
+
+PRESETS_IN_WORDS: Final = {
+    "default": "512 units, 8000 steps, for a good model on two cores",
+    "demo": "256 units, 2000 steps, for a first look",
+    "paper-size": "the 900 units of the paper's handwriting models, 20,000 steps",
+    "seconds": "16 units for 6 steps, to see what a run writes",
+}
+"""What `--help` says of each."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hypernetworks.errors import UsageError
 
-__all__ = ["Unit", "alphabet_of", "decode", "encode", "symbols_of", "text_of_bytes"]
+__all__ = ["Unit", "alphabet_of", "decode", "encode", "is_binary", "symbols_of", "text_of_bytes"]
 
 Unit = Literal["character", "byte"]
 
@@ -44,12 +44,17 @@ _PACKED = {b"\x1f\x8b": ("gzip", "gunzip"), b"BZh": ("bzip2", "bunzip2"), b"\xfd
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+def is_binary(content: bytes) -> bool:
+    """Whether bytes are no text in any encoding: they are compressed, or have zero bytes, which only a text in UTF-16 has."""
+    return content.startswith(tuple(_PACKED)) or (b"\0" in content and not content.startswith(_UTF_16))
+
+
 def _remedy(content: bytes, path: Path) -> str:
     """What a file that is not UTF-8 may be, and how to make a text of it."""
     for start, (kind, command) in _PACKED.items():
         if content.startswith(start):
             return f": it looks like {kind}: unpack it with {command}"
-    if b"\0" in content and not content.startswith(_UTF_16):
+    if is_binary(content):
         return ": it looks like a binary file"
     encoding = "UTF-16" if content.startswith(_UTF_16) else "WINDOWS-1252"
     return f": if it is {encoding}, convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > NEW"

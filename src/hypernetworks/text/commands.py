@@ -1,30 +1,35 @@
 """The commands of `hypernetworks text`."""
 
+import itertools
+import json
 import sys
-import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
-from hypernetworks.errors import UsageError
+from hypernetworks.errors import UsageError, check_count
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
-from hypernetworks.files import write_whole
+from hypernetworks.experiments.report import different_data
+from hypernetworks.files import read_whole, write_whole
+from hypernetworks.processes import warn_once
+from hypernetworks.terminal import shown
+from hypernetworks.text.alphabet import text_of_bytes
 from hypernetworks.text.config import Symbols, TextConfig
-from hypernetworks.text.corpus import Corpus, load_corpus
+from hypernetworks.text.corpus import Corpus, whole_text
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
 from hypernetworks.text.evaluate import Protocol, evaluate_windows
-from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, symbols_of, translate
+from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, symbols_of
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
-from hypernetworks.text.presets import PRESETS
+from hypernetworks.text.presets import PRESETS_IN_WORDS
 from hypernetworks.text.report import load, page
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.strips_command import given_text
+from hypernetworks.text.translate import ids_of
 from hypernetworks.training.device import find_device
 
 
@@ -33,7 +38,7 @@ class Train(TrainCommand):
     """Train a character model on a text; the run folder holds the best model, the metrics, a curve and a sample."""
 
     experiment = TEXT
-    preset: Annotated[str, preset_help(PRESETS)] = "default"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     out: Path = Path("runs/text")
 
@@ -48,7 +53,7 @@ class Evaluate(EvaluateCommand):
 
     experiment = TEXT
     text: str | None = None
-    """Score the whole of this corpus or path instead of a split."""
+    """Score the whole of another text instead of a split: a named data set, or the path of a UTF-8 text or folder of texts."""
     characters: int = 0
     """Read the first N characters only, and score the N - 1 after the first; 0: all."""
     weights: Weights = "float32"
@@ -73,18 +78,14 @@ class Evaluate(EvaluateCommand):
             raise UsageError(f"characters should be at least 0 (0: all), got {self.characters}")
         model, _, symbols = load_run(self.run)
         if self.text is None:
-            corpus, name = TEXT.data_of(self.run, self.data_dir), self.split
-            part = getattr(corpus, self.split)
+            corpus = TEXT.data_of(self.run, self.data_dir)
+            name, ids = f"{corpus.name}, {self.split}", getattr(corpus, self.split)[: self.characters or None]
         else:
-            corpus, name = load_corpus(self.text, self.data_dir), "whole text"
-            part = torch.cat([corpus.train, corpus.validation, corpus.test])
-        if corpus.unit == symbols.unit:  # what is not read may have characters that the alphabet lacks
-            part = part[: self.characters or None]
-        ids = translate(part, corpus, symbols)[: self.characters or None]
+            name = f"{self.text}, whole text"
+            ids = ids_of(*whole_text(self.text, self.data_dir), symbols, self.characters)
         model = model.to(find_device(self.device))
         if self.freeze_scales:
-            corpus_of_run = TEXT.data_of(self.run, self.data_dir)
-            model = with_frozen_scales(model, translate(corpus_of_run.train, corpus_of_run, symbols))
+            model = with_frozen_scales(model, TEXT.data_of(self.run, self.data_dir).train)
         if self.protocol == "windows":
             score = evaluate_windows(model, ids, self.window)
             result = (
@@ -92,13 +93,13 @@ class Evaluate(EvaluateCommand):
                 f"{score.nats:.4f} nats (standard error {score.error:.4f})"
             )
         elif self.dynamic:
-            training = translate(corpus.train, corpus, symbols)
+            training = TEXT.data_of(self.run, self.data_dir).train
             found = evaluate_dynamically(model, ids, training, self.dynamics)
             result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
         else:
             result = evaluate_ids(model, symbols, ids, self.weights)
         frozen = ", scales frozen at their mean over the training text" if self.freeze_scales else ""
-        print(f"{self.run} on {corpus.name}, {name}{frozen}: {result}")
+        print(f"{self.run} on {name}{frozen}: {result}")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Compare(NetworkCompareCommand):
     """
 
     experiment = TEXT
-    preset: Annotated[str, preset_help(PRESETS)] = "default"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     networks: tuple[str, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")
 
@@ -135,8 +136,14 @@ class Generate:
     run: Positional[Path]
     """The run's folder."""
     prompt: str = ""
-    """The beginning of the text; empty: a new line."""
+    """The beginning of the text; empty: a new line. -: what standard input holds, with its last newline."""
+    prompt_file: Path | None = None
+    """A UTF-8 file with the beginning of the text."""
     sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
+    samples: int = 1
+    """How many texts to generate: the first with --seed, the others with the numbers after it."""
+    json: bool = False
+    """Print each text as one line of JSON, with its prompt and its seed."""
     weights: Weights = "float32"
     """How the weights are stored: float32, or bfloat16 or int8, which are faster on the CPU but round them."""
     device: str = "auto"
@@ -144,26 +151,31 @@ class Generate:
 
     def __call__(self) -> None:
         """Stream to standard output."""
+        check_count("samples", self.samples)
+        seeds = range(self.sampling.seed, self.sampling.seed + self.samples)
+        replace(self.sampling, seed=seeds[-1])  # a seed too large is found before the first text
+        prompt = self._prompt()
         model, _, symbols = load_run(self.run)
-        pieces = generate(
-            model.to(find_device(self.device)),
-            symbols.alphabet,
-            symbols.unit,
-            self.prompt,
-            self.sampling,
-            self.weights,
-        )
-        shown = printable if sys.stdout.isatty() else str
-        sys.stdout.write(shown(self.prompt))
-        for piece in pieces:
-            sys.stdout.write(shown(piece))
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+        model = model.to(find_device(self.device))
+        for number, seed in enumerate(seeds, 1):
+            sampling = replace(self.sampling, seed=seed)
+            pieces = generate(model, symbols.alphabet, symbols.unit, prompt, sampling, self.weights)
+            if self.json:
+                print(json.dumps({"prompt": prompt, "text": "".join(pieces), "seed": seed}), flush=True)
+                continue
+            if self.samples > 1:
+                print(f"[{number} of {self.samples}, seed {seed}]")
+            for piece in itertools.chain([prompt], pieces):
+                sys.stdout.write(shown(piece))
+                sys.stdout.flush()
+            sys.stdout.write("\n")
 
-
-def printable(text: str) -> str:
-    """The text with control characters, which a terminal would obey, as escapes such as \\x1b; newlines and tabs stay."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+    def _prompt(self) -> str:
+        if self.prompt_file is not None:
+            if self.prompt:
+                raise UsageError(f"give --prompt or --prompt-file, got both: {self.prompt!r} and {self.prompt_file}")
+            return text_of_bytes(read_whole(self.prompt_file), self.prompt_file)
+        return text_of_bytes(sys.stdin.buffer.read(), Path("/dev/stdin")) if self.prompt == "-" else self.prompt
 
 
 @dataclass(frozen=True)
@@ -190,6 +202,7 @@ class Report:
         device = find_device(self.device)
         runs = [load(folder, device) for folder in self.runs]
         out = self.out or self.runs[0] / "report.html"
+        warn_once(different_data(TEXT, runs))
         written = page(runs, self.sampling, self._text(symbols_of(runs[0].record)))
         write_whole(out, written.encode("utf-8", "replace"))  # an alphabet may hold a lone surrogate, which UTF-8 lacks
         print(f"report: {out}")

@@ -1,6 +1,7 @@
 """The settings of a run of the text experiment."""
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.processes import check_parts
@@ -25,7 +26,15 @@ class TextConfig:
     """
 
     corpus: str = "shakespeare"
-    """A named data set (see `hypernetworks data list`), or the path of a UTF-8 text or a folder of texts."""
+    """A named data set (see `hypernetworks data list`), or the path of a UTF-8 text or a folder of texts. Of one's own text the
+    first 90 % are for training, the next 5 % for validation and the last 5 % for testing."""
+    validation_text: str = field(default="", kw_only=True)
+    """The path of a text or a folder to validate on: the whole of the corpus, a path, is then for training."""
+    test_text: str = field(default="", kw_only=True)
+    """The path of a text or a folder to test on, with a validation_text; empty: none."""
+    unit: Unit = field(default="character", kw_only=True)
+    """What the model reads of one's own text and predicts: its characters, or the bytes of its UTF-8. A model of bytes can read
+    any text. A named data set has a unit of its own."""
     model: CharacterModelConfig = field(default_factory=CharacterModelConfig)
     schedule: Schedule = field(default_factory=Schedule)
     batch_size: int = 32
@@ -47,6 +56,12 @@ class TextConfig:
         for name in ("batch_size", "length"):
             check_count(name, getattr(self, name))
         check_parts(self.batch_size, self.schedule.accumulate)
+        if self.unit not in get_args(Unit):
+            raise UsageError(f"unit should be {' or '.join(get_args(Unit))}, got {self.unit!r}")
+        if self.test_text and not self.validation_text:
+            raise UsageError(
+                f"test_text requires a validation_text: the corpus is not split, got {self.test_text!r} alone"
+            )
         if not 0 <= self.reset_probability <= 1:
             raise UsageError(f"reset_probability should be in [0, 1], got {self.reset_probability}")
         if self.validation_characters < 0 or self.validation_characters == 1:

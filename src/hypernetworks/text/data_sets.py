@@ -16,7 +16,7 @@ consist of characters separated by spaces, only the spaces are removed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from hypernetworks.data.data_file import DataFile, Obtained
@@ -38,6 +38,8 @@ class TextSet(NamedSet):
     """Reads the files, in the order of `files`, and returns strings of symbols (for bytes, one chr(byte) each)."""
 
     unit: Unit = "character"
+    license: str = field(kw_only=True)
+    """The licence of the text, for the card of a model that is trained on it."""
 
 
 def no_such_corpus(name_or_path: str) -> str:
@@ -86,6 +88,8 @@ def _wikipedia_file(name: str, sha256: str | None = None) -> DataFile:
     return DataFile((name, f"{name}.zip"), limit=size, size=size, sha256=sha256, url=url)
 
 
+_WIKIPEDIA_LICENSE: Final = "CC BY-SA 3.0 and GFDL, by the authors of Wikipedia"
+
 NAMED_SETS: Final = {
     "shakespeare": TextSet(
         "38 plays of Shakespeare, split by play",
@@ -98,6 +102,7 @@ NAMED_SETS: Final = {
             ),
         ),
         _read_shakespeare,
+        license="the public domain",
     ),
     "tiny-shakespeare": TextSet(
         "parts of Shakespeare's plays, 1.1 MB",
@@ -111,22 +116,26 @@ NAMED_SETS: Final = {
             ),
         ),
         _read_tiny_shakespeare,
+        license="the public domain",
     ),
     "enwik8": TextSet(
         "the first 100 MB of Wikipedia's dump of 2006, as bytes",
         (_wikipedia_file("enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"),),
         _read_wikipedia,
         unit="byte",
+        license=_WIKIPEDIA_LICENSE,
     ),
     "text8": TextSet(
         "100 MB of Wikipedia in lower-case letters and spaces",
         (_wikipedia_file("text8"),),
         _read_wikipedia,
+        license=_WIKIPEDIA_LICENSE,
     ),
     "ptb-char": TextSet(
         "the Penn Treebank, by character",
         tuple(DataFile((f"ptb.{split}.txt",), limit=50_000_000) for split in ("train", "valid", "test")),
         _read_penn_treebank,
+        license="that of the Linguistic Data Consortium for LDC99T42",
     ),
 }
 """The sets by name. To add a set, list its files and the function that reads its splits here."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -55,10 +55,11 @@ class TextScore:
 
 
 @torch.inference_mode()
-def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -> TextScore:
+def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32", state: Any = None) -> TextScore:
     """Score a model in evaluation mode on a text of symbol ids (N,), then restore its training mode.
 
-    With weights="bfloat16" or "int8" a stepper that stores the weights in this way reads the text, as in generation.
+    With weights="bfloat16" or "int8" a stepper that stores the weights in this way reads the text, as in generation. `state` is
+    the state of one stream to start from; None: zero.
 
     Example:
         >>> from hypernetworks.text import CharacterModel, CharacterModelConfig
@@ -75,7 +76,7 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32") -
     training = model.training
     model.eval()
     total = 0.0
-    read = _reader(model, weights)
+    read = _reader(model, weights, state)
     try:
         for start in range(0, len(ids) - 1, CHUNK):
             part = ids[start : start + CHUNK + 1].long().to(device)
@@ -96,8 +97,10 @@ class WindowScore(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate_windows(model: CharacterModel, ids: Tensor, length: int, seed: int = 0) -> WindowScore:
-    """Score random windows of a text of symbol ids (N,), in each of which `length` characters are predicted.
+def evaluate_windows(
+    model: CharacterModel, ids: Tensor, length: int, seed: int = 0, windows: int = WINDOWS
+) -> WindowScore:
+    """Score random windows of a text of symbol ids (N,), at least two, in each of which `length` characters are predicted.
 
     Raises:
         UsageError: the text has no window of that length.
@@ -107,7 +110,7 @@ def evaluate_windows(model: CharacterModel, ids: Tensor, length: int, seed: int 
             f"window should be from 1 to {len(ids) - 1} (the text has {len(ids)} characters), got {length}"
         )
     device, training = model.head.weight.device, model.training
-    starts = torch.randint(len(ids) - length, (WINDOWS,), generator=generator(seed, "windows", 0))
+    starts = torch.randint(len(ids) - length, (windows,), generator=generator(seed, "windows", 0))
     model.eval()
     nats: list[float] = []
     try:
@@ -121,9 +124,8 @@ def evaluate_windows(model: CharacterModel, ids: Tensor, length: int, seed: int 
     return WindowScore(len(nats), fmean(nats), stdev(nats) / math.sqrt(len(nats)))
 
 
-def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tensor]:
+def _reader(model: CharacterModel, weights: Weights, state: Any) -> Callable[[Tensor], Tensor]:
     """A function that reads the next characters of a stream, (T,), and returns their logits (T, V)."""
-    state = None
 
     def read(ids: Tensor) -> Tensor:
         nonlocal state
@@ -133,4 +135,6 @@ def _reader(model: CharacterModel, weights: Weights) -> Callable[[Tensor], Tenso
     if weights == "float32":
         return read  # a whole chunk in one call packs the weights once, too
     step = stepper(model, 1, weights)
+    if state is not None:
+        step.state = state
     return lambda ids: model.head(torch.cat([read_step(model, step, id) for id in ids.split(1)]))

@@ -3,16 +3,16 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
+from hypernetworks.errors import UsageError
 from hypernetworks.experiments import Experiment, Score
 from hypernetworks.runs.run import Run
-from hypernetworks.text.alphabet import decode, encode
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
@@ -23,6 +23,7 @@ from hypernetworks.text.presets import PRESETS
 from hypernetworks.text.sizes import count_parameters, flops_per_character
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
+from hypernetworks.text.translate import translate
 from hypernetworks.training.device import find_device
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "load_run",
     "sample",
     "symbols_of",
-    "translate",
 ]
 
 SAMPLES: Final = "samples.txt"
@@ -50,9 +50,9 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     presets = PRESETS
     score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
     variant = "network"
-    path_setting = "corpus"
+    path_settings = ("corpus", "validation_text", "test_text")
     named_data = NAMED_SETS
-    if_moved = "if the run's text has moved, give its new path with --corpus"
+    if_moved = "if the run's text has moved, give its new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",
         "flops_per_character": "FLOPs/char",
@@ -61,12 +61,18 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     }
 
     def data_name(self, config: TextConfig) -> str:
-        """The name or path of the corpus."""
-        return config.corpus
+        """The name or path of the corpus, and of the texts of its splits."""
+        return ", ".join(filter(None, (config.corpus, config.validation_text, config.test_text)))
 
-    def load_data(self, name: str, data_dir: Path | None) -> Corpus:
+    def load_data(self, config: TextConfig, data_dir: Path | None) -> Corpus:
         """Load the corpus."""
-        return load_corpus(name, data_dir)
+        return load_corpus(
+            config.corpus,
+            data_dir,
+            validation_text=config.validation_text,
+            test_text=config.test_text,
+            unit=config.unit,
+        )
 
     def upgrade(self, settings: dict[str, Any], written: int) -> dict[str, Any]:
         """In format 1, dropout acted on the input, too."""
@@ -78,6 +84,21 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def record(self, data: Corpus) -> dict[str, Any]:
         """Source, checksum, sizes, and the symbols of the model."""
         return {**super().record(data), "unit": data.unit, "alphabet": list(data.alphabet)}
+
+    def fitted(self, data: Corpus, record: Mapping[str, Any]) -> Corpus:
+        """The corpus in the symbols of the record; UsageError if it has others."""
+        symbols = symbols_of(record)
+        if (data.alphabet, data.unit) == (symbols.alphabet, symbols.unit):
+            return data
+        try:
+            train, validation, test = (
+                translate(ids, data, symbols) for ids in (data.train, data.validation, data.test)
+            )
+        except UsageError as error:
+            raise UsageError(f"{data.name} does not fit the model's alphabet: {error}") from error
+        return replace(
+            data, train=train, validation=validation, test=test, alphabet=symbols.alphabet, unit=symbols.unit
+        )
 
     def is_record(self, record: Mapping[str, Any]) -> bool:
         """Whether the alphabet is one."""
@@ -103,10 +124,10 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
         """The name of the network."""
         return config.model.network
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
-        """Nats and bits per character."""
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
+        """Nats and bits per character or byte."""
         nats = figures["validation_loss"]
-        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per character"
+        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per {record['unit']}"
 
     def evaluate(self, model: CharacterModel, record: Mapping[str, Any], data: Corpus, split: str) -> str:
         """Score a split as one stream."""
@@ -163,13 +184,6 @@ def load_run(folder: str | Path) -> tuple[CharacterModel, TextConfig, Symbols]:
 def symbols_of(record: Mapping[str, Any]) -> Symbols:
     """The symbols that a run's record lists."""
     return Symbols(tuple(record["alphabet"]), record["unit"])
-
-
-def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:
-    """Ids of a corpus as ids of a model's symbols; UsageError if the model lacks one."""
-    if corpus.unit == symbols.unit:  # symbol by symbol: a split of bytes may begin or end within a character
-        return encode(decode(ids, corpus.alphabet), symbols.alphabet)
-    return encode(corpus.decode(ids), symbols.alphabet, symbols.unit)
 
 
 def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:

@@ -76,3 +76,13 @@ PRESETS: Final = {
     ),
 }
 """The settings of `--preset`. Other flags override them."""
+
+PRESETS_IN_WORDS: Final = {
+    "default": "the plays of Shakespeare, 256 units, 3000 steps",
+    "demo": "the plays, small and for minutes on two cores: 240 steps at a high learning rate",
+    "tiny-shakespeare": "Tiny Shakespeare, 320 units with dropout, 2000 steps",
+    "shakespeare": "the plays, 320 units, 2400 steps",
+    "paper-penn-treebank": "the best model of the paper's table for the Penn Treebank, 100,000 steps",
+    "paper-enwik8": "the paper's model for enwik8, 1800 units, 100,000 steps",
+}
+"""What `--help` says of each."""

@@ -15,6 +15,7 @@ from hypernetworks.analysis.plots import strips
 from hypernetworks.errors import UsageError
 from hypernetworks.files import read_whole, write_whole
 from hypernetworks.runs.curve import svg_of
+from hypernetworks.terminal import shown
 from hypernetworks.text.alphabet import encode, text_of_bytes
 from hypernetworks.text.coloured import coloured_sample, coloured_text
 from hypernetworks.text.config import Symbols
@@ -65,7 +66,7 @@ class Strips:
             raise UsageError("strips need matplotlib: pip install 'hypernetworks[plot]'") from error
         out = self.out or self.run / "strips.svg"
         write_whole(out, picture.encode())
-        print("".join(letter.text for letter in letters))
+        print(shown("".join(letter.text for letter in letters)))
         print(f"strips: {out}")
 
 

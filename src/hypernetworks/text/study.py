@@ -17,7 +17,7 @@ from hypernetworks.text.model import CharacterModelConfig
 from hypernetworks.text.sizes import match_parameters
 from hypernetworks.training.schedule import Schedule
 
-__all__ = ["STUDIES", "StudySettings", "plan_of", "sized"]
+__all__ = ["STUDIES", "STUDIES_IN_WORDS", "StudySettings", "plan_of", "sized"]
 
 _TAKEN: Final = frozenset(name for network in FAMILIES for name in settings_of(network))
 """The settings of the model that only some networks have."""
@@ -156,3 +156,10 @@ STUDIES: Final[Mapping[str, tuple[StudySettings, TextConfig, Space]]] = {
     ),
 }
 """The studies of `--preset`: what they do, the settings of their runs, and their search spaces."""
+
+STUDIES_IN_WORDS: Final = {
+    "tiny-shakespeare-350k": "eight networks of 350,000 parameters on Tiny Shakespeare",
+    "tiny-shakespeare-1m": "three networks of 1,350,000 parameters, with more steps",
+    "seconds": "two tiny networks for a few steps, to see what a study writes",
+}
+"""What `--help` says of each."""

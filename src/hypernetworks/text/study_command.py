@@ -1,7 +1,8 @@
 """The command `hypernetworks text study`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -16,9 +17,10 @@ from hypernetworks.experiments.study import Study as Work
 from hypernetworks.experiments.study_report import write_report
 from hypernetworks.files import json_object, read_whole
 from hypernetworks.runs.run import CONFIG_LIMIT
+from hypernetworks.terminal import shown
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.experiment import TEXT
-from hypernetworks.text.study import STUDIES, StudySettings, plan_of
+from hypernetworks.text.study import STUDIES, STUDIES_IN_WORDS, StudySettings, plan_of
 
 _DEFAULT = "tiny-shakespeare-350k"
 
@@ -30,7 +32,7 @@ class Study:
     Several processes may work on one study: start the same command with --resume once for each.
     """
 
-    preset: Annotated[str, preset_help(STUDIES)] = _DEFAULT
+    preset: Annotated[str, preset_help(STUDIES_IN_WORDS)] = _DEFAULT
     study: Annotated[StudySettings, OmitArgPrefixes] = field(default_factory=StudySettings)
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     space: Path | None = None
@@ -49,6 +51,15 @@ class Study:
     """Where to look for data sets first, and where to put those that are fetched."""
 
     @classmethod
+    def refused(cls) -> Mapping[str, str]:
+        """The settings that are no flags of this command, and what to give instead."""
+        return {
+            "model.network": "give --networks",
+            "model.hidden_size": "give --parameters",
+            "schedule.seed": "give --seeds",
+        }
+
+    @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
         """The command before its flags apply: with the settings of the preset."""
         preset = scan(arguments).preset or _DEFAULT
@@ -58,17 +69,14 @@ class Study:
     def __call__(self) -> None:
         """Work on the study until it is finished, then write the report."""
         preset_settings, space = STUDIES[self.preset][1:]
-        for name, given, own, instead in (
-            ("network", self.settings.model.network, preset_settings.model.network, "--networks"),
-            ("hidden-size", self.settings.model.hidden_size, preset_settings.model.hidden_size, "--parameters"),
-            ("seed", self.settings.schedule.seed, preset_settings.schedule.seed, "--seeds"),
-        ):
-            if given != own:
-                raise UsageError(f"a study chooses --{name} itself, got {given}: give {instead}")
+        for path, instead in self.refused().items():
+            if (given := attrgetter(path)(self.settings)) != attrgetter(path)(preset_settings):
+                flag = path.rpartition(".")[2].replace("_", "-")
+                raise UsageError(f"a study chooses --{flag} itself, got {given}: {instead}")
         if self.space is not None:
             space = space_from_json(json_object(read_whole(self.space, CONFIG_LIMIT), str(self.space)), str(self.space))
-        data = TEXT.load_data(self.settings.corpus, self.data_dir)
-        plan = plan_of(self.study, TEXT.settle(self.settings, data), space, len(data.alphabet))
+        data = TEXT.load_data(self.settings, self.data_dir)
+        plan = plan_of(self.study, TEXT.settle(self.settings), space, len(data.alphabet))
         print(TEXT.describe_data(data))
         work = Work(TEXT, self.out, plan, data, self.resume)
         if self.equal_time is not None:
@@ -80,7 +88,7 @@ class Study:
             work.work_at_equal_time(self.equal_time)
         title = f"{data.name}, {self.study.parameters:,} parameters each"
         paths = write_report(TEXT, self.out, read_record(self.out), title)
-        print(paths[0].read_text(encoding="utf-8"))
+        print(shown(paths[0].read_text(encoding="utf-8")))
         for line in work.narrow_ranges():
             print(line)
         print(f"study: {', '.join(map(str, paths))}")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,17 @@ from hypernetworks.errors import UsageError
 from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
 from hypernetworks.text.config import TextConfig
 from hypernetworks.text.corpus import Corpus
-from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.evaluate import TextScore, evaluate, evaluate_windows
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.streams import Streams
 from hypernetworks.training.loop import Task
 from hypernetworks.training.random import generator
+
+FAR: Final = 0.5
+"""How far above the training loss a validation is, in nats, if its reason is looked for. Overfitting is one, too."""
+
+LOOKED_AT: Final = 8192
+"""Characters that are read to find it."""
 
 
 class CharacterTask(Task[CharacterModel]):
@@ -61,6 +67,30 @@ class CharacterTask(Task[CharacterModel]):
         take_from_first(nats)
         score = TextScore(len(self.validation) - 1, nats.item())
         return {"validation_loss": score.nats, "validation_bpc": score.bpc}
+
+    def warning(self, loss: float, figures: Mapping[str, float]) -> str:
+        """Whether the state explains a validation far above the training loss: it starts at zero, training carries it."""
+        found = figures["validation_loss"]
+        if not is_first() or found - loss < FAR:
+            return ""
+        text, stream, length = self.validation[:LOOKED_AT], self.parts[0].start, self.streams.length
+        own = self.model.network.cell(0).named_state([tensor[:, stream : stream + 1] for tensor in self.hidden])
+        carried = evaluate(self.model, text, state=own).nats
+        pieces = math.inf
+        if length < len(text):
+            pieces = evaluate_windows(self.model, text, length, windows=max(2, len(text) // length)).nats
+        if found - min(carried, pieces) < (found - loss) / 2:
+            return ""
+        what = f"the validation of {found:.2f} nats is far above the training loss of {loss:.2f}: the same text scores"
+        if carried < pieces:
+            return (
+                f"{what} {carried:.2f} after a state that training carried, so the model does not work from the zero state, "
+                f"where validation and prompts start: give a --reset-probability above {self.reset_probability:g}"
+            )
+        return (
+            f"{what} {pieces:.2f} in pieces of {length} characters from the zero state, so the model does not work with a "
+            f"state carried for long: give a --reset-probability below {self.reset_probability:g}, or a --length above {length}"
+        )
 
     def fields(self, loss: float) -> Mapping[str, str]:
         """The loss in nats and in bits per character."""

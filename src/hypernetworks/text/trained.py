@@ -3,19 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from types import ModuleType
+from typing import Any, Literal, Self
 
 import torch
 
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import check_split
-from hypernetworks.text.alphabet import Unit, encode
+from hypernetworks.files import named_folder
+from hypernetworks.text.alphabet import Unit
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.evaluate import TextScore, evaluate
-from hypernetworks.text.experiment import TEXT, load_run, translate
+from hypernetworks.text.experiment import TEXT, load_run
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.published import Published, published
 from hypernetworks.text.stepper import Weights
+from hypernetworks.text.translate import ids_of
 
 Split = Literal["train", "validation", "test"]
 
@@ -116,7 +120,7 @@ class TrainedText:
         Args:
             text: the text itself; None: a split of the text that the run was trained on.
             split: "train", "validation" (default) or "test".
-            characters: read the first N symbols only; 0: all.
+            characters: read the first N symbols only; 0: all. What is not read may have any characters.
             data_dir: where to look for a named data set first.
             weights: how the weights are stored, see `generate`.
 
@@ -129,14 +133,70 @@ class TrainedText:
         if characters < 0:
             raise UsageError(f"characters should be at least 0 (0: all), got {characters}")
         if text is not None:
-            ids = encode(text, self.alphabet, self.unit)
+            ids = ids_of(text, "character", self.symbols, characters)
         else:
             check_split(split or "validation")
             if self.folder is None:
                 raise UsageError("this model has no run whose text could be read: give a text")
             corpus = TEXT.data_of(self.folder, None if data_dir is None else Path(data_dir))
-            ids = translate(getattr(corpus, split or "validation"), corpus, self.symbols)
-        return evaluate(self.model, ids[: characters or None], weights)
+            ids = getattr(corpus, split or "validation")[: characters or None]
+        return evaluate(self.model, ids, weights)
+
+    def save_pretrained(self, folder: str | Path, *, license: str | None = None, test: TextScore | None = None) -> None:
+        """Write the model and a model card to a new folder, which `hn.load` and the commands read as they read a run.
+
+        The folder has config.json, model.safetensors, metrics.jsonl and README.md. It names no folder of this machine, and not
+        its processor. It cannot be resumed.
+
+        Args:
+            folder: new or empty.
+            license: of the weights, as the Hub names licences, for example "mit"; None: the card says that none is stated.
+            test: the score on the test split, for the card: `lm.evaluate(split="test")`.
+
+        Raises:
+            UsageError: the folder holds something, the model has no run, or the extra `hub` is not installed.
+            FaultError: a file could not be written.
+        """
+        _hub().save(self._published(), named_folder(folder), license, test)
+
+    def push_to_hub(
+        self, repo_id: str, *, license: str | None = None, test: TextScore | None = None, **options: Any
+    ) -> str:
+        """Upload the same to the Hugging Face Hub. The repository is made if there is none.
+
+        Args:
+            repo_id: OWNER/NAME.
+            license, test: as for `save_pretrained`.
+            options: those of `huggingface_hub.ModelHubMixin.push_to_hub`, for example `private=True`, `commit_message` or
+                `ignore_patterns="README.md"`, which keeps a card that was edited on the Hub.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UsageError: the name has no owner, the model has no run, or the extra `hub` is not installed.
+        """
+        return _hub().push(self._published(), repo_id, license, test, **options)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
+        """The model in a folder, or on the Hugging Face Hub.
+
+        Args:
+            name: a folder of `save_pretrained` or of a run; if there is none, OWNER/NAME of a model on the Hub.
+            options: those of `huggingface_hub.snapshot_download`, for example `revision` or `token`.
+
+        Raises:
+            UsageError: the folder or the repository holds no text model, or the extra `hub` is not installed.
+            FaultError: the model could not be downloaded.
+        """
+        place = named_folder(name)
+        return cls.from_run(place if place.is_dir() else _hub().fetch(str(name), **options))
+
+    def _published(self) -> Published:
+        if self.folder is None:
+            raise UsageError("this model has no run that a card could describe: load it from one with hn.load")
+        return published(self.model, self.folder)
 
     def __repr__(self) -> str:
         """Network, size and alphabet."""
@@ -144,3 +204,12 @@ class TrainedText:
         place = "" if self.folder is None else f", {str(self.folder)!r}"
         network, symbols = self.settings.model.network, f"{len(self.alphabet)} {self.unit}s"
         return f"TrainedText({network}, {parameters:,} parameters, {symbols}{place})"
+
+
+def _hub() -> ModuleType:
+    """The module that needs huggingface_hub; UsageError if that is not installed."""
+    try:
+        from hypernetworks.text import hub
+    except ImportError as error:
+        raise UsageError("the Hub needs huggingface_hub: pip install 'hypernetworks[hub]'") from error
+    return hub

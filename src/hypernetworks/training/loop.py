@@ -30,6 +30,9 @@ Model = TypeVar("Model", bound=nn.Module)
 Watch = Callable[[Mapping[str, Any]], None]
 """Reads the rows of the metrics while a run is trained."""
 
+Describe = Callable[[Mapping[str, float]], str]
+"""Makes a text of the figures of a validation."""
+
 _STOPS: Final = (None, KeyboardInterrupt, Terminated)
 """What a signal makes a process raise after a step. The processes exchange the index."""
 
@@ -57,6 +60,10 @@ class Task(ABC, Generic[Model]):
     def validate(self) -> Mapping[str, float]:
         """The figures of a validation, equal in all processes. The best model has the lowest "validation_loss"."""
 
+    def warning(self, loss: float, figures: Mapping[str, float]) -> str:
+        """What is wrong with a validation, given the mean loss of the last training steps; empty if nothing is."""
+        return ""
+
     @abstractmethod
     def fields(self, loss: float) -> Mapping[str, str]:
         """What the progress line shows for a loss."""
@@ -79,6 +86,7 @@ class Trainer:
         run: where to write.
         restored: what `run.restore()` returned, to resume from there; None: start at step 0.
         watch: called in the first process with each new row of the metrics. What it raises ends the training.
+        describe: the figures of a validation as text, for the line that is printed; None: names and values.
     """
 
     def __init__(
@@ -88,13 +96,18 @@ class Trainer:
         run: Run,
         restored: Mapping[str, Any] | None = None,
         watch: Watch | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.task, self.schedule, self.run, self.watch = task, schedule, run, watch
+        self.describe = describe or named_values
         self.optimizer = make_optimizer(task.model, schedule)
         self.averaging = Averaging(task.model, schedule)
         self.step = 0
         self.best: dict[str, Any] | None = None
+        self._since_best = 0  # validations
         self._losses: list[float] = []  # since the last line of the metrics
+        self._logged_loss = math.nan  # of that line
+        self._warned = False
         self._norms: list[float] = []  # of the gradients, likewise
         self._committed = 0
         if processes.rank():  # all start with the same weights; from here on, dropout differs between processes
@@ -103,7 +116,7 @@ class Trainer:
             self._restore(restored)
 
     def train(self, label: str) -> None:
-        """Train to the last step. The run then holds the best model.
+        """Train to the last step, or until the schedule's patience has ended. The run then holds the best model.
 
         Args:
             label: shown with the progress.
@@ -118,22 +131,30 @@ class Trainer:
         self.task.model.train()
         bar = Progress(schedule.steps, label=label, unit=self.task.unit, start=self.step, shown=processes.is_first())
         with Interrupt() as interrupt, bar:
-            while self.step < schedule.steps:
+            while self.step < schedule.steps and not self.stopped_early:
                 began = time.monotonic()
                 loss, read = self.take_step()
                 units, seconds = units + read, seconds + time.monotonic() - began
                 bar.update(self.step, units=units, fields=self.task.fields(loss))
-                last = self.step == schedule.steps
+                last = schedule.ends_at(self.step)
                 if self.step % schedule.log_every == 0 or last:
                     self._log(units - logged, seconds)
                     logged, seconds = units, 0.0
                 if self.step % schedule.evaluate_every == 0 or last:
-                    self._validate()
+                    for line in self._validate():
+                        bar.note(f"{label}  {self.step}/{schedule.steps}  {line}")
+                    if self.stopped_early and units > logged:
+                        self._log(units - logged, seconds)
                     self._commit()
                 if stop := _STOPS[processes.highest(_STOPS.index(interrupt.asked))]:
                     if self._committed != self.step:
                         self._commit()
                     raise stop
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the last validations, as many as the schedule's patience, were no better than the best before."""
+        return 0 < self.schedule.patience <= self._since_best
 
     def take_step(self) -> tuple[float, int]:
         """Take one training step, without logging or saving it: the loss, and the number of units read."""
@@ -189,6 +210,7 @@ class Trainer:
             "seconds": round(seconds, 6),
             f"{self.task.unit}_per_second": round(units / seconds),
         }
+        self._logged_loss = row["loss"]
         self._losses.clear()
         self._norms.clear()
         self._record(row)
@@ -199,24 +221,38 @@ class Trainer:
             if self.watch is not None:
                 self.watch(row)
 
-    def _validate(self) -> None:
+    def _validate(self) -> list[str]:
+        """Validate, keep the model if it is the best so far, and return what to print."""
+        warning = ""
         for buffer in self.task.model.buffers():  # each process has its own BatchNorm statistics
             processes.take_from_first(buffer)
         with self.averaging.applied():
             figures = self.task.validate()
             score = figures["validation_loss"]
             self._check_finite("validation loss", score, self.step)
+            self._since_best += 1
             if self.best is None or score < self.best["score"]:
                 weights = {name: tensor.detach().clone() for name, tensor in self.task.model.state_dict().items()}
                 self.best = {"step": self.step, "score": score, "model": weights}
+                self._since_best = 0
+            if not self._warned:
+                loss = math.fsum(self._losses) / len(self._losses) if self._losses else self._logged_loss
+                warning = self.task.warning(loss, figures)
+                self._warned = bool(warning)
         self.averaging.validated(score)
         self._record({"step": self.step, **figures})
+        best = f" (best: step {self.best['step']})" if self._since_best else ""
+        ended = ""
+        if self.stopped_early and self.step < self.schedule.steps:
+            ended = f"no lower loss in {self._since_best} validations: the training ends here (--patience)"
+        return [f"validation: {self.describe(figures)}{best}", *filter(None, (warning, ended))]
 
     def _commit(self) -> None:
         state = {
             "step": self.step,
             "model": self.task.model.state_dict(),
             "best": self.best,
+            "since_best": self._since_best,
             "optimizer": self.optimizer.state_dict(),
             "random": _random_states(self._device),
             "task": self.task.state(),
@@ -245,6 +281,7 @@ class Trainer:
             raise UsageError(f"{self.run.folder}: trainer.pt does not fit this model or version: {reason}") from error
         self.step = self._committed = restored["step"]
         self.best = restored["best"]
+        self._since_best = restored.get("since_best", 0)  # earlier versions had no patience
 
     def _check_processes(self, before: int) -> None:
         """Each process has its own random numbers, so a different number of processes would give different results."""
@@ -257,6 +294,11 @@ class Trainer:
     @property
     def _device(self) -> torch.device:
         return next(self.task.model.parameters()).device
+
+
+def named_values(figures: Mapping[str, float]) -> str:
+    """Figures by their names, for example "validation_loss 1.3863"."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 def load_best(model: Model, run: Run) -> Model:

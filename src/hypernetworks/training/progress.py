@@ -78,6 +78,13 @@ class Progress:
         if not self._live and (self._printed_at is None or now - self._printed_at >= _PLAIN_SECONDS):
             self._print(now)
 
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the live one if there is one."""
+        if self._live:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif self._shown:
+            print(text, file=sys.stderr, flush=True)
+
     def _line(self) -> str:
         steps, units = (self._bar.tasks[task] for task in (self._steps, self._units))
         parts = [self._label, f"{self._step}/{self._total}", *(f"{name} {text}" for name, text in self._fields.items())]

@@ -8,17 +8,21 @@
 The trapezoid is also called warmup-stable-decay: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
 Training Durations", arXiv 2405.18392.
 
+A run that has ended may be given more steps. The rates of the steps that it has taken stay those of the schedule that ended
+there; the rates of the others are those of a schedule with the new number of steps.
+
 adam is AdamW, with decoupled weight decay. sgd has Nesterov momentum μ:
 g ← g + weight_decay · w,  v ← μ v + g,  w ← w − rate · (g + μ v).
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Self, get_args
 
 import torch
 from torch import nn
+from tyro.conf import Suppress
 
 from hypernetworks.errors import UsageError, check_count
 
@@ -78,10 +82,14 @@ class Schedule:
     validation stay in float32."""
     evaluate_every: int = 500
     """Steps between validations. Each validation saves the run."""
+    patience: int = field(default=0, kw_only=True)
+    """End the training early, after N validations in a row without a lower loss than the best before them; 0: never."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     seed: int = 0
     """Seeds all random numbers: initial weights, dropout, the order of examples and their augmentation."""
+    extended_at: Suppress[tuple[int, ...]] = field(default=(), kw_only=True)
+    """The steps at which the run had ended before it was given more."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "evaluate_every", "log_every", "average_patience"):
@@ -101,7 +109,12 @@ class Schedule:
         for name in ("beta2", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} should be in [0, 1), got {getattr(self, name)}")
-        check_count("warmup", self.warmup, least=0)
+        for name in ("warmup", "patience"):
+            check_count(name, getattr(self, name), least=0)
+        if self.extended_at and self.steps <= self.extended_at[-1]:
+            raise UsageError(f"steps should be above {self.extended_at[-1]}, where the run had ended, got {self.steps}")
+        if list(self.extended_at) != sorted({end for end in self.extended_at if end > 0}):
+            raise UsageError(f"extended_at should be steps that increase, got {_listed(self.extended_at)}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed should be in [0, 2^63), got {self.seed}")
         self._check_decay()
@@ -128,8 +141,32 @@ class Schedule:
         if not all(0 < rate < math.inf for rate in rates):
             raise UsageError(f"decay_rates should be finite numbers above 0, got {_listed(rates)}")
 
+    def extended(self, steps: int) -> Self:
+        """The schedule of a run that has ended, and is trained to step `steps`.
+
+        Raises:
+            UsageError: these are no more steps than before.
+        """
+        if steps <= self.steps:
+            raise UsageError(f"steps should be more than the {self.steps} that the run has taken, got {steps}")
+        return replace(self, steps=steps, extended_at=(*self.extended_at, self.steps))
+
+    def warning(self) -> str:
+        """What a user should know of these settings before the training; empty if nothing."""
+        if self.warmup <= self.steps:
+            return ""
+        return (
+            f"warmup {self.warmup} is longer than the training of {self.steps} steps: the learning rate only rises, to "
+            f"{self.rate(self.steps):.2g} instead of {self.learning_rate:.2g}; give fewer --warmup steps"
+        )
+
+    def ends_at(self, step: int) -> bool:
+        """Whether the training ends after this step, or ended there before it was given more steps."""
+        return step == self.steps or step in self.extended_at
+
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, counted from 1."""
+        steps = min((end for end in self.extended_at if step <= end), default=self.steps)
         if step <= self.warmup:
             return self.learning_rate * step / self.warmup
         if self.decay == "steps":
@@ -137,9 +174,9 @@ class Schedule:
         φ = self.final_fraction
         if self.decay == "trapezoid":
             # decay_fraction · steps before the end it is 1, at the end 0
-            left = min(1.0, (self.steps - step) / max(1.0, self.decay_fraction * self.steps))
+            left = min(1.0, (steps - step) / max(1.0, self.decay_fraction * steps))
             return self.learning_rate * (φ + (1 - φ) * left)
-        done = (step - self.warmup) / (self.steps - self.warmup)
+        done = (step - self.warmup) / (steps - self.warmup)
         return self.learning_rate * (φ + (1 - φ) * (1 + math.cos(math.pi * done)) / 2)
 
 

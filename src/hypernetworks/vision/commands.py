@@ -13,7 +13,7 @@ from hypernetworks.experiments.config import apply_changes
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData
 from hypernetworks.vision.experiment import VISION
-from hypernetworks.vision.presets import PRESETS
+from hypernetworks.vision.presets import PRESETS, PRESETS_IN_WORDS
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Train(TrainCommand):
     """Train an image network with learned or generated kernels; the run folder holds the best model, metrics and a curve."""
 
     experiment = VISION
-    preset: Annotated[str, preset_help(PRESETS)] = "mnist"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "mnist"
     settings: Annotated[VisionConfig, OmitArgPrefixes] = field(default_factory=VisionConfig)
     out: Path = Path("runs/vision")
 
@@ -44,7 +44,7 @@ class Compare(CompareCommand):
 
     experiment = VISION
     chosen: ClassVar[Mapping[str, str]] = {"model.kernels": "it trains both"}
-    preset: Annotated[str, preset_help(PRESETS)] = "mnist"
+    preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "mnist"
     settings: Annotated[VisionConfig, OmitArgPrefixes] = field(default_factory=VisionConfig)
     out: Path = Path("runs/vision-compare")
 

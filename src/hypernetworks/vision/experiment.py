@@ -59,9 +59,9 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
         """The data set."""
         return config.data
 
-    def load_data(self, name: str, data_dir: Path | None) -> ImageData:
+    def load_data(self, config: VisionConfig, data_dir: Path | None) -> ImageData:
         """Load the data set."""
-        return load_images(name, data_dir)
+        return load_images(config.data, data_dir)
 
     def make_model(self, config: VisionConfig, record: Mapping[str, Any]) -> nn.Module:
         """Make the network of the data set."""
@@ -79,7 +79,7 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
         """Network and kernels."""
         return f"{config.network}, {config.model.kernels} kernels"
 
-    def describe_validation(self, figures: Mapping[str, float]) -> str:
+    def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
         """Error and loss."""
         return f"{figures['validation_error']:.2f} % error, loss {figures['validation_loss']:.4f}"
 

@@ -61,3 +61,12 @@ PRESETS: Final[dict[str, dict[Kernels, VisionConfig]]] = {
     "paper-wrn-40-2": _paper_wrn(width=2),
 }
 """The settings of `--preset`, by kind of kernels. Other flags override them."""
+
+PRESETS_IN_WORDS: Final = {
+    "mnist": "a small convolutional net, 8250 steps, for two cores",
+    "cifar10": "a wide residual net of depth 16, 2940 steps, for two cores",
+    "paper-mnist": "the paper's settings for MNIST, 11,000 steps",
+    "paper-wrn-40-1": "the paper's wide residual net 40-1 for CIFAR-10",
+    "paper-wrn-40-2": "the paper's wide residual net 40-2 for CIFAR-10",
+}
+"""What `--help` says of each."""

@@ -4,6 +4,7 @@ Var(W) = E[(W − E W)²]              over conditions and entries of one tensor
 compression = generated numbers / stored numbers
 """
 
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -77,10 +78,23 @@ class WeightReport(NamedTuple):
         lines = [f"{'tensor':<{width}}  {'shape':<18}{'variance':>10}{'target':>10}"]
         for name, shape, variance, target, *_ in self.weights:
             lines.append(f"{name:<{width}}  {'×'.join(map(str, shape)):<18}{variance:>10.3g}{target:>10.3g}")
+        return "\n".join([*lines, self._counts()])
+
+    def _repr_html_(self) -> str:
+        """The table, as a notebook shows it."""
+        heads = "".join(f"<th>{head}</th>" for head in ("tensor", "shape", "variance", "target", "spread", "change"))
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{'×'.join(map(str, shape))}</td>"
+            + "".join(f"<td>{figure:.3g}</td>" for figure in figures)
+            + "</tr>"
+            for name, shape, *figures in self.weights
+        )
+        return f"<table><tr>{heads}</tr>{rows}</table><p>{self._counts()}</p>"
+
+    def _counts(self) -> str:
         counts = f"{self.generated:,} numbers from {self.generator:,}"
         own = f" and {self.base:,} of the target's own" if self.base else ""
-        lines.append(f"{counts}{own}, compression {self.compression:.3g}; {self.rest:,} parameters not generated")
-        return "\n".join(lines)
+        return f"{counts}{own}, compression {self.compression:.3g}; {self.rest:,} parameters not generated"
 
 
 @torch.no_grad()

@@ -91,7 +91,7 @@ def lstm_scan_forward(
     store(c, here, c_t, in_batch)
 
 
-@triton.jit(do_not_specialize=["steps", "batch"])
+@triton.jit(do_not_specialize=["steps"])
 def lstm_scan_backward(
     grad_output,
     grad_h,
@@ -112,7 +112,6 @@ def lstm_scan_backward(
     grad_cell_normed,
     places,
     steps,
-    batch,
     H: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_H: tl.constexpr,
@@ -129,24 +128,21 @@ def lstm_scan_backward(
     column_ok = column < H
     j, j_ok = column[None, :], column_ok[None, :]
     here = b * H + j
-    in_batch = (b < batch) & j_ok
-    # the products' share of the gradient of h_t, and the gradient of c_t
-    dh_product = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
-    dc = load(grad_c, here, in_batch)
     for back in range(steps):
         t = steps - 1 - back
         row, r_ok, own = step_rows(places, t, r)
         before_row, before_rows, after_rows = step_neighbours(places, t)
         ok = r_ok[:, None] & j_ok
         n = row + own[:, None]
-        # the rows of the step after this one have made their share of the gradient of h_t; for the others h_t is the last
+        # the rows of the step after this one have made their share of the gradient of h_t; for the others h_t is the last.
+        # It and the gradient of c_t are kept in memory: in registers, float32 would spill
         continued = b < after_rows
         dh = load(grad_output, n * H + j, ok) + load(grad_h, here, ok & (b >= after_rows))
-        dh += tl.where(continued, dh_product, 0.0)
+        dh += load(partial_h, here, ok & continued)
         i, f, g, o = load_gates(pre + n * (4 * H), j, ok, H)
         grad_i, grad_f, grad_g, grad_o, dc_before = cell_gradients(
             dh,
-            dc,
+            load(grad_c, here, ok),
             load(saved_c, n * H + j, ok),
             load_before(saved_c, c0, before_row, before_rows, own[:, None], j, ok, H),
             load_mask(mask, n * H + j, ok),
@@ -164,13 +160,12 @@ def lstm_scan_backward(
             gain is not None,
             H,
         )
-        dc = tl.where(ok, dc_before, dc)
+        store(grad_c, here, dc_before, ok)
         store_gates(grad_wh + n * (4 * H), j, grad_i, grad_f, grad_g, grad_o, ok, H)
         tl.debug_barrier()  # the gradients are there for all threads
         # dh_{t-1} = W_hᵀ dpre
         acc = tl.zeros((BLOCK_M, BLOCK_H), tl.float32)
         of_step = grad_wh + row * (4 * H)
         acc = dot_columns(acc, of_step, weight_h, r, r_ok, column, column_ok, 4 * H, H, 4 * H, BLOCK_K, PRECISION)
-        dh_product = tl.where(r_ok[:, None], acc, dh_product)
-    store(partial_h, here, dh_product, in_batch)
-    store(grad_c, here, dc, in_batch)
+        store(partial_h, here, acc, ok)
+        tl.debug_barrier()  # dh_{t-1} is there for all threads

@@ -81,7 +81,7 @@ class LSTMScan(Scan, LSTMLoop):
         """All steps backward."""
         names = ("grad_output", "grad_h", "grad_c", "partial_h", "weight_h", "pre", "saved_c", "c0", "mask", *NORM)
         names += ("grad_wh", "grad_normed", "grad_cell_normed")
-        self.scan(lstm_scan_backward, self._views(tensors), names, batch=self.shape.batch)
+        self.scan(lstm_scan_backward, self._views(tensors), names)
 
 
 class GRUScan(Scan, GRULoop):

@@ -1,0 +1,104 @@
+"""The model card of a trained text model: README.md, with a head in YAML that the Hub reads."""
+
+import math
+from collections.abc import Mapping
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from hypernetworks.text.data_sets import NAMED_SETS
+from hypernetworks.text.evaluate import TextScore
+from hypernetworks.text.published import Published
+
+__all__ = ["model_card"]
+
+
+def model_card(shown: Published, name: str, load: str, license: str | None, test: TextScore | None) -> str:
+    """The text of a card.
+
+    Args:
+        shown: what is published.
+        name: of the model.
+        load: the two lines that load it.
+        license: of the weights, as the Hub names licences, for example "mit"; None: the card says that none is stated.
+        test: the score on the test split, if it was measured.
+    """
+    network, unit = shown.config.model.network, shown.record["unit"]
+    scores = {} if shown.validation is None else {"validation": shown.validation}
+    if test is not None:
+        scores["test"] = test.nats
+    count = sum(tensor.numel() for tensor in shown.weights.values())
+    parts = [
+        f"---\n{_head(shown, name, license, scores)}\n---",
+        f"# {name}",
+        f"A language model of {unit}s: `{network}` with {count:,} parameters, trained with `hypernetworks`.",
+        "## Use",
+        "```sh\npip install 'hypernetworks[hub]'\n```",
+        f"```python\n{load}\nprint(lm.generate(length=300))\n```",
+        "## Training",
+        _training(shown),
+        "## Figures",
+        _figures(shown, scores),
+        "## Licence",
+        f"{license}" if license else "The author has not stated a licence for these weights.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(shown: Published, name: str, license: str | None, scores: Mapping[str, float]) -> str:
+    unit, data = shown.record["unit"], shown.config.corpus.removeprefix("./")
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=data,
+            dataset_name=data,
+            dataset_split=split,
+            metric_type=f"bits-per-{unit}",
+            metric_name=f"bits per {unit}",
+            metric_value=round(nats / math.log(2), 4),
+        )
+        for split, nats in scores.items()
+    ]
+    return ModelCardData(
+        library_name="hypernetworks",
+        pipeline_tag="text-generation",
+        license=license,
+        tags=["hypernetworks", shown.config.model.network, f"{unit}-level"],
+        model_name=name,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _training(shown: Published) -> str:
+    data, record, schedule = shown.config.corpus, shown.record, shown.config.schedule
+    unit = record["unit"]
+    if data in NAMED_SETS:
+        named = NAMED_SETS[data]
+        what = f"The text is `{data}`: {named.what} (licence: {named.license})."
+    else:
+        what = f"The text is the author's own, `{data.removeprefix('./')}`."
+    sizes = ", ".join(f"{split} {size:,}" for split, size in record.get("sizes", {}).items())
+    changed = "" if shown.validation is not None else ", and were changed since"
+    return (
+        f"{what} It has {len(record['alphabet'])} different {unit}s ({sizes} {unit}s) "
+        f"and the SHA-256 `{record['sha256']}`.\n\n"
+        f"The weights are those of step {shown.step:,} of {schedule.steps:,}, with seed {schedule.seed}{changed}. "
+        "`config.json` has all settings."
+    )
+
+
+def _figures(shown: Published, scores: Mapping[str, float]) -> str:
+    unit = shown.record["unit"]
+    if not scores:
+        return "None: they would be those of other weights."
+    rows = [f"| {split} | {nats:.4f} | {nats / math.log(2):.4f} |" for split, nats in scores.items()]
+    first = shown.config.validation_characters
+    part = f", here the first {first:,} of the validation split" if first and "validation" in scores else ""
+    return "\n".join(
+        [
+            f"| split | nats per {unit} | bits per {unit} |",
+            "|---|---|---|",
+            *rows,
+            "",
+            f"The text is read as one stream from the zero state, and every {unit} but the first is predicted once{part}.",
+        ]
+    )
