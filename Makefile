@@ -22,7 +22,7 @@ help:
 	@echo "make faults       kill runs at every call of a save, cut their power, fill their disk; all must resume to the same result (20 minutes)"
 	@echo "make fuzz         ten thousand damaged files and random command lines: each works or is refused in one line"
 	@echo "make sanitize     run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
-	@echo "make lint         ruff, pyright, import-linter"
+	@echo "make lint         ruff, pyright, the types of all public symbols, import-linter"
 	@echo "make format       format the sources with ruff"
 	@echo "make docs         build the documentation into docs/_build"
 	@echo "make bench        compare speed and memory with torch.nn.LSTM, labml_nn and a jax scan (about 8 minutes), into benchmarks/results"
@@ -86,6 +86,8 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes hypernetworks --ignoreexternal > $(VENV)/types.txt \
+		|| { grep -v '^   hypernetworks' $(VENV)/types.txt; exit 1; }  # every public symbol has a known type
 	@$(BIN)/lint-imports
 
 lint-imports: $(READY)

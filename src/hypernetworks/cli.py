@@ -25,6 +25,7 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
+from hypernetworks.completion import SHELLS, print_completion
 from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.help_texts import prepare
 from hypernetworks.recurrent.backend import backend
@@ -57,6 +58,8 @@ COMMANDS = {
 
 _FOLDERS = ("--out", "--data-dir")
 """Flags whose empty value would be taken for the current folder: a variable of a script that was not set."""
+
+_COMPLETION = "--tyro-print-completion"  # tyro's name, which it has for every program
 
 INTERRUPTED, TERMINATED = 130, 143
 """The exit codes after Ctrl-C and SIGTERM, as in shells: 128 plus the number of the signal."""
@@ -133,6 +136,14 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
     if given[:1] == ["--version"]:
         print(f"hypernetworks {version('hypernetworks')}")
         raise SystemExit(0)
+    if given[:1] == [_COMPLETION]:
+        if given[1:] not in [[shell] for shell in SHELLS]:
+            raise UsageError(f"{_COMPLETION} should be followed by {' or '.join(SHELLS)}, got {given[1:]}")
+        kinds = {command: _command_type(command) for command in COMMANDS}
+        for kind in kinds.values():
+            _prepare_help(kind)
+        print_completion(kinds, given[1])
+        raise SystemExit(0)
     if not given or given[0] in ("-h", "--help", "help"):
         print(_overview(COMMANDS))
         raise SystemExit(0)
@@ -173,7 +184,7 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
         raise UsageError(f"{nameless[0]} should name a file or folder, got an empty text")
     kind = _command_type(command)
     if {"-h", "--help"} & set(rest):
-        prepare(kind, kind.refused() if hasattr(kind, "refused") else {})
+        _prepare_help(kind)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -184,6 +195,10 @@ def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:
         if not end.code:
             raise
         raise UsageError(_one_line(errors.getvalue(), command)) from end
+
+
+def _prepare_help(kind: Any) -> None:
+    prepare(kind, kind.refused() if hasattr(kind, "refused") else {})
 
 
 def _one_line(box: str, command: str) -> str:

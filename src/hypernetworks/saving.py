@@ -26,8 +26,9 @@ CONFIG, MODEL = "config.json", "model.safetensors"
 _FORMAT = "hypernetwork 1"
 _KNOWN: dict[str, type[nn.Module]] = {
     name: kind
-    for name in weights.__all__
-    if isinstance(kind := getattr(weights, name), type)
+    for name, kind in vars(weights).items()
+    if name in weights.__all__
+    and isinstance(kind, type)
     and (issubclass(kind, Generator) or name.endswith("Encoder"))
     and kind is not Generator
 }

@@ -16,6 +16,8 @@ The scales are affine in ĥ, and with M = Q R a norm needs R alone, so no matrix
 L layers, K hyper hidden; "…" any dimensions, such as time and batch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ class RelativeChange:
         torch.Size([4])
     """
 
-    def __init__(self, network: RecurrentNetwork) -> None:
+    def __init__(self, network: RecurrentNetwork[Any]) -> None:
         self.gates: tuple[str, ...] = ()
         """The names of the gates; empty if the network's weights are fixed."""
         cells = [cell for cell in network.cells if isinstance(cell, HyperRecurrentCell)]

@@ -85,7 +85,7 @@ class Trace(NamedTuple):
 
 
 @torch.no_grad()
-def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state: Any = None) -> Trace:
+def trace(network: HyperRecurrentNetwork[Any], input: Tensor | PackedSequence, state: Any = None) -> Trace:
     """Run a hyper network and record every step: states, gates, embeddings, scales and weight changes.
 
     The network runs its own steps without gradients: by a stepper where the native path serves a plain batch and one
@@ -125,7 +125,7 @@ def trace(network: HyperRecurrentNetwork, input: Tensor | PackedSequence, state:
 
 
 def _runs_of_stepper(
-    network: HyperRecurrentNetwork, rows: SequenceRows, initial: Sequence[Tensor]
+    network: HyperRecurrentNetwork[Any], rows: SequenceRows, initial: Sequence[Tensor]
 ) -> "list[_LayerRun] | None":
     """Run each time step of all layers by one call of a kernel; None where that does not serve.
 
@@ -155,7 +155,7 @@ def _runs_of_stepper(
 
 
 def _runs_of_cells(
-    network: HyperRecurrentNetwork, rows: SequenceRows, state: Any
+    network: HyperRecurrentNetwork[Any], rows: SequenceRows, state: Any
 ) -> "tuple[list[_LayerRun], Tensor, Any]":
     """Run each layer by a call of its cell, on the reference path or the compiled one: the runs, the output, the state."""
     runs: list[_LayerRun] = []
@@ -173,7 +173,7 @@ def _runs_of_cells(
     return runs, output, final
 
 
-def _check_no_dropout(network: HyperRecurrentNetwork) -> None:
+def _check_no_dropout(network: HyperRecurrentNetwork[Any]) -> None:
     drops = network.dropout > 0 or network.cell(0).recurrent_dropout > 0
     if network.training and drops:
         raise ValueError("network should be in eval() mode: with dropout every run differs")

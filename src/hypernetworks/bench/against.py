@@ -56,7 +56,7 @@ def package_folder(tree: Path) -> Path:
 class Tree(Implementation):
     """The networks of one source tree, run by a process of its own."""
 
-    tolerance = TOLERANCE
+    tolerance: float | None = TOLERANCE
 
     def __init__(self, name: str, folder: Path, threads: int) -> None:
         self.name = name

@@ -32,7 +32,9 @@ class NetworkBenchmark:
     def __init__(self, network: NetworkName, size: Size, *, repeats: int, busy: bool, with_compiled: bool) -> None:
         self.network: NetworkName = network
         self.size = size
-        self.repeats, self.busy, self.with_compiled = repeats, busy, with_compiled
+        self.repeats: int = repeats
+        self.busy: bool = busy
+        self.with_compiled: bool = with_compiled
         self._made: dict[str, Implementation] = {}
         self._verdicts: dict[Quantity, dict[str, Verdict]] = {}
 

@@ -18,7 +18,7 @@ class Case(NamedTuple):
 
     network: NetworkName
     size: Size
-    module: RecurrentNetwork
+    module: RecurrentNetwork[Any]
     x: Tensor
     cotangent: Tensor
 
@@ -38,7 +38,7 @@ def settings_of(network: NetworkName, size: Size) -> dict[str, Any]:
     return {"input_size": size.I, "hidden_size": size.H, **family.settings, **taken}
 
 
-def make_module(network: NetworkName, size: Size) -> RecurrentNetwork:
+def make_module(network: NetworkName, size: Size) -> RecurrentNetwork[Any]:
     """Make a network of this size in float32."""
     return FAMILIES[network].network(**settings_of(network, size))
 

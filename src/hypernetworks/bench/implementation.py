@@ -77,7 +77,8 @@ class TorchImplementation(Implementation):
         tolerance: float | None = TOLERANCE,
         named_gradients: Callable[[NamedTensors], NamedTensors] = dict,
     ) -> None:
-        self.name, self.tolerance = name, tolerance
+        self.name: str = name
+        self.tolerance: float | None = tolerance
         self._call, self._path, self._cotangent = call, path, cotangent
         self._x, self._parameters = x, dict(parameters)
         self._named_gradients = named_gradients
@@ -89,7 +90,7 @@ class TorchImplementation(Implementation):
                 result = RunResult(state=self.state)
                 for _ in range(GENERATED):
                     result = RunResult(*self._call(self._x, result.state))
-                self.state = result.state
+                self.state: Any = result.state
                 return result
             output, state = self._call(self._x, None)
             if not torch.is_grad_enabled():
@@ -143,8 +144,8 @@ class OurStepper(Implementation):
     """A stepper of this package that stores the weights as `weights`. The results of a reduced storage are not compared."""
 
     def __init__(self, case: Case, weights: str) -> None:
-        self.name = f"step {weights}"
-        self.tolerance = TOLERANCE if weights == "float32" else None
+        self.name: str = f"step {weights}"
+        self.tolerance: float | None = TOLERANCE if weights == "float32" else None
         self._x = case.x[0].detach()
         with hn.use_backend("native"):
             self._step = case.module.stepper(case.size.B, weights)
@@ -153,7 +154,7 @@ class OurStepper(Implementation):
         """GENERATED steps; the stepper keeps the state."""
         if self.state is None:
             self._step.reset()
-            self.state = self._step
+            self.state: Any = self._step
         output = None
         for _ in range(GENERATED):
             output = self._step(self._x)

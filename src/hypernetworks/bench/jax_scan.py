@@ -39,7 +39,7 @@ class JaxScan(Implementation):
     """The scan with the weights of `case.module`, a HyperLSTM with one layer."""
 
     name = "jax"
-    tolerance = TOLERANCE
+    tolerance: float | None = TOLERANCE
 
     def __init__(self, case: Case) -> None:
         assert isinstance(case.module, HyperLSTM)
@@ -67,7 +67,7 @@ class JaxScan(Implementation):
         result = (None, zeros if self.state is None else self.state)
         for _ in range(GENERATED):
             result = self._jax.block_until_ready(program(weights, x, result[1]))
-        self.state = result[1]
+        self.state: Any = result[1]
         return RunResult(*result)
 
     def _program(self, quantity: Quantity) -> tuple[Any, tuple[Any, ...]]:

@@ -48,7 +48,7 @@ class Group:
     """The measurements of one network, size and quantity. They were taken in turn, so their ratios are meaningful."""
 
     def __init__(self, measurements: Sequence[Measurement]) -> None:
-        self.measurements = list(measurements)
+        self.measurements: list[Measurement] = list(measurements)
         self._named = {measurement.implementation: measurement for measurement in measurements}
 
     def to(self, measurement: Measurement, other: str, *, busy: bool = False) -> float | None:

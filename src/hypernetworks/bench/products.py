@@ -8,6 +8,7 @@
 x and h each meet G = 4H + 4K rows of weights. The products of D are batched (torch.bmm); all others are torch.mm.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ class Products(Implementation):
     def __init__(self, size: Size) -> None:
         forward = forward_products(size)
         training = forward + backward_products(forward, size.T * size.B)
-        self.flops = flops(forward, size)
+        self.flops: Mapping[Quantity, int] = flops(forward, size)
         self._operands = {"forward": _operands(forward), "training": _operands(training)}
 
     def run(self, quantity: Quantity) -> RunResult:

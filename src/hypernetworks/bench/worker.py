@@ -30,14 +30,15 @@ class Worker:
         if not hasattr(hn, network):
             raise RuntimeError(f"the tree has no {network}")
         try:
-            self.network = getattr(hn, network)(**settings)
+            self.network: Any = getattr(hn, network)(**settings)
         except TypeError as error:
             raise RuntimeError(f"the tree cannot make it: {error}") from error
         shapes = {name: tensor.shape for name, tensor in self.network.state_dict().items()}
         if shapes != {name: tensor.shape for name, tensor in case["parameters"].items()}:
             raise RuntimeError("the tree's network has other parameters")
         self.network.load_state_dict(case["parameters"])
-        self.x, self.cotangent = case["x"].requires_grad_(), case["cotangent"]
+        self.x: Any = case["x"].requires_grad_()
+        self.cotangent: Any = case["cotangent"]
 
     def results(self, quantity: str, steps: int, file: str) -> None:
         """Write what a run computes to a file."""

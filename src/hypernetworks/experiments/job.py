@@ -58,7 +58,11 @@ class Worker(Generic[Config, Data, Model]):
     def __init__(
         self, experiment: Experiment[Config, Data, Model], folder: Path, plan: Plan[Config], data: Data, study: str
     ) -> None:
-        self.experiment, self.folder, self.plan, self.data, self.study = experiment, folder, plan, data, study
+        self.experiment: Experiment[Config, Data, Model] = experiment
+        self.folder: Path = folder
+        self.plan: Plan[Config] = plan
+        self.data = data
+        self.study: str = study
 
     def claim(self, job: Job) -> FileLock | None:
         """The lock of a job, unless another process has it. The system releases the lock of a process that ends."""

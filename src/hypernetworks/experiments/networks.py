@@ -76,7 +76,7 @@ def settings_of(network: str) -> tuple[str, ...]:
     return (*family.takes, "init") if family.is_hyper else family.takes
 
 
-def make_network(config: NetworkConfig, input_size: int, dropout: float) -> RecurrentNetwork:
+def make_network(config: NetworkConfig, input_size: int, dropout: float) -> RecurrentNetwork[Any]:
     """Make the network of a configuration, on PyTorch's default device and dtype, with `dropout` between its layers."""
     return FAMILIES[config.network].make(
         input_size,

@@ -76,7 +76,9 @@ class Search:
     """
 
     def __init__(self, path: Path, variant: str, space: Space, pruning: Pruning, seed: int, plan: str) -> None:
-        self.path, self.variant, self.seed = path, variant, seed
+        self.path: Path = path
+        self.variant: str = variant
+        self.seed: int = seed
         self._optuna = optuna = _import_optuna()
         _check_file(path)
         with self._errors():

@@ -66,7 +66,10 @@ class Study(Generic[Config, Data, Model]):
     def __init__(
         self, experiment: Experiment[Config, Data, Model], folder: Path, plan: Plan[Config], data: Data, resume: bool
     ) -> None:
-        self.experiment, self.folder, self.plan, self.data = experiment, folder, plan, data
+        self.experiment: Experiment[Config, Data, Model] = experiment
+        self.folder: Path = folder
+        self.plan: Plan[Config] = plan
+        self.data = data
         make_folder(folder)
         with self._turn():
             digest = claim_folder(experiment, folder, plan, data, resume)

@@ -1,6 +1,6 @@
 """Taking arrays by name out of a mapping of another library, with an error for each that is missing or left over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Names:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._left)
 
     def count(self, pattern: str) -> int:

@@ -12,8 +12,8 @@ jax.jit, jax.grad and jax.vmap.
 
 try:
     import jax as _jax  # noqa: F401  # pyright: ignore[reportMissingImports]
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("hypernetworks.jax needs JAX: pip install 'hypernetworks[jax]'", name="jax") from error
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError("hypernetworks.jax needs JAX: pip install 'hypernetworks[jax]'", name="jax") from _error
 
 from .gru import gru, gru_step
 from .hyper_lstm import HyperLSTMState, hyper_lstm, hyper_lstm_step

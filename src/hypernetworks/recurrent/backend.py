@@ -67,7 +67,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 @functools.cache
-def compiled(step: Callable) -> Callable:
+def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     """The step through torch.compile, as one graph: a graph break is an error.
 
     Networks share it, whatever their sizes and settings, so it is compiled again for each combination of these.

@@ -6,7 +6,7 @@ B batch, N rows of all time steps, I input, H hidden, G gates.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from .native.layer import Tensors
 from .native.op import LayerOp
 from .script import NotScriptable
 from .sequence import NativeParameters, StepStates, TimeSteps, run_layer, run_step, run_steps
+
+State = TypeVar("State", bound=tuple[Tensor, ...])
 
 EQUATIONS = frozenset({"weights", "project", "advance", "step", "gates", "scales"})
 """The methods that a native kernel stands for. A class that overrides one without naming a kernel has no kernel."""
@@ -41,9 +43,10 @@ def part(module: nn.Module, name: str) -> Any:
     return module._modules.get(name)
 
 
-def detach(state):
+def detach(state: State) -> State:
     """Return the state detached from the graph that computed it, for truncated backpropagation through time."""
-    return type(state)(*(tensor.detach() for tensor in state))
+    kind: Any = type(state)
+    return kind(*(tensor.detach() for tensor in state))
 
 
 def gates_first(products: Tensor, gates: int) -> Tensor:

@@ -39,7 +39,7 @@ class Family:
         """Whether a hyper cell generates the weights."""
         return issubclass(self.network, HyperRecurrentNetwork)
 
-    def make(self, input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any) -> RecurrentNetwork:
+    def make(self, input_size: int, hidden_size: int, num_layers: int = 1, **settings: Any) -> RecurrentNetwork[Any]:
         """Make the network; `settings` are further arguments of its class.
 
         Raises:

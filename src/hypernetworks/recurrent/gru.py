@@ -12,8 +12,8 @@ A hyper network scales the rows of W and U and adds d_b to b:
 B batch, T time, I input, H hidden.  W_x (3H, I), W_h = U (3H, H), b (3H), b_h (H): gates r, u, n.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
 from .native.gru import gru as native_gru
+from .native.op import LayerOp
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 from .sequence import NativeParameters
@@ -99,20 +100,20 @@ class GRUCell(PlainCell):
         ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
-    state_type = None
-    state_names = ("h",)
-    native = native_gru
-    gate_names = ("r", "u", "n")
-    step = staticmethod(gru_step)
-    gates = staticmethod(gru_gates)
+    state_type: ClassVar[Callable[..., Any] | None] = None
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    native: ClassVar[LayerOp | None] = native_gru
+    gate_names: tuple[str, ...] = ("r", "u", "n")
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(gru_step)
+    gates: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(gru_gates)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,
@@ -121,11 +122,11 @@ class GRUCell(PlainCell):
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.weight_x = nn.Parameter(torch.empty(3 * hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(3 * hidden_size, **made)) if bias else None
-        self.bias_h = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
-        self.norm = LayerNorm(3, hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.weight_x: nn.Parameter = nn.Parameter(torch.empty(3 * hidden_size, input_size, **made))
+        self.weight_h: nn.Parameter = nn.Parameter(torch.empty(3 * hidden_size, hidden_size, **made))
+        self.bias: Any = nn.Parameter(torch.empty(3 * hidden_size, **made)) if bias else None
+        self.bias_h: nn.Parameter | None = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
+        self.norm: LayerNorm | None = LayerNorm(3, hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -205,8 +206,8 @@ class GRU(TorchStandIn[GRUCell]):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,

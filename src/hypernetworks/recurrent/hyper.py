@@ -67,8 +67,8 @@ class HyperCell(ParameterHolder):
         layer_norm: bool,
         layer_norm_eps: float,
         init: str,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_sizes(hyper_size=hyper_size, hyper_embedding_size=embedding_size)
@@ -77,11 +77,11 @@ class HyperCell(ParameterHolder):
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.blocks = blocks
         self.init = init
-        self.lstm = LSTMCell(
+        self.lstm: LSTMCell = LSTMCell(
             input_size + hidden_size, hyper_size, layer_norm=layer_norm, layer_norm_eps=layer_norm_eps, **made
         )
         self.P = nn.Parameter(torch.empty(sum(blocks), embedding_size, hyper_size, **made))
-        self.p = nn.Parameter(torch.empty(blocks.h + blocks.x, embedding_size, **made))
+        self.p: nn.Parameter = nn.Parameter(torch.empty(blocks.h + blocks.x, embedding_size, **made))
         scaled = sum(blocks) if scales_rows else blocks.b
         self.D = nn.Parameter(torch.empty(scaled, hidden_size, embedding_size, **made))
         self._reset()
@@ -170,14 +170,14 @@ class HyperRecurrentCell(RecurrentCell):
         layer_norm: bool,
         layer_norm_eps: float,
         init: str,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(main.input_size, main.hidden_size)
         self.main = main
         self.scales_rows = scales_rows
         """False if the whole matrices of the main network are generated, and D is for b alone."""
-        self.hyper = HyperCell(
+        self.hyper: HyperCell = HyperCell(
             main.input_size,
             main.hidden_size,
             hyper_size,

@@ -12,14 +12,17 @@ The scaling of HyperNetworks, arXiv 1609.09106, section 3.2, applied to the GRU 
 The step is in two parts: ĥ_t and d in hyper.py (`HyperRecurrentCell.advance`), the rest in gru.py (`gru_step`).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .cell import detach
 from .gru import GRUCell
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
 from .native.gru import gru as native_gru
+from .native.op import LayerOp
 
 
 class HyperGRUState(NamedTuple):
@@ -62,9 +65,9 @@ class HyperGRUCell(HyperRecurrentCell):
     """
 
     main: GRUCell
-    state_type = HyperGRUState
-    state_names = HyperGRUState._fields
-    native = native_gru
+    state_type: ClassVar[Callable[..., Any] | None] = HyperGRUState
+    state_names: ClassVar[tuple[str, ...]] = HyperGRUState._fields
+    native: ClassVar[LayerOp | None] = native_gru
 
     def __init__(
         self,
@@ -77,8 +80,8 @@ class HyperGRUCell(HyperRecurrentCell):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         main = GRUCell(
             input_size,
@@ -150,8 +153,8 @@ class HyperGRU(HyperRecurrentNetwork[HyperGRUCell]):
         recurrent_dropout: float = 0.0,
         bidirectional: bool = False,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             input_size,

@@ -15,14 +15,17 @@ The step is in two parts: ĥ_t, z and d in hyper.py (`HyperRecurrentCell.advance
 B batch, T time, I input, H hidden, K hyper hidden, Z embedding.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .cell import detach
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
 from .lstm import LSTMCell
 from .native.lstm import lstm as native_lstm
+from .native.op import LayerOp
 
 
 class HyperLSTMState(NamedTuple):
@@ -73,9 +76,9 @@ class HyperLSTMCell(HyperRecurrentCell):
     """
 
     main: LSTMCell
-    state_type = HyperLSTMState
-    state_names = HyperLSTMState._fields
-    native = native_lstm
+    state_type: ClassVar[Callable[..., Any] | None] = HyperLSTMState
+    state_names: ClassVar[tuple[str, ...]] = HyperLSTMState._fields
+    native: ClassVar[LayerOp | None] = native_lstm
 
     def __init__(
         self,
@@ -88,8 +91,8 @@ class HyperLSTMCell(HyperRecurrentCell):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         main = LSTMCell(
             input_size,
@@ -171,8 +174,8 @@ class HyperLSTM(HyperRecurrentNetwork[HyperLSTMCell]):
         recurrent_dropout: float = 0.0,
         bidirectional: bool = False,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             input_size,

@@ -12,12 +12,15 @@ cell; this one has the layer-norm LSTM that all hyper networks of this package h
 The step is in two parts: ĥ_t and d in hyper.py (`HyperRecurrentCell.advance`), the rest in rhn.py (`rhn_step`).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .cell import detach
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork
+from .native.op import LayerOp
 from .native.rhn import rhn as native_rhn
 from .rhn import RHNCell
 
@@ -62,9 +65,9 @@ class HyperRHNCell(HyperRecurrentCell):
     """
 
     main: RHNCell
-    state_type = HyperRHNState
-    state_names = HyperRHNState._fields
-    native = native_rhn
+    state_type: ClassVar[Callable[..., Any] | None] = HyperRHNState
+    state_names: ClassVar[tuple[str, ...]] = HyperRHNState._fields
+    native: ClassVar[LayerOp | None] = native_rhn
 
     def __init__(
         self,
@@ -79,8 +82,8 @@ class HyperRHNCell(HyperRecurrentCell):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         main = RHNCell(
             input_size,
@@ -157,8 +160,8 @@ class HyperRHN(HyperRecurrentNetwork[HyperRHNCell]):
         recurrent_dropout: float = 0.0,
         bidirectional: bool = False,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             input_size,

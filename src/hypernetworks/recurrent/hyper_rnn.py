@@ -18,8 +18,8 @@ here (`mixed_step`).
 B batch, I input, H hidden, K hyper hidden, Z embedding.  W_hz (Z·H, H), W_xz (Z·H, I): Z matrices, one below the other.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from .cell import PlainCell, detach
 from .checks import check_choice, check_floating, check_sizes
 from .hyper import Blocks, HyperRecurrentCell, HyperRecurrentNetwork, HyperWeights, row_scales
 from .init import orthogonal_blocks_
+from .native.op import LayerOp
 from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, layer_norm
 from .rnn import RNNCell, RNNWeights
@@ -94,11 +95,11 @@ class MixedRNNCell(PlainCell):
     Initialisation: orthogonal matrices over √Z, so that their sum has rows of length 1; bias 0.
     """
 
-    state_type = None
-    state_names = ("h",)
-    gate_names = ("h",)
-    step = staticmethod(mixed_step)
-    gates = staticmethod(mixed_gates)
+    state_type: ClassVar[Callable[..., Any] | None] = None
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    gate_names: tuple[str, ...] = ("h",)
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(mixed_step)
+    gates: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(mixed_gates)
 
     def __init__(
         self,
@@ -109,17 +110,17 @@ class MixedRNNCell(PlainCell):
         layer_norm: bool,
         layer_norm_eps: float,
         recurrent_dropout: float,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.matrices = matrices
-        self.weight_x = nn.Parameter(torch.empty(matrices * hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(matrices * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(hidden_size, **made))
-        self.norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.weight_x: nn.Parameter = nn.Parameter(torch.empty(matrices * hidden_size, input_size, **made))
+        self.weight_h: nn.Parameter = nn.Parameter(torch.empty(matrices * hidden_size, hidden_size, **made))
+        self.bias: Any = nn.Parameter(torch.empty(hidden_size, **made))
+        self.norm: LayerNorm | None = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -162,9 +163,9 @@ class HyperRNNCell(HyperRecurrentCell):
     """
 
     main: RNNCell | MixedRNNCell
-    state_type = HyperRNNState
-    state_names = HyperRNNState._fields
-    native = native_rnn
+    state_type: ClassVar[Callable[..., Any] | None] = HyperRNNState
+    state_names: ClassVar[tuple[str, ...]] = HyperRNNState._fields
+    native: ClassVar[LayerOp | None] = native_rnn
 
     def __init__(
         self,
@@ -178,8 +179,8 @@ class HyperRNNCell(HyperRecurrentCell):
         layer_norm_eps: float = 1e-5,
         recurrent_dropout: float = 0.0,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         check_choice("generation", generation, GENERATIONS)
         check_sizes(hyper_embedding_size=hyper_embedding_size)
@@ -273,8 +274,8 @@ class HyperRNN(HyperRecurrentNetwork[HyperRNNCell]):
         recurrent_dropout: float = 0.0,
         bidirectional: bool = False,
         init: str = "default",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             input_size,

@@ -103,7 +103,7 @@ class RecurrentNetwork(NotScriptable, nn.Module, Generic[Cell]):
         self.dropout = dropout
         self.bidirectional = bidirectional
         sizes = [input_size] + [hidden_size * self.directions] * (num_layers - 1)
-        self.cells = nn.ModuleList(
+        self.cells: nn.ModuleList = nn.ModuleList(
             self.cell_type(size, hidden_size, **of_cell) for size in sizes for _ in range(self.directions)
         )
 

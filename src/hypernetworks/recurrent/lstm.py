@@ -10,8 +10,8 @@ A hyper network scales the rows: pre^y = LN_y(d_h^y ‚äô W_h^y h_{t-1} + d_x^y ‚ä
 B batch, T time, I input, H hidden.  W_x (4H, I), W_h (4H, H), b (4H): gates i, f, g, o.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from .checks import check_floating
 from .init import FORGET_GATE, forget_gate_, orthogonal_blocks_
 from .layer import TorchStandIn
 from .native.lstm import lstm as native_lstm
+from .native.op import LayerOp
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
 from .sequence import NativeParameters
@@ -103,20 +104,20 @@ class LSTMCell(PlainCell):
         ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
-    state_type = LSTMState
-    state_names = LSTMState._fields
-    gate_names = ("i", "f", "g", "o")
-    native = native_lstm
-    step = staticmethod(lstm_step)
-    gates = staticmethod(lstm_gates)
+    state_type: ClassVar[Callable[..., Any] | None] = LSTMState
+    state_names: ClassVar[tuple[str, ...]] = LSTMState._fields
+    gate_names: tuple[str, ...] = ("i", "f", "g", "o")
+    native: ClassVar[LayerOp | None] = native_lstm
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(lstm_step)
+    gates: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(lstm_gates)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,
@@ -125,10 +126,11 @@ class LSTMCell(PlainCell):
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.weight_x = nn.Parameter(torch.empty(4 * hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(4 * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(4 * hidden_size, **made)) if bias else None
-        self.norm = self.cell_norm = None
+        self.weight_x: nn.Parameter = nn.Parameter(torch.empty(4 * hidden_size, input_size, **made))
+        self.weight_h: nn.Parameter = nn.Parameter(torch.empty(4 * hidden_size, hidden_size, **made))
+        self.bias: Any = nn.Parameter(torch.empty(4 * hidden_size, **made)) if bias else None
+        self.norm: LayerNorm | None = None
+        self.cell_norm: LayerNorm | None = None
         if layer_norm:
             self.norm = LayerNorm(4, hidden_size, eps=layer_norm_eps, initial_shift=FORGET_GATE, **made)
             self.cell_norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made)
@@ -219,8 +221,8 @@ class LSTM(TorchStandIn[LSTMCell]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,

@@ -38,14 +38,19 @@ class LayerNorm(ParameterHolder):
     """
 
     def __init__(
-        self, *shape: int, eps: float, initial_shift: Sequence[float] | None = None, device=None, dtype=None
+        self,
+        *shape: int,
+        eps: float,
+        initial_shift: Sequence[float] | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_positive("layer_norm_eps", eps)
         self.eps = eps
         self.initial_shift = initial_shift
-        self.gain = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        self.shift = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.gain: nn.Parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.shift: nn.Parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.reset_parameters()
 
     def weights(self) -> Norm:

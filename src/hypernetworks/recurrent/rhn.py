@@ -11,8 +11,8 @@ A hyper network scales the rows: d_h^l ⊙ R^l s_{l-1} + d_x ⊙ W x_t·1[l=1] +
 B batch, N rows of all time steps, I input, H hidden.  W (2H, I), R (L, 2H, H), b (L, 2H): blocks h, t.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from .cell import PlainCell, gates_first, named_tensors
 from .checks import check_finite, check_floating, check_sizes
 from .init import orthogonal_blocks_
 from .layer import RecurrentNetwork
+from .native.op import LayerOp
 from .native.rhn import rhn as native_rhn
 from .scales import Scales, scaled_sum
 from .sequence import NativeParameters
@@ -109,11 +110,11 @@ class RHNCell(PlainCell):
         ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
-    state_type = None
-    state_names = ("s",)
-    native = native_rhn
-    step = staticmethod(rhn_step)
-    gates = staticmethod(rhn_gates)
+    state_type: ClassVar[Callable[..., Any] | None] = None
+    state_names: ClassVar[tuple[str, ...]] = ("s",)
+    native: ClassVar[LayerOp | None] = native_rhn
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(rhn_step)
+    gates: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(rhn_gates)
 
     def __init__(
         self,
@@ -123,8 +124,8 @@ class RHNCell(PlainCell):
         depth: int = 5,
         transform_bias: float = -2.0,
         recurrent_dropout: float = 0.0,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, recurrent_dropout)
         check_sizes(depth=depth)
@@ -132,11 +133,11 @@ class RHNCell(PlainCell):
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.depth = depth
-        self.gate_names = tuple(f"{gate}{l}" for l in range(1, depth + 1) for gate in "ht")
+        self.gate_names: tuple[str, ...] = tuple(f"{gate}{l}" for l in range(1, depth + 1) for gate in "ht")
         self.transform_bias = transform_bias
-        self.weight_x = nn.Parameter(torch.empty(2 * hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(depth, 2 * hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(depth, 2 * hidden_size, **made))
+        self.weight_x: nn.Parameter = nn.Parameter(torch.empty(2 * hidden_size, input_size, **made))
+        self.weight_h: nn.Parameter = nn.Parameter(torch.empty(depth, 2 * hidden_size, hidden_size, **made))
+        self.bias: Any = nn.Parameter(torch.empty(depth, 2 * hidden_size, **made))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -218,8 +219,8 @@ class RHN(RecurrentNetwork[RHNCell]):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         bidirectional: bool = False,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             input_size,

@@ -7,8 +7,8 @@ Elman 1990. Without norm LN(a) = a. A hyper network scales the rows: d_h ⊙ W_h
 B batch, T time, I input, H hidden.  W_x (H, I), W_h (H, H), b (H).
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from .cell import PlainCell, named_tensors, part
 from .checks import check_floating
 from .init import orthogonal_blocks_
 from .layer import TorchStandIn
+from .native.op import LayerOp
 from .native.rnn import rnn as native_rnn
 from .norm import LayerNorm, Norm, layer_norm
 from .scales import Scales, scaled_sum
@@ -82,12 +83,12 @@ class RNNCell(PlainCell):
         ValueError or TypeError: naming the argument, the value and what was expected.
     """
 
-    state_type = None
-    state_names = ("h",)
-    native = native_rnn
-    gate_names = ("h",)
-    step = staticmethod(rnn_step)
-    gates = staticmethod(rnn_gates)
+    state_type: ClassVar[Callable[..., Any] | None] = None
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    native: ClassVar[LayerOp | None] = native_rnn
+    gate_names: tuple[str, ...] = ("h",)
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(rnn_step)
+    gates: ClassVar[Callable[..., tuple[Tensor, ...]]] = staticmethod(rnn_gates)
 
     def __init__(
         self,
@@ -95,8 +96,8 @@ class RNNCell(PlainCell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,
@@ -106,10 +107,10 @@ class RNNCell(PlainCell):
         check_tanh(nonlinearity)
         check_floating(dtype)
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.weight_x = nn.Parameter(torch.empty(hidden_size, input_size, **made))
-        self.weight_h = nn.Parameter(torch.empty(hidden_size, hidden_size, **made))
-        self.bias = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
-        self.norm = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
+        self.weight_x: nn.Parameter = nn.Parameter(torch.empty(hidden_size, input_size, **made))
+        self.weight_h: nn.Parameter = nn.Parameter(torch.empty(hidden_size, hidden_size, **made))
+        self.bias: Any = nn.Parameter(torch.empty(hidden_size, **made)) if bias else None
+        self.norm: LayerNorm | None = LayerNorm(hidden_size, eps=layer_norm_eps, **made) if layer_norm else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -185,8 +186,8 @@ class RNN(TorchStandIn[RNNCell]):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        device=None,
-        dtype=None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         layer_norm: bool = False,
         layer_norm_eps: float = 1e-5,

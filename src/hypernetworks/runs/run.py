@@ -69,7 +69,7 @@ class Run:
 
     def __init__(self, folder: Path, config: dict[str, Any], config_sha256: str) -> None:
         self.folder = folder
-        self.config = config
+        self.config: dict[str, Any] = config
         self._config_sha256 = config_sha256
         self._metrics: Metrics | None = None  # None until the run may be written
         self._model_step: int | None = None  # the step whose weights model.safetensors holds
@@ -123,7 +123,8 @@ class Run:
         config = {**self.config, **changes, _REPLACED: [*self._replaced, self._config_sha256]}
         data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
         write_whole(self.folder / _CONFIG, data)
-        self.config, self._config_sha256 = json.loads(data), hashlib.sha256(data).hexdigest()
+        self.config = json.loads(data)
+        self._config_sha256 = hashlib.sha256(data).hexdigest()
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`. It becomes permanent with the next `commit`.

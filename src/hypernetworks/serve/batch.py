@@ -37,12 +37,12 @@ class Batch:
     def __init__(
         self, model: CharacterModel, symbols: Symbols, weights: Weights = "float32", frozen_of: str | None = None
     ) -> None:
-        self.model = model.eval()
+        self.model: CharacterModel = model.eval()
         self.symbols = symbols
         self.frozen_of = frozen_of
         self.texts: list[ActiveText] = []
         self._reading: Job | None = None  # whose prompt is being read
-        self.change = RelativeChange(model.network)
+        self.change: RelativeChange = RelativeChange(model.network)
         self._step = stepper(model, 1, weights)
         self._state: list[Tensor] = []  # a copy of the stepper's: one row per text, each tensor (L, B, ·)
 

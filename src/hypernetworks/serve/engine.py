@@ -26,7 +26,7 @@ class Engine:
     """
 
     def __init__(self, batches: Mapping[str, Batch], rows: int, queue: int) -> None:
-        self.batches = dict(batches)
+        self.batches: dict[str, Batch] = dict(batches)
         self._rows = rows
         self._queue = queue
         self._waiting: deque[Job] = deque()

@@ -85,7 +85,7 @@ class End(BaseModel):
     reason: Reason
 
 
-EVENTS = {
+EVENTS: dict[str, tuple[type[BaseModel], str]] = {
     "prompt": (Letters, "The prompt, when the model reads it: the text has left the queue."),
     "text": (Letters, "New characters of the text."),
     "end": (End, "The last event: the text is complete, its time was over, the server stopped, or the model failed."),

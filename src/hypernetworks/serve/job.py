@@ -54,7 +54,7 @@ class ActiveText:
 
         inside: what happened in that step, if the text has details of it.
         """
-        self.drawn = self._draw(logits)
+        self.drawn: int = self._draw(logits)
         self._left -= 1
         self._changes.append(changes)
         text = self._spell(self.drawn) + (self._spell.end() if self.complete else "")

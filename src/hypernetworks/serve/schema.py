@@ -1,7 +1,7 @@
 """The requests and responses of the API as pydantic models. The OpenAPI description is generated from them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -53,7 +53,7 @@ class ErrorMessage(BaseModel):
 class ReadRequest(BaseModel):
     """A request to read a text. `read_type` makes a subclass with the bounds of a server."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     run: str
     prompt: str

@@ -7,7 +7,7 @@ computed at a time. Others wait, and beyond the queue requests are refused with 
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException
@@ -38,7 +38,7 @@ Stroke = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=1, max_
 class DrawingRequest(BaseModel):
     """A request for a drawing."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     strokes: Annotated[list[Stroke], Field(max_length=MOST_STROKES)] = Field(
         default=[], description="What the drawing begins with: points [x, y] on a square of 100 units, y points down."
@@ -94,8 +94,10 @@ class Artist:
     """
 
     def __init__(self, name: str, model: StrokeModel, scale: float, size: float, attribution: str) -> None:
-        self.model, self.scale, self.size = model.eval(), scale, size
-        self.about = About(
+        self.model: StrokeModel = model.eval()
+        self.scale: float = scale
+        self.size: float = size
+        self.about: About = About(
             name=name,
             network=model.config.network,
             parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,7 @@ from hypernetworks.files import read_whole, write_whole
 from hypernetworks.processes import warn_once
 from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.drawings import strokes_of
-from hypernetworks.strokes.experiment import STROKES, canvas_of, load_run
+from hypernetworks.strokes.experiment import STROKES, StrokesExperiment, canvas_of, load_run
 from hypernetworks.strokes.generate import Drawn, Sampling, draw
 from hypernetworks.strokes.own_strokes import read_beginning
 from hypernetworks.strokes.pictures import Canvas, grid, grid_png
@@ -33,7 +33,7 @@ _BEGINNING_LIMIT = 10_000_000
 class Train(TrainCommand):
     """Train a model that draws characters; the run folder holds the best model, the metrics, a curve and drawings."""
 
-    experiment = STROKES
+    experiment: ClassVar[StrokesExperiment] = STROKES
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[StrokesConfig, OmitArgPrefixes] = field(default_factory=StrokesConfig)
     out: Path = Path("runs/strokes")
@@ -43,7 +43,7 @@ class Train(TrainCommand):
 class Evaluate(EvaluateCommand):
     """Score the best model of a run on a split of its drawings, in nats a point."""
 
-    experiment = STROKES
+    experiment: ClassVar[StrokesExperiment] = STROKES
     split: str = "test"
 
 
@@ -55,7 +55,7 @@ class Compare(NetworkCompareCommand):
     may give networks settings of their own: --learning-rate lstm=3e-3 hyper-lstm=2e-3.
     """
 
-    experiment = STROKES
+    experiment: ClassVar[StrokesExperiment] = STROKES
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[StrokesConfig, OmitArgPrefixes] = field(default_factory=StrokesConfig)
     out: Path = Path("runs/strokes-compare")

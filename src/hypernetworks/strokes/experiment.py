@@ -1,6 +1,6 @@
 """The strokes experiment: networks that draw characters, or anything that a pen draws, point by point."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -18,6 +18,7 @@ from hypernetworks.strokes.pictures import Canvas, grid
 from hypernetworks.strokes.presets import PRESETS
 from hypernetworks.strokes.task import StrokesTask
 from hypernetworks.training.device import find_device
+from hypernetworks.training.loop import Task
 
 __all__ = ["DRAWINGS", "STROKES", "StrokesExperiment", "canvas_of", "load_run"]
 
@@ -30,12 +31,12 @@ class StrokesExperiment(Experiment[StrokesConfig, StrokeData, StrokeModel]):
     name = "strokes"
     data_key = "drawings"
     config_type = StrokesConfig
-    task_type = StrokesTask
-    presets = PRESETS
-    score = Score("validation_loss", "nats a point", digits=4)
+    task_type: type[Task[StrokeModel]] = StrokesTask
+    presets: Mapping[str, Any] = PRESETS
+    score: ClassVar[Score] = Score("validation_loss", "nats a point", digits=4)
     variant = "network"
-    path_settings = ("data",)
-    named_data = NAMED_SETS
+    path_settings: ClassVar[Sequence[str]] = ("data",)
+    named_data: ClassVar[Collection[str]] = NAMED_SETS
     if_moved = "if the run's drawings have moved, give their new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",

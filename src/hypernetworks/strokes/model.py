@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from hypernetworks.errors import check_count
 from hypernetworks.experiments.networks import NetworkConfig, make_network
+from hypernetworks.recurrent.layer import RecurrentNetwork
 from hypernetworks.strokes.mixture import DOWN
 
 __all__ = ["POINT_SIZE", "StrokeModel", "StrokeModelConfig", "points_of"]
@@ -63,8 +64,8 @@ class StrokeModel(nn.Module):
     def __init__(self, config: StrokeModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = make_network(config, POINT_SIZE, config.dropout)
-        self.head = nn.Linear(config.hidden_size, 6 * config.mixtures + 3)
+        self.network: RecurrentNetwork[Any] = make_network(config, POINT_SIZE, config.dropout)
+        self.head: nn.Linear = nn.Linear(config.hidden_size, 6 * config.mixtures + 3)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, points: Tensor | PackedSequence, state: Any = None) -> tuple[Tensor, Any]:

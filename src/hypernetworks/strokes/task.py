@@ -1,9 +1,9 @@
 """Prediction of the next point of a drawing: the task that the training loop drives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypernetworks.processes import distributed, parts
 from hypernetworks.strokes.batches import augmented, packed
@@ -23,10 +23,12 @@ class StrokesTask(Task[StrokeModel]):
     unit = "points"
 
     def __init__(self, model: StrokeModel, config: StrokesConfig, data: StrokeData) -> None:
-        self.model, self.network = model, distributed(model)
-        self.parts = parts(config.batch_size, config.schedule.accumulate)
-        self.config, self.data = config, data
-        self.epochs = Epochs(len(data.train), config.batch_size, config.schedule.seed)
+        self.model: StrokeModel = model
+        self.network: nn.Module = distributed(model)
+        self.parts: Sequence[slice] = parts(config.batch_size, config.schedule.accumulate)
+        self.config: StrokesConfig = config
+        self.data: StrokeData = data
+        self.epochs: Epochs = Epochs(len(data.train), config.batch_size, config.schedule.seed)
 
     def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
         """−ln p of these drawings, for each point of an average part of the batch.

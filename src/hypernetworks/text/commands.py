@@ -5,7 +5,7 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
@@ -22,7 +22,7 @@ from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, whole_text
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
 from hypernetworks.text.evaluate import Protocol, evaluate_windows
-from hypernetworks.text.experiment import TEXT, describe_score, evaluate_ids, load_run, symbols_of
+from hypernetworks.text.experiment import TEXT, TextExperiment, describe_score, evaluate_ids, load_run, symbols_of
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.presets import PRESETS_IN_WORDS
@@ -37,7 +37,7 @@ from hypernetworks.training.device import find_device
 class Train(TrainCommand):
     """Train a character model on a text; the run folder holds the best model, the metrics, a curve and a sample."""
 
-    experiment = TEXT
+    experiment: ClassVar[TextExperiment] = TEXT
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     out: Path = Path("runs/text")
@@ -51,7 +51,7 @@ class Evaluate(EvaluateCommand):
     instead, and --dynamic a model that learns while it reads; their scores are not comparable.
     """
 
-    experiment = TEXT
+    experiment: ClassVar[TextExperiment] = TEXT
     text: str | None = None
     """Score the whole of another text instead of a split: a named data set, or the path of a UTF-8 text or folder of texts."""
     characters: int = 0
@@ -110,7 +110,7 @@ class Compare(NetworkCompareCommand):
     may give networks settings of their own: --learning-rate lstm=3e-3 hyper-lstm=2e-3.
     """
 
-    experiment = TEXT
+    experiment: ClassVar[TextExperiment] = TEXT
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "default"
     settings: Annotated[TextConfig, OmitArgPrefixes] = field(default_factory=TextConfig)
     networks: tuple[str, ...] = ("lstm", "layer-norm-lstm", "rhn", "hyper-lstm")

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -25,6 +25,7 @@ from hypernetworks.text.stepper import Weights
 from hypernetworks.text.task import CharacterTask
 from hypernetworks.text.translate import translate
 from hypernetworks.training.device import find_device
+from hypernetworks.training.loop import Task
 
 __all__ = [
     "TEXT",
@@ -46,12 +47,12 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     format = 2
     data_key = "corpus"
     config_type = TextConfig
-    task_type = CharacterTask
-    presets = PRESETS
-    score = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
+    task_type: type[Task[CharacterModel]] = CharacterTask
+    presets: Mapping[str, Any] = PRESETS
+    score: ClassVar[Score] = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
     variant = "network"
-    path_settings = ("corpus", "validation_text", "test_text")
-    named_data = NAMED_SETS
+    path_settings: ClassVar[Sequence[str]] = ("corpus", "validation_text", "test_text")
+    named_data: ClassVar[Collection[str]] = NAMED_SETS
     if_moved = "if the run's text has moved, give its new path"
     headings: ClassVar[Mapping[str, str]] = {
         "hidden_size": "hidden",

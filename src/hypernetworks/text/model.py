@@ -108,7 +108,7 @@ class _Layers(nn.Module):
     of the last one.
     """
 
-    def __init__(self, network: RecurrentNetwork, between: Callable[[Tensor], Tensor], one_by_one: bool) -> None:
+    def __init__(self, network: RecurrentNetwork[Any], between: Callable[[Tensor], Tensor], one_by_one: bool) -> None:
         super().__init__()
         self.network, self.between = network, between
         self.one_by_one = one_by_one
@@ -148,14 +148,16 @@ class CharacterModel(nn.Module):
     def __init__(self, config: CharacterModelConfig, symbols: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(symbols, config.embedding_size) if config.embedding_size else OneHot(symbols)
+        self.embedding: nn.Embedding | OneHot = (
+            nn.Embedding(symbols, config.embedding_size) if config.embedding_size else OneHot(symbols)
+        )
         between = 0.0 if config.layers_one_by_one else config.dropout
-        self.network = make_network(config, config.embedding_size or symbols, between)
+        self.network: RecurrentNetwork[Any] = make_network(config, config.embedding_size or symbols, between)
         if config.zoneout:
             zone_out(self.network, config.zoneout)
         layers = config.num_layers * config.hidden_size
         read = (config.embedding_size or symbols) + layers if config.skips else config.hidden_size
-        self.head = nn.Linear(read, symbols)
+        self.head: nn.Linear = nn.Linear(read, symbols)
         nn.init.zeros_(self.head.bias)
         if isinstance(self.embedding, nn.Embedding):
             nn.init.normal_(

@@ -44,7 +44,7 @@ def dropped(values: Tensor, probability: float, per: MaskPer) -> Tensor:
     return values * _mask(values[:1], probability)
 
 
-def masked_weights(network: RecurrentNetwork, state_dropout: float, weight_dropout: float) -> dict[str, Tensor]:
+def masked_weights(network: RecurrentNetwork[Any], state_dropout: float, weight_dropout: float) -> dict[str, Tensor]:
     """The recurrent weights of a network under new masks, by their names in it. Gradients flow to the weights.
 
     Args:
@@ -74,7 +74,7 @@ def masked_weights(network: RecurrentNetwork, state_dropout: float, weight_dropo
     return made
 
 
-def zone_out(network: RecurrentNetwork, probability: float) -> None:
+def zone_out(network: RecurrentNetwork[Any], probability: float) -> None:
     """Let each value of the network's state keep its previous value with this probability, at every time step.
 
     Source: Krueger et al., "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations", arXiv 1606.01305.

@@ -40,7 +40,7 @@ class Streams:
         self.ids = ids
         self.length = length
         self.offset_seed = offset_seed
-        self.steps_per_pass = len(ids) // (batch_size * length)
+        self.steps_per_pass: int = len(ids) // (batch_size * length)
         self._places = torch.arange(length + 1).unsqueeze(1) + torch.arange(batch_size) * (len(ids) // batch_size)
 
     def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:

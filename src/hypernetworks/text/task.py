@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
@@ -31,13 +31,15 @@ class CharacterTask(Task[CharacterModel]):
     unit = "characters"
 
     def __init__(self, model: CharacterModel, config: TextConfig, data: Corpus) -> None:
-        self.model, self.network = model, distributed(model)
-        self.parts = parts(config.batch_size, config.schedule.accumulate)
-        self.batch_size, self.seed = config.batch_size, config.schedule.seed
+        self.model: CharacterModel = model
+        self.network: nn.Module = distributed(model)
+        self.parts: Sequence[slice] = parts(config.batch_size, config.schedule.accumulate)
+        self.batch_size: int = config.batch_size
+        self.seed: int = config.schedule.seed
         offset_seed = config.schedule.seed if config.random_offsets else None
-        self.streams = Streams(data.train, config.batch_size, config.length, offset_seed)
-        self.validation = validation_part(config, data)
-        self.reset_probability = config.reset_probability
+        self.streams: Streams = Streams(data.train, config.batch_size, config.length, offset_seed)
+        self.validation: Tensor = validation_part(config, data)
+        self.reset_probability: float = config.reset_probability
         # The state after the last step, each tensor (layers, B, ·); zero before the first. Only the streams of this process
         # are kept up to date.
         self.hidden: Sequence[Tensor] = model.network.cell(0).zero_state(

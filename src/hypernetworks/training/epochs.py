@@ -24,7 +24,9 @@ class Epochs:
             raise UsageError(
                 f"batch_size should be at most the number of training examples, {examples}, got {batch_size}"
             )
-        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.examples: int = examples
+        self.batch_size: int = batch_size
+        self.seed: int = seed
         self._epoch, self._order = -1, torch.empty(0)
 
     def batch(self, step: int) -> Tensor:

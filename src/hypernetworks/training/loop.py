@@ -98,11 +98,14 @@ class Trainer:
         watch: Watch | None = None,
         describe: Describe | None = None,
     ) -> None:
-        self.task, self.schedule, self.run, self.watch = task, schedule, run, watch
-        self.describe = describe or named_values
-        self.optimizer = make_optimizer(task.model, schedule)
-        self.averaging = Averaging(task.model, schedule)
-        self.step = 0
+        self.task: Task[Any] = task
+        self.schedule: Schedule = schedule
+        self.run: Run = run
+        self.watch: Watch | None = watch
+        self.describe: Describe = describe or named_values
+        self.optimizer: torch.optim.Optimizer = make_optimizer(task.model, schedule)
+        self.averaging: Averaging = Averaging(task.model, schedule)
+        self.step: int = 0
         self.best: dict[str, Any] | None = None
         self._since_best = 0  # validations
         self._losses: list[float] = []  # since the last line of the metrics
@@ -279,7 +282,8 @@ class Trainer:
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(f"{self.run.folder}: trainer.pt does not fit this model or version: {reason}") from error
-        self.step = self._committed = restored["step"]
+        self.step = restored["step"]
+        self._committed = self.step
         self.best = restored["best"]
         self._since_best = restored.get("since_best", 0)  # earlier versions had no patience
 

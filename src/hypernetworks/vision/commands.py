@@ -12,7 +12,7 @@ from hypernetworks.experiments.compare_command import CompareCommand
 from hypernetworks.experiments.config import apply_changes
 from hypernetworks.vision.config import VisionConfig
 from hypernetworks.vision.data import ImageData
-from hypernetworks.vision.experiment import VISION
+from hypernetworks.vision.experiment import VISION, VisionExperiment
 from hypernetworks.vision.presets import PRESETS, PRESETS_IN_WORDS
 
 
@@ -20,7 +20,7 @@ from hypernetworks.vision.presets import PRESETS, PRESETS_IN_WORDS
 class Train(TrainCommand):
     """Train an image network with learned or generated kernels; the run folder holds the best model, metrics and a curve."""
 
-    experiment = VISION
+    experiment: ClassVar[VisionExperiment] = VISION
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "mnist"
     settings: Annotated[VisionConfig, OmitArgPrefixes] = field(default_factory=VisionConfig)
     out: Path = Path("runs/vision")
@@ -30,7 +30,7 @@ class Train(TrainCommand):
 class Evaluate(EvaluateCommand):
     """Score the best model of a run on a split of its images."""
 
-    experiment = VISION
+    experiment: ClassVar[VisionExperiment] = VISION
     split: str = "test"
 
 
@@ -42,7 +42,7 @@ class Compare(CompareCommand):
     for each model: give --seeds.
     """
 
-    experiment = VISION
+    experiment: ClassVar[VisionExperiment] = VISION
     chosen: ClassVar[Mapping[str, str]] = {"model.kernels": "it trains both"}
     preset: Annotated[str, preset_help(PRESETS_IN_WORDS)] = "mnist"
     settings: Annotated[VisionConfig, OmitArgPrefixes] = field(default_factory=VisionConfig)

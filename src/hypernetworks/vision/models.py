@@ -62,9 +62,9 @@ class ConvNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 7, padding=3)
-        self.conv2 = nn.Conv2d(16, 16, 7, padding=3)
-        self.head = nn.Linear(16 * 7 * 7, CLASSES)
+        self.conv1: nn.Conv2d = nn.Conv2d(1, 16, 7, padding=3)
+        self.conv2: nn.Conv2d = nn.Conv2d(16, 16, 7, padding=3)
+        self.head: nn.Linear = nn.Linear(16 * 7 * 7, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits."""
@@ -78,11 +78,12 @@ class Block(nn.Module):
 
     def __init__(self, C_in: int, C_out: int, stride: int) -> None:
         super().__init__()
-        self.stride, self.more = stride, C_out - C_in
-        self.norm1 = nn.BatchNorm2d(C_in)
-        self.conv1 = nn.Conv2d(C_in, C_out, 3, stride, padding=1)
-        self.norm2 = nn.BatchNorm2d(C_out)
-        self.conv2 = nn.Conv2d(C_out, C_out, 3, padding=1)
+        self.stride: int = stride
+        self.more: int = C_out - C_in
+        self.norm1: nn.BatchNorm2d = nn.BatchNorm2d(C_in)
+        self.conv1: nn.Conv2d = nn.Conv2d(C_in, C_out, 3, stride, padding=1)
+        self.norm2: nn.BatchNorm2d = nn.BatchNorm2d(C_out)
+        self.conv2: nn.Conv2d = nn.Conv2d(C_out, C_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's equation."""
@@ -97,16 +98,16 @@ class WideResNet(nn.Module):
 
     def __init__(self, depth: int, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        self.conv1: nn.Conv2d = nn.Conv2d(3, 16, 3, padding=1)
         groups, C = [], 16
         for number in range(3):
             C_out = 16 * width * 2**number
             strides = [1 if number == 0 else 2] + [1] * ((depth - 4) // 6 - 1)
             groups.append(nn.Sequential(*(Block(C if b == 0 else C_out, C_out, s) for b, s in enumerate(strides))))
             C = C_out
-        self.groups = nn.Sequential(*groups)
-        self.norm = nn.BatchNorm2d(C)
-        self.head = nn.Linear(C, CLASSES)
+        self.groups: nn.Sequential = nn.Sequential(*groups)
+        self.norm: nn.BatchNorm2d = nn.BatchNorm2d(C)
+        self.head: nn.Linear = nn.Linear(C, CLASSES)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

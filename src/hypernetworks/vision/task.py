@@ -1,6 +1,6 @@
 """Image classification: the task that the training loop drives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,8 +11,9 @@ from hypernetworks.training.epochs import Epochs
 from hypernetworks.training.loop import Task
 from hypernetworks.training.random import generator
 from hypernetworks.vision.config import VisionConfig
-from hypernetworks.vision.data import ImageData
+from hypernetworks.vision.data import ImageData, Images
 from hypernetworks.vision.evaluate import evaluate
+from hypernetworks.vision.views import Views
 
 
 class ImageTask(Task[nn.Module]):
@@ -22,11 +23,15 @@ class ImageTask(Task[nn.Module]):
 
     def __init__(self, model: nn.Module, config: VisionConfig, data: ImageData) -> None:
         device = next(model.parameters()).device
-        self.model, self.network, self.views = model, distributed(model), data.views
-        self.parts = parts(config.batch_size, config.schedule.accumulate)
-        self.batch_size, self.seed = config.batch_size, config.schedule.seed
-        self.train, self.validation = data.train.to(device), data.validation.to(device)
-        self.epochs = Epochs(len(data.train), config.batch_size, config.schedule.seed)
+        self.model: nn.Module = model
+        self.network: nn.Module = distributed(model)
+        self.views: Views = data.views
+        self.parts: Sequence[slice] = parts(config.batch_size, config.schedule.accumulate)
+        self.batch_size: int = config.batch_size
+        self.seed: int = config.schedule.seed
+        self.train: Images = data.train.to(device)
+        self.validation: Images = data.validation.to(device)
+        self.epochs: Epochs = Epochs(len(data.train), config.batch_size, config.schedule.seed)
 
     def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
         """Mean −ln p of the labels of these images of the batch."""

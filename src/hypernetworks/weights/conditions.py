@@ -30,7 +30,9 @@ class TaskEmbedding(nn.Module):
         torch.Size([8])
     """
 
-    def __init__(self, tasks: int, size: int, device=None, dtype=None) -> None:
+    def __init__(
+        self, tasks: int, size: int, device: torch.device | str | int | None = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         check_sizes(tasks=tasks, size=size)
         self.weight = nn.Parameter(torch.randn(tasks, size, device=device, dtype=dtype))
@@ -62,7 +64,7 @@ class TaskEmbedding(nn.Module):
         """
         check_sizes(tasks=tasks)
         new = torch.cat((self.weight, torch.randn_like(self.weight[:1].expand(tasks, -1))))
-        self.weight = nn.Parameter(new, requires_grad=self.weight.requires_grad)
+        self.weight: nn.Parameter = nn.Parameter(new, requires_grad=self.weight.requires_grad)
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

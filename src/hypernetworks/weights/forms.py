@@ -82,7 +82,7 @@ class Form(ABC):
 class Full(Form):
     """W_n itself."""
 
-    per_sample = ("tensor",)
+    per_sample: ClassVar[tuple[str, ...]] = ("tensor",)
 
     tensor: Tensor
 
@@ -109,7 +109,7 @@ class LowRank(Form):
     `product` does what takes fewer.
     """
 
-    per_sample = ("B", "A")
+    per_sample: ClassVar[tuple[str, ...]] = ("B", "A")
 
     base: Tensor
     B: Tensor
@@ -148,7 +148,7 @@ class RowScale(Form):
     For a layer that stores its outputs in dimension 1, `dim` is 1 and d has the size of that dimension.
     """
 
-    per_sample = ("d",)
+    per_sample: ClassVar[tuple[str, ...]] = ("d",)
 
     base: Tensor
     d: Tensor
@@ -189,7 +189,7 @@ class LinearHead(Form):
     for each sample is never worth a W_n.
     """
 
-    per_sample = ("h",)
+    per_sample: ClassVar[tuple[str, ...]] = ("h",)
 
     H: Tensor
     b: Tensor

@@ -94,7 +94,7 @@ class Instance:
             self._copies[stand_in] = self._copies[module]
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
-        self.parameters = 0
+        self.parameters: int = 0
         """The number of places that hold parameters."""
         self._replace_children()
         self._replace_parameters(tensors)

@@ -7,6 +7,7 @@ hooks. Most are empty, and to make them takes longer than all else in a copy.
 import sys
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypernetworks.torch_compat import HOOK_OPTIONS, HOOKS, MODULE_ATTRIBUTES, i
 CONTAINERS = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules", *HOOKS)
 """The attributes of a module that hold what it consists of and the functions run with it."""
 
-containers = itemgetter(*CONTAINERS)
+containers: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*CONTAINERS)
 """The values of these attributes, in a tuple."""
 
 _MAKE: dict[str, type] = dict.fromkeys(HOOKS, OrderedDict) | {"_non_persistent_buffers_set": set}
@@ -70,7 +71,7 @@ class Plan:
         self.shared: dict[int, nn.Module] = {}
         self.stand_ins: dict[int, int] = {}
         """The ids of modules that a compiled one and a weak proxy stand for."""
-        self.parts = SpareParts()
+        self.parts: SpareParts = SpareParts()
         self._seen: set[int] = set()
         self._proxies: list[nn.Module] = []  # so that their ids stay theirs
         self.add(target)

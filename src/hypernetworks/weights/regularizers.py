@@ -72,7 +72,7 @@ class ContinualRegularizer(nn.Module):
     def remember(self, conditions: Tensor) -> None:
         """Remember the weights generated for these conditions, (T, C): those of all tasks learned so far."""
         self._check(conditions, None)
-        self.old = _Old(self._net[0])
+        self.old: nn.Module = _Old(self._net[0])
         self.old_conditions = conditions.detach().clone()
 
     def forward(self, conditions: Tensor | None = None, step: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -25,7 +25,7 @@ from ..native.gru import gru
 from ..native.layer import LayerCall, LayerKernels, Tensors
 from ..native.lstm import lstm
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SERVED = (lstm, gru)
 LEAST_CAPABILITY = (8, 0)
@@ -47,7 +47,9 @@ class OnDevice:
         """Compute the answer and what is saved into `results`."""
         _kernels(self.device).forward(call, results, save)
 
-    def backward(self, call: LayerCall, came: Tensors, results: dict, grads: dict, *needs: bool) -> None:
+    def backward(
+        self, call: LayerCall, came: Tensors, results: dict[str, Tensor], grads: dict[str, Tensor], *needs: bool
+    ) -> None:
         """Compute the gradients of the inputs into `grads`."""
         _kernels(self.device).backward(call, came, results, grads, *needs)
 

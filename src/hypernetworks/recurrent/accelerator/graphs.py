@@ -5,6 +5,7 @@ in, replays the graph and copies the results out. Nothing of a call stays there,
 before their backward passes. A computation is captured when its key comes for the second time.
 """
 
+import contextlib
 import logging
 import threading
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_CAPTURED = 32
 """How many captured computations are kept. The one that was used least recently is dropped first."""
@@ -61,7 +62,7 @@ class GraphPool:
 
     def __init__(self, record: Recorder) -> None:
         self.record = record
-        self.lock = threading.RLock()
+        self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()
         self._works = True
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()
         """The keys that came, and whether they may be captured: not after running out of memory."""
@@ -113,5 +114,5 @@ class GraphPool:
         return allowed is True
 
 
-pool = GraphPool(record_cuda_graph)
+pool: GraphPool = GraphPool(record_cuda_graph)
 """The captured computations of this process."""

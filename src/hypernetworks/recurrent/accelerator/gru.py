@@ -5,6 +5,7 @@ Backward, for every step:  gru_backward, product_backward
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from .shape import Step
 class GRULoop(Loop):
     """The loops of a GRU. The candidate multiplies its product on h by r, so that this product stays apart."""
 
-    gates, apart = 3, 1
-    states = ("h",)
+    gates: ClassVar[int] = 3
+    apart: ClassVar[int] = 1
+    states: ClassVar[tuple[str, ...]] = ("h",)
 
     def inputs(self) -> Room:
         """Initial state, U, b_h, norm and dropout mask."""

@@ -7,6 +7,7 @@ Backward, for every step:  cell_backward, scales_backward, hyper_backward, produ
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class HyperLSTMLoop(LSTMLoop):
     """The loops of an LSTM with a hyper cell."""
 
     apart = 4
-    states = ("h", "c", "hyper_h", "hyper_c")
+    states: ClassVar[tuple[str, ...]] = ("h", "c", "hyper_h", "hyper_c")
 
     def inputs(self) -> Room:
         """Those of the LSTM, its bias, which is added after the scaling, and those of the hyper cell."""

@@ -43,7 +43,7 @@ class Loop(ABC):
 
     def __init__(self, shape: LayerShape, launch: Launch) -> None:
         self.shape = shape
-        self.tiles = Tiles.choose(shape)
+        self.tiles: Tiles = Tiles.choose(shape)
         self._launch = launch
 
     @property

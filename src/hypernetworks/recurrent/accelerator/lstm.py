@@ -5,6 +5,7 @@ Backward, for every step:  cell_backward, product_backward
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ NORM = ("gain", "shift", "cell_gain", "cell_shift")
 class LSTMLoop(Loop):
     """The loops of an LSTM without a hyper cell."""
 
-    gates, apart = 4, 0
-    states = ("h", "c")
+    gates: ClassVar[int] = 4
+    apart: ClassVar[int] = 0
+    states: ClassVar[tuple[str, ...]] = ("h", "c")
 
     def inputs(self) -> Room:
         """Initial state, W_h, norm and dropout mask."""

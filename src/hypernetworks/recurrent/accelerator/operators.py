@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ..native.layer import LayerCall, Tensors
 from .dispatch import DTYPES
@@ -70,12 +71,12 @@ class CapturedLoop:
     def __init__(self, loop: Loop, record: Recorder) -> None:
         self.loop = loop
         needed = loop.inputs() | loop.made() | (loop.scratch() if loop.shape.save else {})
-        self.tensors = room(needed, loop.shape.device)
+        self.tensors: dict[str, Tensor] = room(needed, loop.shape.device)
         for tensor in self.tensors.values():
             tensor.zero_()
-        self.forward = self._record(record, loop.forward)
+        self.forward: Run = self._record(record, loop.forward)
         if loop.shape.save:
-            self.backward = self._record(record, loop.backward)
+            self.backward: Run = self._record(record, loop.backward)
 
     def _record(self, record: Recorder, run: Callable[[LoopTensors], None]) -> Run:
         run(self.tensors)  # compiles and loads every kernel
@@ -93,7 +94,7 @@ class TritonLayers:
     ) -> None:
         self.device = device
         self.graphs = graphs
-        self.loop_of = functools.partial(loop_of, launch=launch, scan=scan)
+        self.loop_of: functools.partial[Loop] = functools.partial(loop_of, launch=launch, scan=scan)
 
     def forward(self, call: LayerCall, results: LoopTensors, save: bool) -> None:
         """Compute the answer and what is saved into `results`."""

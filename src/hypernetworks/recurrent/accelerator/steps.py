@@ -26,7 +26,7 @@ from .graphs import Recorder, on_device, pool
 if TYPE_CHECKING:
     from ..cell import RecurrentCell
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 RunSteps = Callable[["RecurrentCell", Tensor, Sequence[Tensor], Tensor | None], tuple[Tensor, Sequence[Tensor]]]
 """Runs all steps of a cell, (cell, x, state, mask) -> (outputs, final state)."""
@@ -57,7 +57,7 @@ def run(
     x: Tensor,
     state: Sequence[Tensor],
     mask: Tensor | None,
-    form: tuple,
+    form: tuple[Any, ...],
     run_steps: RunSteps,
 ) -> tuple[Tensor, ...] | None:
     """Output and final state by replaying a graph; None where there is none yet, or none can be captured.
@@ -124,20 +124,22 @@ class CapturedSteps:
 
     def __init__(self, steps: Callable, like: Sequence[Tensor], save: bool, path: str) -> None:
         self._steps, self._path, self._save = steps, path, save
-        self.inputs = [tensor.detach().clone().requires_grad_(save and tensor.requires_grad) for tensor in like]
-        self.answer = [torch.zeros_like(tensor, requires_grad=False) for tensor in self._run()]
+        self.inputs: list[Tensor] = [
+            tensor.detach().clone().requires_grad_(save and tensor.requires_grad) for tensor in like
+        ]
+        self.answer: list[Tensor] = [torch.zeros_like(tensor, requires_grad=False) for tensor in self._run()]
         self.forward = self._forward
         self.backward = self._backward
         if save:
-            self.came = [torch.zeros_like(tensor) for tensor in self.answer]
-            self.grads = [torch.zeros_like(tensor, requires_grad=False) for tensor in self._leaves()]
+            self.came: list[Tensor] = [torch.zeros_like(tensor) for tensor in self.answer]
+            self.grads: list[Tensor] = [torch.zeros_like(tensor, requires_grad=False) for tensor in self._leaves()]
             self._backward()
 
     def record(self, record: Recorder) -> None:
         """Record both passes."""
-        self.forward = record(self._forward)
+        self.forward: Callable[[], None] = record(self._forward)
         if self._save:
-            self.backward = record(self._backward)
+            self.backward: Callable[[], None] = record(self._backward)
 
     def _leaves(self) -> list[Tensor]:
         return [tensor for tensor in self.inputs if tensor.requires_grad]

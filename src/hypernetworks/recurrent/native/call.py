@@ -43,7 +43,8 @@ class Kernel:
     """
 
     def __init__(self, struct: str, header: str) -> None:
-        self.struct, self.header = struct, header
+        self.struct: str = struct
+        self.header: str = header
 
     def __call__(self, function: str, dtype: torch.dtype, fields: Mapping[str, Any]) -> None:
         """Run the function on the fields of the structure; those left out are 0 or null."""

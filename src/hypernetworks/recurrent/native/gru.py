@@ -2,7 +2,7 @@
 
 from .op import LayerOp
 
-gru = LayerOp(
+gru: LayerOp = LayerOp(
     "gru",
     blocks=3,
     blocks_apart=1,

@@ -75,7 +75,7 @@ class NativeLayers:
 
     title = "native"
     device = "cpu"
-    dtypes = tuple(SUFFIX)
+    dtypes: tuple[torch.dtype, ...] = tuple(SUFFIX)
 
     def __init__(self) -> None:
         self._kernel = Kernel("LayerCall", "layer_call.h")

@@ -2,7 +2,7 @@
 
 from .op import LayerOp
 
-lstm = LayerOp(
+lstm: LayerOp = LayerOp(
     "lstm",
     blocks=4,
     states=("h", "c"),

@@ -12,7 +12,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class LayerOp:
         saved: what the backward pass needs of this cell in particular.
     """
 
-    settings = ("eps",)
+    settings: ClassVar[tuple[str, ...]] = ("eps",)
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class LayerOp:
         hyper = tuple(name for name in self._hyper_weights(ANY) if name not in HYPER_NORM)
         hyper_states = tuple(f"{state}0" for state in HYPER_STATES)
         self._results_of_state = (*states, *HYPER_STATES)
-        self.states = tuple(f"{state}0" for state in self._results_of_state)
-        self.weights = (*weights(ANY), *self._hyper_weights(ANY))
-        self.inputs = ("x", *self.states, *self.weights)
-        self.optional = (*optional, *norm, *hyper_states, *hyper, *HYPER_NORM)
+        self.states: tuple[str, ...] = tuple(f"{state}0" for state in self._results_of_state)
+        self.weights: tuple[str, ...] = (*weights(ANY), *self._hyper_weights(ANY))
+        self.inputs: tuple[str, ...] = ("x", *self.states, *self.weights)
+        self.optional: tuple[str, ...] = (*optional, *norm, *hyper_states, *hyper, *HYPER_NORM)
         self._together = tuple(filter(None, (norm, HYPER_NORM, (*hyper_states, *hyper))))
         self._required = tuple(name for name in self.inputs if name not in self.optional)
-        self.answer = ("output", *self._results_of_state)
-        self.saved = tuple(self._saved_shapes(ANY))
+        self.answer: tuple[str, ...] = ("output", *self._results_of_state)
+        self.saved: tuple[str, ...] = tuple(self._saved_shapes(ANY))
         self._define()
         self.implement("CPU", NATIVE)
 

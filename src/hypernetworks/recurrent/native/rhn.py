@@ -12,7 +12,7 @@ def _saved(s: Sizes) -> Shapes:
     return saved if s.K else saved | {"saved_pre": (0, 2 * s.H), "saved_gates": (s.N, 2 * s.L * s.H)}
 
 
-rhn = LayerOp(
+rhn: LayerOp = LayerOp(
     "rhn",
     blocks=2,
     deep=True,

@@ -2,7 +2,7 @@
 
 from .op import LayerOp
 
-rnn = LayerOp(
+rnn: LayerOp = LayerOp(
     "rnn",
     blocks=1,
     states=("h",),

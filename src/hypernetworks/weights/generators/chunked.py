@@ -62,10 +62,10 @@ class ChunkedGenerator(Generator):
         super().__init__()
         check_sizes(condition_size=condition_size, chunk_size=chunk_size, embedding_size=embedding_size)
         check_init(init, gain, condition_moment)
-        self.condition_size = condition_size
+        self.condition_size: int | None = condition_size
         self.chunk_size = chunk_size
         self.embedding_size = embedding_size
-        self.hidden = check_trunk(hidden, activation)
+        self.hidden: tuple[int, ...] = check_trunk(hidden, activation)
         self.activation = activation
         self.init = init
         self.gain = gain
@@ -76,16 +76,17 @@ class ChunkedGenerator(Generator):
         like = weights[0].value
         made = {"device": like.device, "dtype": like.dtype}
         C, E = self.condition_size or 0, self.embedding_size
-        self.shapes = [weight.shape for weight in weights]
-        self.sizes = [weight.value.numel() for weight in weights]
-        self.scales = [self._scale(weight) for weight in weights]
-        self.onto_base = [self.init == "target" or weight.kind == "other" for weight in weights]
+        self.shapes: list[torch.Size] = [weight.shape for weight in weights]
+        self.sizes: list[int] = [weight.value.numel() for weight in weights]
+        self.scales: list[float] = [self._scale(weight) for weight in weights]
+        self.onto_base: list[bool] = [self.init == "target" or weight.kind == "other" for weight in weights]
         chunks = math.ceil(sum(self.sizes) / self.chunk_size)
-        self.embeddings = nn.Parameter(torch.randn(chunks, E, **made))
+        self.embeddings: nn.Parameter = nn.Parameter(torch.randn(chunks, E, **made))
         # V of [c; e]: C entries with the condition's moment and E with 1
         moment = (C * self.condition_moment + E) / (C + E)
+        self.trunk: nn.Sequential
         self.trunk, width, moment = trunk(C + E, self.hidden, like, self.activation, moment)
-        self.head = nn.Linear(width, self.chunk_size, **made)
+        self.head: nn.Linear = nn.Linear(width, self.chunk_size, **made)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.0 if self.init == "target" else (width * moment) ** -0.5)
 

@@ -30,8 +30,8 @@ class GeneratorChain(Generator):
 
     def __init__(self, *generators: Generator) -> None:
         super().__init__()
-        self.condition_size = _common_size(generators)
-        self.generators = nn.ModuleList(generators)
+        self.condition_size: int | None = _common_size(generators)
+        self.generators: nn.ModuleList = nn.ModuleList(generators)
 
     def leaves(self, weight: TargetWeight) -> bool:
         """Whether any of them leaves it."""
@@ -79,9 +79,9 @@ class GeneratorSplit(Generator):
 
     def __init__(self, parts: Mapping[Any, Generator]) -> None:
         super().__init__()
-        self.condition_size = _common_size([*parts.values()])
+        self.condition_size: int | None = _common_size([*parts.values()])
         self.selections: tuple[Modules, ...] = tuple(parts)
-        self.generators = nn.ModuleList(parts.values())
+        self.generators: nn.ModuleList = nn.ModuleList(parts.values())
 
     @property
     def parts(self) -> dict[Any, Generator]:

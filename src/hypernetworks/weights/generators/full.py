@@ -6,6 +6,7 @@ C condition, m width of the trunk.  c (C,) or (B, C); W has the target's shape, 
 import warnings
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,8 +61,8 @@ class FullGenerator(Generator):
         super().__init__()
         check_sizes(condition_size=condition_size)
         check_init(init, gain, condition_moment)
-        self.condition_size = condition_size
-        self.hidden = check_trunk(hidden, activation)
+        self.condition_size: int | None = condition_size
+        self.hidden: tuple[int, ...] = check_trunk(hidden, activation)
         self.activation = activation
         self.init = init
         self.gain = gain
@@ -71,12 +72,13 @@ class FullGenerator(Generator):
         """Make the trunk and the head, whose rows are those of all tensors."""
         like = weights[0].value
         _warn_of_size(self.hidden[-1] if self.hidden else self.condition_size or 0, weights)
+        self.trunk: nn.Sequential
         self.trunk, width, moment = trunk(
             self.condition_size or 0, self.hidden, like, self.activation, self.condition_moment
         )
-        self.shapes = [weight.shape for weight in weights]
-        self.sizes = [weight.value.numel() for weight in weights]
-        self.head = nn.Linear(width, sum(self.sizes), device=like.device, dtype=like.dtype)
+        self.shapes: list[torch.Size] = [weight.shape for weight in weights]
+        self.sizes: list[int] = [weight.value.numel() for weight in weights]
+        self.head: nn.Linear = nn.Linear(width, sum(self.sizes), device=like.device, dtype=like.dtype)
         H, b = (tensor.detach().split(self.sizes) for tensor in (self.head.weight, self.head.bias))
         for own_H, own_b, weight in zip(H, b, weights, strict=True):
             head_(own_H, own_b, weight, self.init, self.gain, moment)

@@ -6,6 +6,7 @@ C condition, r rank.  c (C,) or (B, C); A (r, rest), B (n_out, r); W has the tar
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_positive, check_sizes
@@ -16,6 +17,7 @@ from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.generators.init import normal_
 from hypernetworks.weights.generators.trunk import check_trunk, shaped, trunk
 from hypernetworks.weights.selection import TargetWeight
+from hypernetworks.weights.storage import Storage
 
 
 class LowRankGenerator(Generator):
@@ -59,10 +61,10 @@ class LowRankGenerator(Generator):
         check_sizes(condition_size=condition_size, rank=rank)
         if alpha is not None:
             check_positive("alpha", alpha)
-        self.condition_size = condition_size
+        self.condition_size: int | None = condition_size
         self.rank = rank
-        self.alpha = float(rank) if alpha is None else alpha
-        self.hidden = check_trunk(hidden, activation)
+        self.alpha: float = float(rank) if alpha is None else alpha
+        self.hidden: tuple[int, ...] = check_trunk(hidden, activation)
         self.activation = activation
 
     def trains_base(self, name: str) -> bool:
@@ -73,13 +75,14 @@ class LowRankGenerator(Generator):
         """Make the trunk, and the heads for A and B of each matrix or v of each vector."""
         like = weights[0].value
         self._describe(weights)
+        self.trunk: nn.Sequential
         self.trunk, width, moment = trunk(self.condition_size or 0, self.hidden, like, self.activation)
-        self.heads = nn.ModuleList(self._heads(sizes, width, moment, like) for sizes in self.sizes)
+        self.heads: nn.ModuleList = nn.ModuleList(self._heads(sizes, width, moment, like) for sizes in self.sizes)
 
     def _describe(self, weights: Sequence[TargetWeight]) -> None:
         """Record n_out and rest of each matrix, or n of each vector."""
-        self.storages = [weight.storage for weight in weights]
-        self.shapes = [weight.shape for weight in weights]
+        self.storages: list[Storage] = [weight.storage for weight in weights]
+        self.shapes: list[torch.Size] = [weight.shape for weight in weights]
         self.sizes: list[tuple[int, ...]] = []
         for weight in weights:
             rows, rest = weight.storage.rows(weight.shape), weight.storage.rest(weight.shape)

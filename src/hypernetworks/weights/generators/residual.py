@@ -39,7 +39,7 @@ class ResidualGenerator(Generator):
         super().__init__()
         check_generator(generator)
         check_finite("scale", scale)
-        self.condition_size = generator.condition_size
+        self.condition_size: int | None = generator.condition_size
         self.generator = generator
         self.scale = scale
 

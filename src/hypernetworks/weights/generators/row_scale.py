@@ -6,6 +6,7 @@ C condition.  c (C,) or (B, C); W has the target's shape, preceded by B for c (B
 import warnings
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
@@ -13,6 +14,7 @@ from hypernetworks.weights.forms import Form, Full, RowScale
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.generators.trunk import check_trunk, trunk
 from hypernetworks.weights.selection import TargetWeight
+from hypernetworks.weights.storage import Storage
 
 
 class RowScaleGenerator(Generator):
@@ -43,8 +45,8 @@ class RowScaleGenerator(Generator):
     def __init__(self, condition_size: int, hidden: Sequence[int] = (64,), *, activation: str = "relu") -> None:
         super().__init__()
         check_sizes(condition_size=condition_size)
-        self.condition_size = condition_size
-        self.hidden = check_trunk(hidden, activation)
+        self.condition_size: int | None = condition_size
+        self.hidden: tuple[int, ...] = check_trunk(hidden, activation)
         self.activation = activation
 
     def trains_base(self, name: str) -> bool:
@@ -55,11 +57,12 @@ class RowScaleGenerator(Generator):
         """Make the trunk and one head for the scales of all tensors."""
         _warn_of_zeros(weights)
         like = weights[0].value
+        self.trunk: nn.Sequential
         self.trunk, width, _ = trunk(self.condition_size or 0, self.hidden, like, self.activation)
-        self.storages = [weight.storage for weight in weights]
-        self.shapes = [weight.shape for weight in weights]
-        self.rows = [weight.storage.rows(weight.shape) for weight in weights]
-        self.head = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
+        self.storages: list[Storage] = [weight.storage for weight in weights]
+        self.shapes: list[torch.Size] = [weight.shape for weight in weights]
+        self.rows: list[int] = [weight.storage.rows(weight.shape) for weight in weights]
+        self.head: nn.Linear = nn.Linear(width, sum(self.rows), device=like.device, dtype=like.dtype)
         nn.init.zeros_(self.head.weight)
         nn.init.ones_(self.head.bias)
 

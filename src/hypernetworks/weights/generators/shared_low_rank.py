@@ -76,10 +76,11 @@ class SharedLowRankGenerator(LowRankGenerator):
             table = torch.randn(len(rank), self.embedding_size, device=like.device, dtype=like.dtype)
             self.register_parameter(f"{name}s", nn.Parameter(table))
         inputs = (self.condition_size or 0) + 2 * self.embedding_size
+        self.trunk: nn.Sequential
         self.trunk, width, moment = trunk(inputs, self.hidden, like, self.activation)
         shapes = list(dict.fromkeys(self.sizes))
-        self.head_of = [shapes.index(sizes) for sizes in self.sizes]
-        self.heads = nn.ModuleList(self._heads(sizes, width, moment, like) for sizes in shapes)
+        self.head_of: list[int] = [shapes.index(sizes) for sizes in self.sizes]
+        self.heads: nn.ModuleList = nn.ModuleList(self._heads(sizes, width, moment, like) for sizes in shapes)
 
     def _updates(self, condition: Tensor | None) -> Iterator[Factors | Tensor]:
         """The factors of each matrix, and v(c) of each vector."""

@@ -29,16 +29,16 @@ class KernelMaker(nn.Module):
         super().__init__()
         like = weights[0].value
         made = {"device": like.device, "dtype": like.dtype}
-        self.names = [weight.name for weight in weights]
-        self.field = weights[0].shape[2:]
-        self.grids = [(weight.shape[0] // tile, weight.shape[1] // tile) for weight in weights]
+        self.names: list[str] = [weight.name for weight in weights]
+        self.field: torch.Size = weights[0].shape[2:]
+        self.grids: list[tuple[int, int]] = [(weight.shape[0] // tile, weight.shape[1] // tile) for weight in weights]
         self.tile = tile
         Z, numbers = embedding_size, tile * math.prod(self.field)
-        self.z = nn.Parameter(torch.empty(sum(rows * columns for rows, columns in self.grids), Z, **made))
-        self.W_in = nn.Parameter(torch.empty(tile, Z, Z, **made))
-        self.B_in = nn.Parameter(torch.zeros(tile, Z, **made))
-        self.W_out = nn.Parameter(torch.empty(numbers, Z, **made))
-        self.B_out = nn.Parameter(torch.zeros(numbers, **made))
+        self.z: nn.Parameter = nn.Parameter(torch.empty(sum(rows * columns for rows, columns in self.grids), Z, **made))
+        self.W_in: nn.Parameter = nn.Parameter(torch.empty(tile, Z, Z, **made))
+        self.B_in: nn.Parameter = nn.Parameter(torch.zeros(tile, Z, **made))
+        self.W_out: nn.Parameter = nn.Parameter(torch.empty(numbers, Z, **made))
+        self.B_out: nn.Parameter = nn.Parameter(torch.zeros(numbers, **made))
 
     def reset_parameters(self, variances: Sequence[float]) -> None:
         """Initialise kernel k to variance s_k: Var(W_in) = 1/Z, Var(W_out) = max s / Z, Var(z) = s_k / max s; B_in = B_out = 0.
@@ -116,7 +116,7 @@ class TiledKernelGenerator(Generator):
         for weight in weights:
             self._check(weight)
             sizes.setdefault(weight.shape[2:], []).append(weight)
-        self.makers = nn.ModuleList()
+        self.makers: nn.ModuleList = nn.ModuleList()
         for same in sizes.values():
             maker = KernelMaker(same, self.embedding_size, self.tile)
             maker.reset_parameters([wanted_variance(weight, self.init, self.gain) for weight in same])

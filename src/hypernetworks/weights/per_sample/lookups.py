@@ -56,8 +56,12 @@ class Trials:
         wanted: Sequence[Layout],
         before: Observer,
     ) -> None:
-        self.run, self.forms, self.leaves = run, forms, leaves
-        self.alone, self.wanted, self.before = alone, wanted, before
+        self.run: Run = run
+        self.forms: Mapping[str, Form] = forms
+        self.leaves: Sequence[Any] = leaves
+        self.alone: Mapping[int, Sequence[Any]] = alone
+        self.wanted: Sequence[Layout] = wanted
+        self.before: Observer = before
 
     def complete(self, places: Places) -> Places:
         """The places, and those of these indices.

@@ -94,7 +94,8 @@ class Observer:
 
     def start(self, changed: Tensor | None) -> None:
         """Start a run in which these samples, (B,), have other inputs; None for the first."""
-        self.changed, self.places = changed, [0, 0]
+        self.changed = changed
+        self.places: list[int] = [0, 0]
 
     def rows(self, name: str, function: str, x: Tensor, dims: Iterable[int]) -> Layout:
         """Take note of x. The forms have one sample, so all rows of x belong to it."""
@@ -165,7 +166,7 @@ class Watching(TorchFunctionMode):
 
     def __init__(self, observer: Observer) -> None:
         super().__init__()
-        self.orders = Orders(observer.order)
+        self.orders: Orders = Orders(observer.order)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function."""

@@ -12,8 +12,8 @@ class RandomNumbers:
 
     def __init__(self, leaves: Sequence[Any]) -> None:
         devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
-        self.generators = [torch.default_generator]
-        self.generators += [torch.cuda.default_generators[device.index] for device in devices]
+        of_devices = [torch.cuda.default_generators[device.index] for device in devices]
+        self.generators: list[torch.Generator] = [torch.default_generator, *of_devices]
         self._states = self.states()
 
     def states(self) -> list[Tensor]:

@@ -34,7 +34,7 @@ class Calls(Protocol):
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """The functions of torch that know forms, each with what is called instead."""
 
-PROPERTIES = {
+PROPERTIES: set[Callable[..., Any]] = {
     getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout")
 } | {
     *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_complex, Tensor.get_device),

@@ -159,7 +159,9 @@ class PerSample(TorchFunctionMode):
         self.weights: dict[int, Tensor] = {}
         shared = [x for x in inputs if isinstance(x, Tensor) and not is_batched(x)]
         # torch.compile has no rule for id(), or only for some tensors
-        self.shared = dict(enumerate(shared)) if torch.compiler.is_compiling() else {id(x): x for x in shared}
+        self.shared: dict[int, Tensor] = (
+            dict(enumerate(shared)) if torch.compiler.is_compiling() else {id(x): x for x in shared}
+        )
         self.running: list[Any] = []
         self.traced: list[Tensor] = []
         self.mark(weights)

@@ -27,7 +27,7 @@ __all__ = ["SOURCES", "BuildError", "ensure", "library"]
 PATIENCE = 900
 """Seconds that a process waits for another one's compilation."""
 
-log = logging.getLogger("hypernetworks")
+log: logging.Logger = logging.getLogger("hypernetworks")
 
 
 @functools.cache
