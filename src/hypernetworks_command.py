@@ -74,10 +74,12 @@ def main() -> int:
 
 
 def _printed(text: str) -> bool:
-    """Whether the text could be printed. Where not, the command line says why."""
+    """Whether the text could be written to standard output, past Python's buffer. Where not, the command line says why."""
+    left = f"{text}\n".encode(sys.stdout.encoding, errors="replace")
     try:
-        print(text, flush=True)
-    except (OSError, UnicodeEncodeError):
+        while left:
+            left = left[os.write(1, left) :]
+    except OSError:
         return False
     return True
 
