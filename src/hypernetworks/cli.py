@@ -29,32 +29,7 @@ from hypernetworks.completion import SHELLS, print_completion
 from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.help_texts import prepare
 from hypernetworks.recurrent.backend import backend
-
-COMMANDS = {
-    "text train": ("hypernetworks.text.commands", "Train"),
-    "text compare": ("hypernetworks.text.commands", "Compare"),
-    "text study": ("hypernetworks.text.study_command", "Study"),
-    "text evaluate": ("hypernetworks.text.commands", "Evaluate"),
-    "text generate": ("hypernetworks.text.commands", "Generate"),
-    "text report": ("hypernetworks.text.commands", "Report"),
-    "text strips": ("hypernetworks.text.strips_command", "Strips"),
-    "text export": ("hypernetworks.text.export_command", "Export"),
-    "text serve": ("hypernetworks.serve.command", "Serve"),
-    "vision train": ("hypernetworks.vision.commands", "Train"),
-    "vision compare": ("hypernetworks.vision.commands", "Compare"),
-    "vision evaluate": ("hypernetworks.vision.commands", "Evaluate"),
-    "strokes train": ("hypernetworks.strokes.commands", "Train"),
-    "strokes compare": ("hypernetworks.strokes.commands", "Compare"),
-    "strokes evaluate": ("hypernetworks.strokes.commands", "Evaluate"),
-    "strokes draw": ("hypernetworks.strokes.commands", "Draw"),
-    "strokes report": ("hypernetworks.strokes.commands", "Report"),
-    "strokes serve": ("hypernetworks.serve.strokes_command", "Serve"),
-    "bench": ("hypernetworks.bench.command", "Bench"),
-    "data list": ("hypernetworks.cli", "DataList"),
-    "data get": ("hypernetworks.cli", "DataGet"),
-    "doctor": ("hypernetworks.doctor", "Doctor"),
-}
-"""The module and class of each command. The module is imported when the command is used."""
+from hypernetworks_command import COMMANDS, overview
 
 _FOLDERS = ("--out", "--data-dir")
 """Flags whose empty value would be taken for the current folder: a variable of a script that was not set."""
@@ -145,11 +120,11 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
         print_completion(kinds, given[1])
         raise SystemExit(0)
     if not given or given[0] in ("-h", "--help", "help"):
-        print(_overview(COMMANDS))
+        print(overview(COMMANDS))
         raise SystemExit(0)
     below = [command for command in COMMANDS if command.startswith(given[0] + " ")]
     if below and (len(given) == 1 or given[1] in ("-h", "--help")):
-        print(_overview(below))
+        print(overview(below))
         raise SystemExit(0)
     asked = " ".join(given[:2] if below else given[:1])
     near = get_close_matches(asked, below or COMMANDS, n=1)
@@ -157,19 +132,9 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
     raise UsageError(f"no command {asked!r}: {hint}expected {', '.join(below or COMMANDS)}")
 
 
-def _overview(commands: Sequence[str] | dict[str, Any]) -> str:
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  hypernetworks {name:<{width}}{_first_line(_command_type(name))}" for name in commands]
-    return "\n".join(["usage: hypernetworks COMMAND [--help] [OPTIONS]", "", *lines])
-
-
 def _command_type(command: str) -> type:
     module, name = COMMANDS[command]
     return getattr(import_module(module), name)
-
-
-def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").partition("\n")[0]
 
 
 def _parse(command: str, rest: Sequence[str]) -> Callable[[], None]:

@@ -22,7 +22,7 @@ complete() {
 function=$(builtin complete -p hypernetworks | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 complete hypernetworks ben
 complete hypernetworks text strip
-complete hypernetworks text generate --prompt-f
+complete hypernetworks bench --repe
 complete hypernetworks bench --sizes pt
 """
 
@@ -32,11 +32,12 @@ def test_the_script_for_bash_completes_commands_flags_and_choices(tmp_path: Path
     assert cli.main(["--tyro-print-completion", "bash"]) == 0
     script = tmp_path / "hypernetworks"
     script.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert "'--prompt-file'" in script.read_text(encoding="utf-8")
     assert subprocess.run(["bash", "-n", str(script)], timeout=60, check=False).returncode == 0
     done = subprocess.run(
         ["bash", "-c", COMPLETE, "bash", str(script)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stdout.split("\n") == ["bench", "strips", "--prompt-file", "ptb", ""], done.stderr
+    assert done.stdout.split("\n") == ["bench", "strips", "--repeats", "ptb", ""], done.stderr
 
 
 def test_the_script_for_zsh_has_every_command(capsys: Capture) -> None:

@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from hypernetworks import cli
+
+from .toy import Capture
+
 PROGRAM = """
 import sys, time
 
@@ -31,6 +35,23 @@ def test_neither_the_package_nor_the_help_imports_the_compiler(given: str) -> No
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "torch" in loaded
     assert not [name for name in loaded if name.split(".")[:2] == ["torch", "_dynamo"]]
+
+
+@pytest.mark.parametrize("given", [[], ["--help"]])
+def test_the_list_of_commands_is_printed_without_torch(given: list[str], capsys: Capture) -> None:
+    """It would take seconds. Nothing else is imported, either."""
+    program = f"""
+import json, sys
+import hypernetworks_command
+sys.argv = ["hypernetworks", *{given}]
+assert hypernetworks_command.main() == 0
+print(json.dumps([*sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    *printed, loaded = done.stdout.splitlines()
+    assert not {"torch", "numpy", "tyro", "hypernetworks"} & {*json.loads(loaded)}
+    assert cli.main(given) == 0
+    assert printed == capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(
