@@ -135,7 +135,7 @@ def test_a_split_of_bytes_is_scored_as_it_is(place: Path, capsys: Capture, monke
     monkeypatch.setenv("HYPERNETWORKS_DATA", str(place))
     text8 = NAMED_SETS["text8"]
     file = type(text8.files[0])(("bytes",), limit=10_000)
-    named = type(text8)("bytes", (file,), lambda _: tuple(part.decode("latin-1") for part in parts), "byte")
+    named = type(text8)("bytes", (file,), lambda _: tuple(part.decode("latin-1") for part in parts), "byte", license="")
     monkeypatch.setitem(NAMED_SETS, "text8", named)
     assert cli.main(["text", "train", "--corpus", "text8", *SIZES, *SHORT, "--out", str(place / "of-bytes")]) == 0
     score = float(Run.open(place / "of-bytes").best_model()[1]["score"])

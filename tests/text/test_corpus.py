@@ -205,7 +205,9 @@ def test_penn_treebank_words_become_characters(tmp_path: Path, characters: bool)
 def test_wikipedia_is_split_by_position_and_made_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Wörter und Bytes"
     (tmp_path / "enwik8").write_bytes(text.encode())
-    small = data_sets.TextSet("", (DataFile(("enwik8",), limit=100),), NAMED_SETS["enwik8"].read, unit="byte")
+    small = data_sets.TextSet(
+        "", (DataFile(("enwik8",), limit=100),), NAMED_SETS["enwik8"].read, unit="byte", license=""
+    )
     monkeypatch.setitem(NAMED_SETS, "enwik8", small)
     corpus = load_corpus("enwik8", tmp_path)
     assert corpus.sizes == {"train": 17, "validation": 0, "test": 0}
