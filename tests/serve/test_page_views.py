@@ -142,6 +142,16 @@ def test_texts_are_saved_with_their_changes(page: Any) -> None:
     ]
 
 
+def test_the_text_is_copied_with_its_prompt(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    write(page, Prompt="a\n\nb", Length=30, Seed=2)
+    page.get_by_role("button", name="Copy the text").first.click()
+    expect(page.get_by_role("button", name="Copied")).to_have_count(1)
+    assert page.evaluate("navigator.clipboard.readText()") == "a\n\nb" + shown(page, 0)
+    write(page, Prompt="a", Length=5)
+    expect(page.get_by_role("button", name="Copied")).to_have_count(0)
+
+
 def test_the_address_has_the_settings_and_never_the_token(chromium: Any, address: str) -> None:
     page = opened(chromium, f"{address}/#token=s3cret&seed=7&prompt=ab%0Ac")
     expect(page.get_by_label("Seed")).to_have_value("7")

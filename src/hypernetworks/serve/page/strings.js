@@ -111,6 +111,8 @@ const en = {
   later_letter: "later letter",
   digit: "digit",
   other_sign: "other sign",
+  copy: "Copy the text",
+  copied: "Copied",
   save: "Save the text and its steps as",
 
   unreachable: "Cannot reach the server: is it still running?",
@@ -231,6 +233,8 @@ const zh = {
   later_letter: "词中字母",
   digit: "数字",
   other_sign: "其他符号",
+  copy: "复制文本",
+  copied: "已复制",
   save: "保存文本及各步数据：",
 
   unreachable: "无法连接服务器：它还在运行吗？",

@@ -38,6 +38,12 @@ export class Text extends Letters {
     this.box.addEventListener("copy", (event) => this.copy(event));
     this.saving = section.querySelector(".save");
     this.saving.addEventListener("click", ({ target }) => target.value && save(this, target.value));
+    const button = section.querySelector(".copy");
+    button.hidden = !navigator.clipboard; // over plain HTTP, browsers have one for localhost alone
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(this.characters.join(""));
+      say(button, "copied");
+    });
     say(this.shown, "hint");
   }
 
@@ -142,6 +148,7 @@ export class Text extends Letters {
     if (this.request !== signal) return null; // a new request has begun
     this.rescale();
     this.saving.hidden = !this.spans.length;
+    say(this.saving.querySelector(".copy"), "copy");
     const rows = this.run.frozen_of ? [] : meanChanges(this.characters, this.changes, this.prompted);
     showKinds(this.kinds.querySelector("table"), this.run.gates, rows);
     this.kinds.hidden = !rows.length;
