@@ -105,6 +105,6 @@ export class Prompt extends Letters {
     this.follow();
     this.colours.rescale();
     if (document.activeElement === this.area) this.point();
-    else this.show(this.spans.length - 1);
+    else if (!document.querySelector("#runs .text span")) this.show(this.spans.length - 1); // a written text keeps the diagram
   }
 }
