@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.report import different_data
+from hypernetworks.experiments.report import different_data, load_reported
 from hypernetworks.runs.run import Run
 from hypernetworks.text.coloured import coloured_text, gates_of
 from hypernetworks.text.corpus import load_corpus
 from hypernetworks.text.experiment import TEXT, sample, symbols_of
 from hypernetworks.text.generate import Sampling
-from hypernetworks.text.report import load, page
+from hypernetworks.text.report import page
 
 CPU = torch.device("cpu")
 train = TEXT.train
@@ -84,7 +84,7 @@ def hostile(tiny, tmp_path):
 
 
 def test_the_page_has_the_runs_numbers(made):
-    loaded = [load(folder, CPU) for folder in made]
+    loaded = [load_reported(TEXT, folder, CPU) for folder in made]
     shown = Page(page(loaded, SHORT, None))
     run, rows = Run.open(made[0]), shown.rows()
     tensors, metadata = run.best_model()
@@ -105,7 +105,7 @@ def test_the_page_has_the_runs_numbers(made):
 
 
 def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
-    loaded = load(made[0], CPU)
+    loaded = load_reported(TEXT, made[0], CPU)
     shown = Page(page([loaded], SHORT, None))
     written = sample(loaded.model, symbols_of(loaded.record), SHORT).partition("\n")[2][:-1]
     assert "".join(text for text, _ in shown.letters) == written
@@ -135,7 +135,7 @@ def test_the_sample_is_coloured_letter_by_letter_with_its_numbers(made):
 
 
 def test_the_first_character_of_a_given_text_has_no_step_and_no_colour(made):
-    loaded = load(made[0], CPU)
+    loaded = load_reported(TEXT, made[0], CPU)
     ids = torch.tensor([symbols_of(loaded.record).alphabet.index(c) for c in "so"])
     source = page([loaded], SHORT, ("given", ids))
     assert re.search(
@@ -145,29 +145,29 @@ def test_the_first_character_of_a_given_text_has_no_step_and_no_colour(made):
 
 def test_colours_and_legible_text_are_printed(made):
     """Dark mode has its colours on screens only, and browsers print the colours of the letters."""
-    source = page([load(made[0], CPU)], SHORT, None)
+    source = page([load_reported(TEXT, made[0], CPU)], SHORT, None)
     assert re.findall(r"@media ([^{]*dark[^{]*) {", source) == ["screen and (prefers-color-scheme: dark)"]
     assert ".letters, .bar { print-color-adjust: exact; }" in source
 
 
 def test_a_diverged_run_does_not_flatten_the_others(made):
-    loaded = [load(folder, CPU) for folder in made]
+    loaded = [load_reported(TEXT, folder, CPU) for folder in made]
     path = made[1] / "metrics.jsonl"
     path.write_text(re.sub(r'("validation_bpc": )[\d.]+', r"\g<1>26.7", path.read_text()))
     assert "26.700  (above the picture)" in page(loaded, SHORT, None)
 
 
 def test_runs_on_different_texts_are_named_as_such(made, hostile):
-    same = [load(folder, CPU) for folder in made]
+    same = [load_reported(TEXT, folder, CPU) for folder in made]
     assert different_data(TEXT, same) == ""
-    mixed = [same[0], load(hostile, CPU)]
+    mixed = [same[0], load_reported(TEXT, hostile, CPU)]
     said = "These runs were trained and validated on different data, so their scores are not comparable: "
     assert different_data(TEXT, mixed).startswith(f"{said}{made[0]} on {mixed[0].config.corpus}, {hostile} on ")
     assert said in page(mixed, SHORT, None)
 
 
 def test_a_given_text_is_shown_and_nothing_in_it_is_markup(hostile):
-    loaded = load(hostile, CPU)
+    loaded = load_reported(TEXT, hostile, CPU)
     ids = torch.tensor([symbols_of(loaded.record).alphabet.index(c) for c in HOSTILE])
     shown = Page(page([loaded, loaded], SHORT, ("<i>title", ids)))
     assert "".join(text for text, _ in shown.letters).endswith(HOSTILE)
@@ -181,7 +181,7 @@ def test_a_given_text_is_shown_and_nothing_in_it_is_markup(hostile):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_page_fetches_nothing(made, which):
-    shown = Page(page([load(made[which], CPU)], SHORT, None))
+    shown = Page(page([load_reported(TEXT, made[which], CPU)], SHORT, None))
     for tag, attributes in shown.elements:
         assert tag not in ("link", "img", "iframe", "object", "embed", "base", "form", "a")
         assert "src" not in attributes
@@ -194,7 +194,7 @@ def test_the_page_fetches_nothing(made, which):
 
 
 def test_a_network_of_fixed_weights_has_no_colours_and_the_page_says_why(made):
-    loaded = load(made[1], CPU)
+    loaded = load_reported(TEXT, made[1], CPU)
     shown = Page(page([loaded], SHORT, None))
     assert not shown.letters
     assert not shown.all("input")
@@ -213,7 +213,7 @@ def test_without_matplotlib_there_are_no_curves_and_the_page_says_so(made, monke
             raise ImportError(name)
         return imported(name, *rest, **more)
 
-    loaded = load(made[0], CPU)
+    loaded = load_reported(TEXT, made[0], CPU)
     monkeypatch.setattr(builtins, "__import__", without)
     shown = Page(page([loaded], SHORT, None))
     assert not shown.all("svg")
@@ -226,4 +226,4 @@ def test_a_run_without_the_figures_is_refused(made, kept):
     lines = [line for line in path.read_text().splitlines(keepends=True) if f'"{kept}"' in line]
     path.write_text("".join(lines))
     with pytest.raises(UsageError, match=r"metrics.jsonl has no (loss|validation_bpc)"):
-        load(made[0], CPU)
+        load_reported(TEXT, made[0], CPU)

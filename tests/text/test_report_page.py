@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import torch
 
+from hypernetworks.experiments.report import load_reported
 from hypernetworks.text.experiment import TEXT
 from hypernetworks.text.generate import Sampling
-from hypernetworks.text.report import load, page
+from hypernetworks.text.report import page
 
 
 def test_numbers_are_on_the_screen_and_dark_pages_are_printed_in_dark_ink(chromium, tiny, corpus, tmp_path):
     config = replace(tiny, schedule=replace(tiny.schedule, steps=2))
     folder = TEXT.train(tmp_path / "run", config, corpus, "tiny").folder
-    source = page([load(folder, torch.device("cpu"))], Sampling(length=6000), None)
+    source = page([load_reported(TEXT, folder, torch.device("cpu"))], Sampling(length=6000), None)
     shown = chromium.new_page(viewport={"width": 900, "height": 600}, color_scheme="dark")
     shown.set_content(source)
     letters = shown.locator(".letters").first

@@ -13,9 +13,9 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
-from hypernetworks.experiments.report import different_data, load_reported
+from hypernetworks.experiments.report import ReportedRun
+from hypernetworks.experiments.report_command import ReportCommand
 from hypernetworks.files import read_whole, write_whole
-from hypernetworks.processes import warn_once
 from hypernetworks.strokes.config import StrokesConfig
 from hypernetworks.strokes.drawings import strokes_of
 from hypernetworks.strokes.experiment import STROKES, StrokesExperiment, canvas_of, load_run
@@ -118,30 +118,18 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(ReportCommand):
     """Write an HTML page about a run: drawings coloured by how much the generated weights change, curves, settings, parameters.
 
     The page needs no network and no other file. It compares the first run with the others.
     """
 
-    runs: Positional[tuple[Path, ...]]
-    """The run's folder, then the folders of runs to compare it with."""
+    experiment: ClassVar[StrokesExperiment] = STROKES
     sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
-    out: Path | None = None
-    """The page's file; default: report.html in the run's folder."""
-    device: str = "auto"
-    """cpu, cuda, …; auto uses cuda if available."""
 
-    def __call__(self) -> None:
-        """Write the page and print its path."""
-        if not self.runs:
-            raise UsageError("runs should be one or more folders, got none")
-        device = find_device(self.device)
-        runs = [load_reported(STROKES, folder, device) for folder in self.runs]
-        out = self.out or self.runs[0] / "report.html"
-        warn_once(different_data(STROKES, runs))
-        write_whole(out, page(runs, self.sampling).encode())
-        print(f"report: {out}")
+    def make_page(self, runs: Sequence[ReportedRun]) -> str:
+        """With drawings of the model."""
+        return page(runs, self.sampling)
 
 
 def _png(drawn: Sequence[Drawn], canvas: Canvas, columns: int) -> bytes:

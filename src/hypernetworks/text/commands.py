@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,9 +14,9 @@ from tyro.conf import OmitArgPrefixes, Positional
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.experiments.commands import EvaluateCommand, TrainCommand, check_split, preset_help
 from hypernetworks.experiments.network_compare import NetworkCompareCommand
-from hypernetworks.experiments.report import different_data
-from hypernetworks.files import read_whole, write_whole
-from hypernetworks.processes import warn_once
+from hypernetworks.experiments.report import ReportedRun
+from hypernetworks.experiments.report_command import ReportCommand
+from hypernetworks.files import read_whole
 from hypernetworks.terminal import shown
 from hypernetworks.text.alphabet import text_of_bytes
 from hypernetworks.text.config import Symbols, TextConfig
@@ -26,7 +27,7 @@ from hypernetworks.text.experiment import TEXT, TextExperiment, describe_score, 
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.presets import PRESETS_IN_WORDS
-from hypernetworks.text.report import load, page
+from hypernetworks.text.report import page
 from hypernetworks.text.stepper import Weights
 from hypernetworks.text.strips_command import given_text
 from hypernetworks.text.translate import ids_of
@@ -179,33 +180,20 @@ class Generate:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(ReportCommand):
     """Write an HTML page about a run: curves, settings, parameters, and text coloured by how much the generated weights change.
 
     The page needs no network and no other file. It compares the first run with the others.
     """
 
-    runs: Positional[tuple[Path, ...]]
-    """The run's folder, then the folders of runs to compare it with."""
+    experiment: ClassVar[TextExperiment] = TEXT
     text: str | None = None
     """A text to colour besides the sample: a UTF-8 file, or the text itself."""
     sampling: Annotated[Sampling, OmitArgPrefixes] = field(default_factory=Sampling)
-    out: Path | None = None
-    """The page's file; default: report.html in the run's folder."""
-    device: str = "auto"
-    """cpu, cuda, …; auto uses cuda if available."""
 
-    def __call__(self) -> None:
-        """Write the page and print its path."""
-        if not self.runs:
-            raise UsageError("runs should be one or more folders, got none")
-        device = find_device(self.device)
-        runs = [load(folder, device) for folder in self.runs]
-        out = self.out or self.runs[0] / "report.html"
-        warn_once(different_data(TEXT, runs))
-        written = page(runs, self.sampling, self._text(symbols_of(runs[0].record)))
-        write_whole(out, written.encode("utf-8", "replace"))  # an alphabet may hold a lone surrogate, which UTF-8 lacks
-        print(f"report: {out}")
+    def make_page(self, runs: Sequence[ReportedRun]) -> str:
+        """With a sample of the model, and the given text."""
+        return page(runs, self.sampling, self._text(symbols_of(runs[0].record)))
 
     def _text(self, symbols: Symbols) -> tuple[str, Tensor] | None:
         """The title and the ids of the given text."""

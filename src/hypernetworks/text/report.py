@@ -1,12 +1,11 @@
 """The report of a run of the text experiment: experiments/report.py with text coloured by weight change."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from hypernetworks.experiments.report import ReportedRun, load_reported, render, settings_table
+from hypernetworks.experiments.report import ReportedRun, render, settings_table
 from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, full_colour, gates_of
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.experiment import TEXT, symbols_of
@@ -18,11 +17,6 @@ class Text(NamedTuple):
 
     title: str
     letters: Sequence[Letter]
-
-
-def load(folder: Path, device: torch.device) -> ReportedRun:
-    """Load a run for the page; UsageError if the folder holds none of the text experiment, or one not validated yet."""
-    return load_reported(TEXT, folder, device)
 
 
 def page(runs: Sequence[ReportedRun], sampling: Sampling, text: tuple[str, torch.Tensor] | None) -> str:
