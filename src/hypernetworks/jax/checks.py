@@ -1,6 +1,9 @@
-"""The shapes of what the functions are passed: checked when JAX traces them, at no cost afterwards."""
+"""The input and the state that the functions are passed: checked when JAX traces them, at no cost afterwards."""
+
+from collections.abc import Mapping, Sequence
 
 import jax  # pyright: ignore[reportMissingImports]
+import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
 
 def check_input(x: jax.Array, dimensions: str, size: int) -> None:
@@ -13,11 +16,17 @@ def check_input(x: jax.Array, dimensions: str, size: int) -> None:
         raise ValueError(f"x: got shape {x.shape}, expected ({', '.join(dimensions[:-1])}, {size})")
 
 
-def check_state(name: str, array: jax.Array, shape: tuple[int, int]) -> None:
-    """Check the shape of one part of the state.
+def initial(
+    state: Sequence[jax.Array] | None, shapes: Mapping[str, tuple[int, int]], x: jax.Array
+) -> tuple[jax.Array, ...]:
+    """The parts of a state, of which `shapes` has the names; None: zeros of the dtype of the input x.
 
     Raises:
-        ValueError: it is another.
+        ValueError: a part has another shape.
     """
-    if array.shape != shape:
-        raise ValueError(f"state {name}: got shape {array.shape}, expected {shape}")
+    if state is None:
+        return tuple(jnp.zeros(shape, x.dtype) for shape in shapes.values())
+    for (name, shape), array in zip(shapes.items(), state, strict=True):
+        if array.shape != shape:
+            raise ValueError(f"state {name}: got shape {array.shape}, expected {shape}")
+    return tuple(state)

@@ -11,7 +11,7 @@ T time, B batch, I input, H hidden.  W_x (3H, I), W_h = U (3H, H), b (3H), b_h (
 import jax  # pyright: ignore[reportMissingImports]
 import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
-from .checks import check_input, check_state
+from .checks import check_input, initial
 from .parts import layer_norm, product_with_x
 from .weights import Weights
 
@@ -72,12 +72,9 @@ def gru_step(
 
 
 def _started(weights: Weights, x: jax.Array, state: jax.Array | None) -> jax.Array:
-    """The state: zeros if there is none."""
     shape = (x.shape[-2], weights["weight_h"].shape[1])
-    if state is None:
-        return jnp.zeros(shape, x.dtype)
-    check_state("h", state, shape)
-    return state
+    (h,) = initial(None if state is None else (state,), {"h": shape}, x)
+    return h
 
 
 def _step(weights: Weights, wx: jax.Array, h: jax.Array, eps: float) -> jax.Array:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax  # pyright: ignore[reportMissingImports]
 import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
-from .checks import check_input, check_state
+from .checks import check_input, initial
 from .lstm import update
 from .weights import Weights
 
@@ -108,15 +108,9 @@ def hyper_lstm_step(
 
 
 def _started(weights: Weights, x: jax.Array, state: HyperLSTMState | None) -> HyperLSTMState:
-    """The state as a HyperLSTMState: zeros if there is none."""
     B, H, K = x.shape[-2], weights["main.weight_h"].shape[1], weights["hyper.P"].shape[2]
-    shapes = ((B, H), (B, H), (B, K), (B, K))
-    if state is None:
-        return HyperLSTMState(*(jnp.zeros(shape, x.dtype) for shape in shapes))
-    state = HyperLSTMState(*state)
-    for name, array, shape in zip(state._fields, state, shapes, strict=True):
-        check_state(name, array, shape)
-    return state
+    shapes = {"h": (B, H), "c": (B, H), "hyper_h": (B, K), "hyper_c": (B, K)}
+    return HyperLSTMState(*initial(state, shapes, x))
 
 
 def _products_with_x(weights: Weights, x: jax.Array) -> tuple[jax.Array, jax.Array]:

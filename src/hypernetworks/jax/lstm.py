@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax  # pyright: ignore[reportMissingImports]
 import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
-from .checks import check_input, check_state
+from .checks import check_input, initial
 from .parts import layer_norm, product_with_x
 from .weights import Weights
 
@@ -84,14 +84,8 @@ def lstm_step(
 
 
 def _started(weights: Weights, x: jax.Array, state: LSTMState | None) -> LSTMState:
-    """The state as a LSTMState: zeros if there is none."""
     shape = (x.shape[-2], weights["weight_h"].shape[1])
-    if state is None:
-        return LSTMState(jnp.zeros(shape, x.dtype), jnp.zeros(shape, x.dtype))
-    h, c = state
-    check_state("h", h, shape)
-    check_state("c", c, shape)
-    return LSTMState(h, c)
+    return LSTMState(*initial(state, {"h": shape, "c": shape}, x))
 
 
 def _step(weights: Weights, wx: jax.Array, state: LSTMState, eps: float) -> tuple[LSTMState, jax.Array]:
