@@ -4,8 +4,9 @@ An experiment subclasses them to set `experiment` and the type of its settings. 
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,7 +24,7 @@ from hypernetworks.runs.tensorboard import TensorBoard
 from hypernetworks.terminal import shown
 from hypernetworks.training.device import find_device
 
-__all__ = ["EvaluateCommand", "TrainCommand", "check_split", "preset_help", "preset_of", "scan"]
+__all__ = ["EvaluateCommand", "TrainCommand", "check_chosen", "check_split", "preset_help", "preset_of", "scan"]
 
 
 def preset_help(presets: Mapping[str, str]) -> Any:
@@ -182,6 +183,26 @@ def scan(arguments: Sequence[str], more: Sequence[str] = ()) -> argparse.Namespa
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise UsageError(str(error)) from error
+
+
+def check_chosen(command: str, refused: Mapping[str, str], given: Collection[Any], preset: Any) -> None:
+    """Check that no settings differ from the preset in what a command chooses itself.
+
+    Args:
+        command: its name in the message.
+        refused: what to give instead, by the paths of the settings.
+        given: the settings.
+        preset: those of the preset.
+
+    Raises:
+        UsageError: they do; the message names the flag.
+    """
+    for path, instead in refused.items():
+        of = attrgetter(path)
+        for value in map(of, given):
+            if value != of(preset):
+                flag = path.rpartition(".")[2].replace("_", "-")
+                raise UsageError(f"{command} chooses --{flag} itself, got {value}: {instead}")
 
 
 def check_split(split: str) -> None:

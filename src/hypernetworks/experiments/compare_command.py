@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from hypernetworks.errors import UsageError
-from hypernetworks.experiments.commands import preset_of, scan
+from hypernetworks.experiments.commands import check_chosen, preset_of, scan
 from hypernetworks.experiments.comparison import compare, plot, table
 from hypernetworks.experiments.experiment import Experiment
 from hypernetworks.processes import warn_once
@@ -79,12 +78,8 @@ class CompareCommand(ABC):
     def __call__(self) -> None:
         """Train all variants, then print samples, a table and the places of the plots."""
         experiment = self.experiment
-        preset = experiment.preset(self.preset)
-        for path, instead in self.refused().items():
-            for given in (attrgetter(path)(config) for config in (self.settings, *self.own.values())):
-                if given != attrgetter(path)(preset):
-                    flag = path.rpartition(".")[2].replace("_", "-")
-                    raise UsageError(f"compare chooses --{flag} itself, got {given}: {instead}")
+        given = self.settings, *self.own.values()
+        check_chosen("compare", self.refused(), given, experiment.preset(self.preset))
         data = experiment.load_data(self.settings, self.data_dir)
         for name, config in self.own.items():
             if experiment.data_name(config) != experiment.data_name(self.settings):

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Self
 
 from tyro.conf import OmitArgPrefixes
 
-from hypernetworks.errors import UsageError
-from hypernetworks.experiments.commands import preset_help, scan
+from hypernetworks.experiments.commands import check_chosen, preset_help, scan
 from hypernetworks.experiments.experiment import find_preset
 from hypernetworks.experiments.record import read_record
 from hypernetworks.experiments.space import space_from_json
@@ -69,10 +67,7 @@ class Study:
     def __call__(self) -> None:
         """Work on the study until it is finished, then write the report."""
         preset_settings, space = STUDIES[self.preset][1:]
-        for path, instead in self.refused().items():
-            if (given := attrgetter(path)(self.settings)) != attrgetter(path)(preset_settings):
-                flag = path.rpartition(".")[2].replace("_", "-")
-                raise UsageError(f"a study chooses --{flag} itself, got {given}: {instead}")
+        check_chosen("a study", self.refused(), [self.settings], preset_settings)
         if self.space is not None:
             space = space_from_json(json_object(read_whole(self.space, CONFIG_LIMIT), str(self.space)), str(self.space))
         data = TEXT.load_data(self.settings, self.data_dir)
