@@ -25,7 +25,7 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
-from hypernetworks.completion import SHELLS, print_completion
+from hypernetworks import completion
 from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.help_texts import prepare
 from hypernetworks.recurrent.backend import backend
@@ -33,8 +33,6 @@ from hypernetworks_command import COMMANDS, overview
 
 _FOLDERS = ("--out", "--data-dir")
 """Flags whose empty value would be taken for the current folder: a variable of a script that was not set."""
-
-_COMPLETION = "--tyro-print-completion"  # tyro's name, which it has for every program
 
 INTERRUPTED, TERMINATED = 130, 143
 """The exit codes after Ctrl-C and SIGTERM, as in shells: 128 plus the number of the signal."""
@@ -111,13 +109,15 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
     if given[:1] == ["--version"]:
         print(f"hypernetworks {version('hypernetworks')}")
         raise SystemExit(0)
-    if given[:1] == [_COMPLETION]:
-        if given[1:] not in [[shell] for shell in SHELLS]:
-            raise UsageError(f"{_COMPLETION} should be followed by {' or '.join(SHELLS)}, got {given[1:]}")
+    if given[:1] == [completion.FLAG]:
+        if given[1:] not in [[shell] for shell in completion.SHELLS]:
+            raise UsageError(
+                f"{completion.FLAG} should be followed by {' or '.join(completion.SHELLS)}, got {given[1:]}"
+            )
         kinds = {command: _command_type(command) for command in COMMANDS}
         for kind in kinds.values():
             _prepare_help(kind)
-        print_completion(kinds, given[1])
+        completion.print_completion(kinds, given[1])
         raise SystemExit(0)
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview(COMMANDS))

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+FLAG = "--tyro-print-completion"
+"""tyro's own, which it has for every program."""
+
 SHELLS = ("bash", "zsh")
 
 
@@ -19,7 +22,7 @@ def print_completion(commands: Mapping[str, type], shell: str) -> None:
         commands: the class of each command, by its one or two words.
         shell: one of `SHELLS`.
     """
-    arguments = ["--tyro-print-completion", shell]
+    arguments = [FLAG, shell]
     try:
         tyro.cli(_choice(commands), prog="hypernetworks", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
     except SystemExit as end:  # when the script is printed

@@ -109,6 +109,26 @@ def make_folder(folder: Path) -> None:
         raise FaultError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
+def check_empty(folder: Path, instead: str, besides: Collection[str] = ()) -> None:
+    """Check that a folder holds nothing.
+
+    Args:
+        folder: an existing folder.
+        instead: what to do else, for the message.
+        besides: names that it may hold.
+
+    Raises:
+        UsageError: it holds something.
+        FaultError: it cannot be read.
+    """
+    try:
+        found = sorted(path.name for path in folder.iterdir() if path.name not in besides)
+    except OSError as error:
+        raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if found:
+        raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): {instead}")
+
+
 def named_folder(folder: str | Path) -> Path:
     """The path of a folder; UsageError for an empty text, which would be the current folder."""
     if folder == "":

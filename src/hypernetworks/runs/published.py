@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hypernetworks.files import write_whole
 from hypernetworks.runs.checkpoint import save_model
+from hypernetworks.runs.run import config_bytes
 
 __all__ = ["write_published"]
 
@@ -40,7 +41,7 @@ def write_published(
     Raises:
         FaultError: a file could not be written.
     """
-    data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+    data = config_bytes(config)
     write_whole(folder / "config.json", data)
     if metrics is not None:
         write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in metrics).encode())

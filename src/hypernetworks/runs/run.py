@@ -31,14 +31,14 @@ from typing import Any
 from torch import Tensor
 
 from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.files import json_object, make_folder, read_whole, remove_stale, write_whole
+from hypernetworks.files import check_empty, json_object, make_folder, read_whole, remove_stale, write_whole
 from hypernetworks.runs.checkpoint import load_model, load_trainer, model_digest, save_model, save_trainer
 from hypernetworks.runs.lock import LOCK
 from hypernetworks.runs.machine import changed_environment, environment
 from hypernetworks.runs.metrics import Metrics, read_metrics
 from hypernetworks.runs.state import is_state, names_its_run, same_weights, with_best_weights
 
-__all__ = ["CONFIG_LIMIT", "Run", "hint_at_runs"]
+__all__ = ["CONFIG_LIMIT", "Run", "config_bytes", "hint_at_runs"]
 
 _CONFIG, _METRICS, _MODEL = "config.json", "metrics.jsonl", "model.safetensors"
 _TRAINER, _BEFORE = "trainer.pt", "trainer.before.pt"
@@ -53,6 +53,11 @@ def hint_at_runs(folder: Path) -> str:
     """What an error adds if the folder has runs in it, as a comparison or a study has: which to name, else nothing."""
     runs = sorted(path.parent for pattern in ("*", "finals/*") for path in folder.glob(f"{pattern}/{_METRICS}"))
     return f": name one of the folders in it, for example {runs[0]}" if runs else ""
+
+
+def config_bytes(config: Mapping[str, Any]) -> bytes:
+    """A `config.json`; ValueError if a setting is NaN or infinite, which JSON cannot represent."""
+    return (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
 
 
 class Run:
@@ -85,7 +90,7 @@ class Run:
         """
         config = {**config, **environment()}
         try:
-            data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+            data = config_bytes(config)
         except ValueError as error:
             raise UsageError(f"{folder}: a setting is not a finite number, which {_CONFIG} cannot hold") from error
         _claim(folder)
@@ -121,7 +126,7 @@ class Run:
         """
         self._writable()
         config = {**self.config, **changes, _REPLACED: [*self._replaced, self._config_sha256]}
-        data = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+        data = config_bytes(config)
         write_whole(self.folder / _CONFIG, data)
         self.config = json.loads(data)
         self._config_sha256 = hashlib.sha256(data).hexdigest()
@@ -348,11 +353,7 @@ class Run:
 def _claim(folder: Path) -> None:
     """Make the folder of a new run. An existing folder must be empty, except for the lock of its writer."""
     make_folder(folder)
-    try:
-        if os.path.lexists(folder / _CONFIG):
-            raise UsageError(f"{folder}: already holds a run: give --resume to continue it, or another --out")
-        remove_stale(folder, _NAMES)  # a create that was killed
-        if found := sorted(path.name for path in folder.iterdir() if path.name != LOCK):
-            raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give another --out, new or empty")
-    except OSError as error:
-        raise FaultError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if os.path.lexists(folder / _CONFIG):
+        raise UsageError(f"{folder}: already holds a run: give --resume to continue it, or another --out")
+    remove_stale(folder, _NAMES)  # a create that was killed
+    check_empty(folder, "give another --out, new or empty", besides=(LOCK,))

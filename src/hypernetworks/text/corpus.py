@@ -8,7 +8,6 @@ an error.
 """
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from hypernetworks.data.named_sets import obtain_all
 from hypernetworks.errors import FaultError, UsageError
-from hypernetworks.processes import is_first
+from hypernetworks.processes import warn_once
 from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, is_binary, symbols_of, text_of_bytes
 from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
 
@@ -214,8 +213,7 @@ def _read_folder(folder: Path) -> str:
         left_out = f"{', '.join(binary[:_SHOWN])}{f' and {len(binary) - _SHOWN} more' if len(binary) > _SHOWN else ''}"
         if not texts:
             raise UsageError(f"the folder {folder} holds binary files only ({left_out}): expected UTF-8 texts")
-        if is_first():
-            print(f"{folder}: binary files are left out: {left_out}", file=sys.stderr)
+        warn_once(f"{folder}: binary files are left out: {left_out}")
     return "\n\n".join(text for text in texts if text)
 
 

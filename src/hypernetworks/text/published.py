@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hypernetworks.errors import UsageError
-from hypernetworks.files import make_folder
+from hypernetworks.files import check_empty, make_folder
 from hypernetworks.runs.checkpoint import model_digest
 from hypernetworks.runs.published import write_published
 from hypernetworks.runs.run import Run
@@ -91,5 +90,4 @@ def new_folder(folder: Path) -> None:
         FaultError: it could not be made.
     """
     make_folder(folder)
-    if found := sorted(path.name for path in folder.iterdir()):
-        raise UsageError(f"{folder}: holds other files ({found[0]!r}, …): give a new or empty folder")
+    check_empty(folder, "give a new or empty folder")
