@@ -57,7 +57,9 @@ def test_more_rows_than_a_piece(family, dtype, time, batch):
 
 @native_families
 @both_dtypes
-@pytest.mark.parametrize("lengths", [[5, 3, 3, 1], [1, 7, 2], [4, 4], [120, 80, 60, 60, 50, 40, 40, 30, 20, 9, 1]])
+@pytest.mark.parametrize(
+    "lengths", [[5, 3, 3, 1], [1, 7, 2], [4, 4], [120, 80, 60, 60, 50, 40, 40, 30, 20, 9, 1], [9, 4, 1] * 8]
+)
 def test_packed_both_ways_in_two_layers_with_dropout(family, dtype, lengths):
     # a norm over few values, and a long time, would amplify the rounding of both paths
     options = {"num_layers": 2, "bidirectional": True, "recurrent_dropout": 0.4, "dropout": 0.2} | sized(family)

@@ -2,12 +2,18 @@
 //
 // Each level of a step: all products on [h; ĥ], each thread some columns; a barrier; all else, each thread some rows, a few at a time,
 // so that their scales d never leave the cache; a barrier. W_x x of many steps is one product.
+//
+// Where every thread has rows enough to keep its multipliers busy, and its second cache holds the matrices of a step, each thread
+// takes its rows through all steps: no barriers, and no numbers that the other core made.
 #pragma once
 
 #include "layer.h"
 #include "workspace.h"
 
 namespace hn {
+
+constexpr long ROWS_EACH = 8;   // of a thread that takes its rows through all steps
+constexpr long FEW_PANELS = 8;  // which stay in the second cache while they meet the rows of several steps
 
 // A thread's room for some rows.
 template <class T> struct ForwardRoom { T *pre, *apart, *row, *stats; };
@@ -17,7 +23,8 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
   using Base::G, Base::A, Base::call, Base::I, Base::H, Base::L, Base::K, Base::Z, Base::B, Base::sequence, Base::in, Base::out,
       Base::pre_width, Base::wh_width, Base::state_width, Base::z_width, Base::hyper, Base::summed, Base::kept;
 
-  Forward(const LayerCall& call, int threads) : Base(call), pieces(sequence.pieces(ROWS)), workspace(out(call.workspace)) {
+  Forward(const LayerCall& call, int threads)
+      : Base(call), by_rows(rows_suffice(threads)), pieces(sequence.pieces(ROWS)), workspace(out(call.workspace)) {
     W_x = workspace.take(packed<T>(I, pre_width()));
     W_h = workspace.take(packed<T>(H, summed() * H));
     kept_W_h = workspace.take(L * packed<T>(H, kept() * H));
@@ -34,6 +41,7 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
                       workspace.take(std::max(Base::STATS, Base::HYPER_STATS))});
   }
 
+  const bool by_rows;  // each thread takes its rows through all steps
   const std::vector<Piece> pieces;
   Workspace<T> workspace;
   T *W_x, *W_h, *kept_W_h, *hyper_W_h, *P, *D, *bias, *state, *pre, *wh, *z;
@@ -45,10 +53,11 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
   void run(const Thread& thread) const {
     pack(thread);
     begin(thread);
+    if (by_rows) thread.wait();
     for (const Piece& piece : pieces) {
-      thread.wait();
+      wait(thread);
       inputs(thread, piece);
-      thread.wait();
+      wait(thread);
       for (long s = piece.begin; s < piece.end; s++) {
         const Step& step = sequence.order[s];
         const long kept = call.save ? step.first : 0;
@@ -56,14 +65,30 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
                             z + kept * z_width()};
         for (long level = 0; level < L; level++) {
           products(thread, step, level, other_end_each(s), rows);
-          thread.wait();
+          wait(thread);
           new_state(thread, step, level, rows);
-          thread.wait();
+          wait(thread);
         }
       }
     }
     finish(thread);
   }
+
+  // Whether each of the threads has rows enough, the same in all steps, and the matrices that it then reads at each step fit.
+  bool rows_suffice(int threads) const {
+    const long matrices = packed<T>(H, L * G * H) + packed<T>(H + K, 4 * K) + packed<T>(K, z_width()) +
+                          (hyper() ? Base::z_blocks() * packed<T>(Z, H) : 0);
+    return threads > 1 && B / threads >= ROWS_EACH && sequence.equal_steps() &&
+           matrices * long(sizeof(T)) <= second_cache();
+  }
+
+  void wait(const Thread& thread) const {
+    if (!by_rows) thread.wait();
+  }
+
+  // A thread's part of a product of `rows` rows and n columns.
+  Range product_rows(const Thread& thread, long rows) const { return by_rows ? thread.share(rows) : Range{0, rows}; }
+  Range product_panels(const Thread& thread, long n) const { return by_rows ? Range{0, panels<T>(n)} : thread.share(panels<T>(n)); }
 
   void pack(const Thread& thread) const {
     auto W_h_row = [this](long c) { return Base::W_h + c * H; };
@@ -110,23 +135,37 @@ template <class T, class Cell> struct Forward : Layer<T, Cell> {
 
   // [W_x; Ŵ_x] x + the bias for all rows of a piece.
   void inputs(const Thread& thread, const Piece& piece) const {
+    const Range all = product_panels(thread, pre_width());
+    if (!by_rows) return inputs(piece.first, piece.rows, piece, all);
+    // Its rows of a step are not next to those of the step after: some panels for the rows of all steps, then the next.
+    for (long first = 0; first < all.end; first += FEW_PANELS)
+      for (long s = piece.begin; s < piece.end; s++) {
+        const Step& step = sequence.order[s];
+        const Range own = thread.share(step.rows);
+        inputs(step.first + own.begin, own.end - own.begin, piece, {first, std::min(first + FEW_PANELS, all.end)});
+      }
+  }
+
+  void inputs(long first, long rows, const Piece& piece, Range own) const {
     const long width = pre_width();
-    T* to = pre + (call.save ? piece.first : 0) * width;
-    product_into(piece.rows, this->x + piece.first * I, I, W_x, I, width, {0, I}, thread.share(panels<T>(width)), to, width,
+    T* to = pre + (first - (call.save ? 0 : piece.first)) * width;
+    product_into(rows, this->x + first * I, I, W_x, I, width, {0, I}, own, to, width,
                  [&](T* to, long column, Vec<T> v, auto part) { store(to, v + load(bias + column, part), part); });
   }
 
   // R^l s_{l-1}, of level 0 W_h h_{t-1}, and Ŵ_h h_{t-1} + Ŵ_ĥ ĥ_{t-1} on top of the hyper cell's products on x.
   void products(const Thread& thread, const Step& step, long level, From from, const StepRows& to) const {
+    const Range rows = product_rows(thread, step.rows);
+    auto product = [&](const T* W, long k, long n, T* to, long stride, bool overwrite, From from) {
+      product_to(rows.end - rows.begin, state + rows.begin * state_width(), state_width(), W, k, n, product_panels(thread, n),
+                 to + rows.begin * stride, stride, overwrite, from);
+    };
     auto on_h = [&](const T* W, long blocks, T* to, long stride, bool overwrite) {
-      if (blocks > 0)
-        product_to(step.rows, state, state_width(), W, H, blocks * H, thread.share(panels<T>(blocks * H)), to, stride, overwrite, from);
+      if (blocks > 0) product(W, H, blocks * H, to, stride, overwrite, from);
     };
     on_h(W_h, summed(), to.pre, pre_width(), false);
     on_h(kept_W_h + level * packed<T>(H, kept() * H), kept(), to.wh + level * G * H, wh_width(), true);
-    if (hyper() && level == 0)
-      product_to(step.rows, state, state_width(), hyper_W_h, H + K, 4 * K, thread.share(panels<T>(4 * K)), to.pre + G * H,
-                 pre_width(), false);
+    if (hyper() && level == 0) product(hyper_W_h, H + K, 4 * K, to.pre + G * H, pre_width(), false, From::start);
   }
 
   // From the products to the new state.

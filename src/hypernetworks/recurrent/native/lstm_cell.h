@@ -36,23 +36,21 @@ template <class T> void LSTMCell<T>::forward(const ForwardRow<T>& row) const {
     for (long block = 0; block < blocks; block++) moments(H, row.pre + block * H, weights.eps, row.stats + 2 * block);
   else
     std::fill_n(row.stats, stats, T(0));
+  auto y = [&](long block, long j, auto part) { return gate(row.pre, row.stats, block, j, part); };
   lanes<T>(H, [&](long j, auto part) {
-    auto y = [&](long block) { return gate(row.pre, row.stats, block, j, part); };
     // c_t = σ(f) ⊙ c_{t-1} + σ(i) ⊙ m ⊙ tanh g
-    Vec<T> g = tanh<T>(y(2));
-    if (row.mask) g *= load(row.mask + j, part);
-    Vec<T> c = sigmoid<T>(y(1)) * load(row.c_before + j, part) + sigmoid<T>(y(0)) * g;
+    Vec<T> added = sigmoid_tanh<T>(y(0, j, part), y(2, j, part));
+    if (row.mask) added *= load(row.mask + j, part);
+    Vec<T> c = sigmoid<T>(y(1, j, part)) * load(row.c_before + j, part) + added;
     store(row.c + j, c, part);
-    Vec<T> o = sigmoid<T>(y(3));
-    if (norm) store(row.room + j, o, part);
-    else store(row.h + j, o * tanh<T>(c), part);
+    if (!norm) store(row.h + j, sigmoid_tanh<T>(y(3, j, part), c), part);
   });
   if (!norm) return;
   moments(H, row.c, weights.eps, row.stats + 8);
   lanes<T>(H, [&](long j, auto part) {
     // h_t = σ(o) ⊙ tanh(LN_c(c_t))
     Vec<T> u = scaled_c(hat_c(row.c, row.stats, j, part), j, part);
-    store(row.h + j, load(row.room + j, part) * tanh<T>(u), part);
+    store(row.h + j, sigmoid_tanh<T>(y(3, j, part), u), part);
   });
 }
 

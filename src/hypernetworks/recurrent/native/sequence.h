@@ -41,6 +41,9 @@ class Sequence {
 
   const Step& step_of(long row) const { return order[step_of_row_[row]]; }
 
+  // Whether all steps have the same number of rows: as many in the last as in the first, since B_t never grows.
+  bool equal_steps() const { return order.front().rows == order.back().rows; }
+
   // The row of sequence r in the last step that has one.
   long last_row(long r) const {
     auto last = order.rbegin();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <sched.h>
+#include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -11,6 +12,16 @@
 namespace hn {
 
 struct Range { long begin, end; };
+
+// Bytes of a core's second cache; 0 where the system does not say.
+inline long second_cache() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const long bytes = std::max(0l, sysconf(_SC_LEVEL2_CACHE_SIZE));
+  return bytes;
+#else
+  return 0;
+#endif
+}
 
 class Barrier {
  public:

@@ -153,4 +153,13 @@ template <class T> inline Vec<T> tanh(Vec<T> x) {
   return x < 0 ? -y : y;
 }
 
+// σ(x) tanh(y) with one division
+template <class T> inline Vec<T> sigmoid_tanh(Vec<T> x, Vec<T> y) {
+  Exponential<T> e = exponential<T>(-x), f = exponential<T>(y < 0 ? 2 * y : -2 * y);
+  Vec<T> t = f.scale * f.less + (f.scale - T(1));
+  Vec<T> z = -t / ((T(1) + e.scale + e.scale * e.less) * (T(2) + t));
+  z = x < -Series<T>::most ? Vec<T>{} : z;
+  return y < 0 ? -z : z;
+}
+
 }  // namespace hn
