@@ -11,7 +11,7 @@ from hypernetworks.strokes.pictures import full_colour, grid
 __all__ = ["page"]
 
 TEMPERATURES = (0.1, 0.4, 0.8)
-"""A row of drawings is shown at each of these, besides those of the sampling settings."""
+"""A row of drawings is shown at each of these but the temperature of the sampling settings, which has a picture of its own."""
 
 
 def page(runs: Sequence[ReportedRun], sampling: Sampling) -> str:
@@ -25,7 +25,7 @@ def page(runs: Sequence[ReportedRun], sampling: Sampling) -> str:
     canvas, scale = canvas_of(first.record), first.record["scale"]
     shown = draw(first.model, sampling, scale)
     drawings = [Picture(f"Temperature {sampling.temperature:g}", grid(shown, canvas, columns=5))]
-    for temperature in TEMPERATURES:
+    for temperature in (other for other in TEMPERATURES if other != sampling.temperature):
         row = draw(first.model, replace(sampling, count=8, temperature=temperature), scale)
         drawings.append(Picture(f"The first eight at temperature {temperature:g}", grid(row, canvas, columns=8)))
     full = full_colour(shown)
