@@ -9,7 +9,7 @@ DEMO   ?= runs/demo
 # the best of 8 rates from 0.004 to 0.1 for each network, at the size and the steps of the demo, with another seed
 DEMO_RATES := --learning-rate lstm=0.063 layer-norm-lstm=0.04 rhn=0.01 hyper-lstm=0.025
 
-.PHONY: demo test test-long test-lowest test-newest test-page screenshots faults fuzz sanitize lint lint-imports format bench study-tables docs clean help
+.PHONY: demo test test-long test-lowest test-newest test-page screenshots faults fuzz sanitize kernels-wheel lint lint-imports format bench study-tables docs clean help
 
 help:
 	@echo "make demo         train LSTM, layer-norm LSTM, RHN and HyperLSTM on Shakespeare, compare them, sample text (under 5 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make faults       kill runs at every call of a save, cut their power, fill their disk; all must resume to the same result (20 minutes)"
 	@echo "make fuzz         ten thousand damaged files and random command lines: each works or is refused in one line"
 	@echo "make sanitize     run the tests of the native kernels under AddressSanitizer and UndefinedBehaviorSanitizer (10 to 15 minutes)"
+	@echo "make kernels-wheel  build the wheel of prebuilt kernels into dist (Linux x86-64, 2 to 5 minutes)"
 	@echo "make lint         ruff, pyright, the types of all public symbols, import-linter"
 	@echo "make format       format the sources with ruff"
 	@echo "make docs         build the documentation into docs/_build"
@@ -81,6 +82,9 @@ KERNEL_TESTS := $(addprefix tests/recurrent/native/test_,parity.py one_step.py o
 sanitize: $(READY)
 	@$(SANITIZED) $(BIN)/python -c 'from hypernetworks.recurrent.native.kernels import ensure; ensure()'
 	@$(SANITIZED) $(RUNTIME) $(BIN)/python -m pytest -p no:randomly -k "not compile and not export" $(KERNEL_TESTS)
+
+kernels-wheel: $(READY)
+	@$(BIN)/python kernels/build_wheel.py dist
 
 lint: $(READY)
 	@$(BIN)/ruff check .

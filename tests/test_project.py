@@ -117,7 +117,8 @@ def test_workflows_are_well_formed_and_run_targets_that_exist(path):
     targets = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 90
-        assert set(job.get("needs", "").split()) <= set(workflow["jobs"])
+        needs = job.get("needs", [])
+        assert set(needs if isinstance(needs, list) else [needs]) <= set(workflow["jobs"])
         for step in job["steps"]:
             assert ("run" in step) != ("uses" in step)
             assert re.search(r"@[\w./]*v\d", step.get("uses", "@v1"))

@@ -15,6 +15,8 @@ from hypernetworks.recurrent.backend import backend
 from hypernetworks.recurrent.native.kernels import BuildError, ensure
 from hypernetworks.runs.machine import processor
 
+_PREBUILT = "kernels that need no compiler, for Linux x86-64: pip install 'hypernetworks[kernels]'"
+
 
 @dataclass(frozen=True)
 class Doctor:
@@ -34,6 +36,7 @@ class Doctor:
             ("accelerator", _accelerator()),
             ("backend", f"{backend()}: {_path()}"),
             ("native kernels", _kernels()),
+            ("hypernetworks-kernels", _installed("hypernetworks-kernels", _PREBUILT)),
             ("Triton kernels", _triton()),
             ("CUDA graphs", _graphs()),
             *((name, _installed(name)) for name in ("numpy", "safetensors", "tyro", "rich")),

@@ -21,7 +21,7 @@ with hn.use_backend("reference"):
 print(hn.recurrent.native.kernels.library() is not None)
 """
 
-_LIBRARY = ensure().path  # found or compiled before a test moves the cache
+LIBRARY = ensure().path  # found or compiled before a test moves the cache
 
 _COMPILER = """#!/bin/sh
 [ "$1" = --version ] && {{ echo "fake 1.0"; exit; }}
@@ -34,7 +34,7 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && cp {library} "$2"; shift; done
 def fake_compiler(folder: Path, before: str = "") -> Path:
     """A compiler in no time: its outputs are copies of the library that is built already. It runs the line `before` first."""
     path = folder / "fake-c++"
-    path.write_text(_COMPILER.format(log=calls(folder), library=_LIBRARY, before=before))
+    path.write_text(_COMPILER.format(log=calls(folder), library=LIBRARY, before=before))
     path.chmod(0o700)
     return path
 

@@ -49,7 +49,7 @@ def test_no_more_compilers_run_than_fit(tmp_path, monkeypatch, most):
     running, seen = tmp_path / "running", tmp_path / "seen"
     running.mkdir()
     count = f"touch {running}/$$; ls {running} | wc -l >> {seen}; sleep 0.1; rm {running}/$$"
-    compiler.compile_library([str(fake_compiler(tmp_path, count))], True, tmp_path)
+    compiler.compile_library([str(fake_compiler(tmp_path, count))], tmp_path)
     assert max(map(int, seen.read_text().split())) == most
     assert len(calls(tmp_path).read_text().splitlines()) == 2 * len(compiler.KERNELS) + 1
 
@@ -58,4 +58,4 @@ def test_the_first_failure_ends_all(tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "compilers_at_once", lambda: 2)
     fake = fake_compiler(tmp_path, 'case "$*" in *gru.cpp*float*) echo "error: bad"; exit 1;; *) sleep 100;; esac')
     with pytest.raises(BuildError, match="error: bad"):
-        compiler.compile_library([str(fake)], True, tmp_path)
+        compiler.compile_library([str(fake)], tmp_path)

@@ -1,10 +1,13 @@
 """Which libraries of the cache are used: those of these sources that run here and that nobody else could have changed."""
 
+import grp
 import hashlib
 import json
 import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,8 +85,14 @@ def test_a_damaged_library_is_as_none(cache, damage):
     assert store(cache, made) == cache.find(made)
 
 
+def group_of(monkeypatch, name: str, *members: str) -> None:
+    """Every group has this name and these members."""
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=name, gr_mem=list(members)))
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_folder_that_others_can_write_to_is_refused(cache, mode):
+def test_a_folder_that_others_can_write_to_is_refused(cache, mode, monkeypatch):
+    group_of(monkeypatch, "staff")
     made = stored.made_here()
     store(cache, made)
     cache.folder.chmod(mode)
@@ -96,8 +105,25 @@ def test_a_folder_that_others_can_write_to_is_refused(cache, mode):
 def test_a_file_that_others_can_write_to_is_refused(cache, suffix):
     made = stored.made_here()
     store(cache, made).path.with_suffix(suffix).chmod(0o666)
-    with pytest.raises(BuildError, match=f"other users can write to .*{suffix}: chmod go-w it"):
+    with pytest.raises(
+        BuildError, match=f"other users can write to .*{suffix}: chmod -R go-w {cache.folder}, or set XDG"
+    ):
         cache.find(made)
+
+
+def test_a_group_of_this_user_alone_may_write(cache, monkeypatch):
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    made = stored.made_here()
+    kept = store(cache, made)
+    for path in (cache.folder, kept.path, kept.path.with_suffix(".json")):
+        path.chmod(path.stat().st_mode | 0o020)
+    for members in ((), (user,)):
+        group_of(monkeypatch, user, *members)
+        assert cache.find(made) == kept
+    for name, members in ((user, (user, "another")), ("staff", (user,))):
+        group_of(monkeypatch, name, *members)
+        with pytest.raises(BuildError, match="other users can write to"):
+            cache.find(made)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

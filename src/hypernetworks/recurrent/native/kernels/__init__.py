@@ -1,7 +1,8 @@
-"""Compile the kernels on the user's own machine at first use, for its processor, and load them.
+"""Find the kernels, or compile them on the user's own machine at first use, for its processor, and load them.
 
-Libraries are kept in the user's cache. While one process compiles, others that need the same library wait. If no library can be
-had, one line of the log says why and what to do, and the networks take their reference path.
+A library compiled here is kept in the user's cache, and is preferred. Else the package hypernetworks-kernels serves, if it is
+installed and fits, and else the compiler. While one process compiles, others that need the same library wait. If no library can
+be had, one line of the log says why and what to do, and the networks take their reference path.
 """
 
 import ctypes
@@ -19,7 +20,8 @@ from pathlib import Path
 from hypernetworks.cache import cache_folder
 from hypernetworks.errors import FaultError
 
-from .compiler import SOURCES, BuildError, compile_library, find_compiler, has_openmp, version
+from .compiler import SOURCES, BuildError, compile_library, find_compiler, flags, has_openmp, version
+from .prebuilt import prebuilt
 from .stored import Cache, Made, Stored, made_here
 
 __all__ = ["SOURCES", "BuildError", "ensure", "library"]
@@ -49,7 +51,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 def ensure() -> Stored:
-    """The library for this machine. It is compiled if it is missing.
+    """The library for this machine: the one that was compiled here, else a prebuilt one, else it is compiled.
 
     Raises:
         BuildError: it is missing and cannot be compiled, and the cache has no other that runs here.
@@ -57,20 +59,36 @@ def ensure() -> Stored:
     # Windows: neither is its compiler looked for, nor can one be ended with all that it started
     if not hasattr(os, "killpg"):
         raise BuildError("the kernels are compiled on Linux and macOS only")
+    wanted = made_here()
     try:
-        cache = Cache(cache_folder() / "native")
-    except RuntimeError as error:
-        raise BuildError("there is no home folder to build in: set XDG_CACHE_HOME to a folder to write to") from error
-    try:
-        wanted = made_here()
-        if found := cache.find(wanted):
+        with _cache() as cache:
+            if found := cache.find(wanted):
+                return found
+    except BuildError:
+        # a prebuilt library needs no cache
+        if found := prebuilt(wanted):
             return found
+        raise
+    if found := prebuilt(wanted):
+        return found
+    with _cache() as cache:
         try:
             return _compiled(cache, wanted)
         except (BuildError, OSError):
             if found := cache.compatible(wanted):
                 return found
             raise
+
+
+@contextmanager
+def _cache() -> Iterator[Cache]:
+    """The user's cache. What the system refuses meanwhile becomes a BuildError."""
+    try:
+        cache = Cache(cache_folder() / "native")
+    except RuntimeError as error:
+        raise BuildError("there is no home folder to build in: set XDG_CACHE_HOME to a folder to write to") from error
+    try:
+        yield cache
     except (OSError, FaultError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BuildError(f"cannot use {cache.folder} ({reason}): set XDG_CACHE_HOME to a folder to write to") from error
@@ -94,7 +112,8 @@ def _compiled(cache: Cache, wanted: Made) -> Stored:
                 log.warning("%s has no OpenMP: the native kernels run on one thread", compiler[0])
             log.warning("compiling the native kernels for this machine (once, about a minute) into %s", cache.folder)
             start = time.perf_counter()
-            stored = cache.store(compile_library(compiler, made.openmp, part), made, version(compiler))
+            command = [*compiler, *flags(), *["-fopenmp"] * made.openmp]
+            stored = cache.store(compile_library(command, part), made, version(compiler))
             log.warning("native kernels compiled in %.0f seconds", time.perf_counter() - start)
             return stored
         finally:

@@ -62,7 +62,8 @@ def find_compiler() -> list[str]:
         if found := shutil.which(command[0]):
             return [found, *command[1:]]
     missing = f"CXX={shlex.join(asked)} is not there" if asked else "there is no C++ compiler"
-    raise BuildError(f"{missing}: install one (apt-get install g++, or xcode-select --install) or set CXX to yours")
+    install = "install one (apt-get install g++, or xcode-select --install) or set CXX to yours"
+    raise BuildError(f"{missing}: {install}; on Linux x86-64, pip install 'hypernetworks[kernels]' needs none")
 
 
 def _words(variable: str) -> list[str]:
@@ -116,13 +117,12 @@ def has_openmp(compiler: Sequence[str], folder: Path) -> bool:
     return True
 
 
-def compile_library(compiler: Sequence[str], openmp: bool, folder: Path) -> Path:
-    """Compile each kernel for each type, and link all to one library in `folder`.
+def compile_library(command: Sequence[str], folder: Path) -> Path:
+    """Compile each kernel for each type, and link all to one library in `folder`. `command` is the compiler with its flags.
 
     Raises:
         BuildError: a compiler failed or was killed.
     """
-    command = [*compiler, *flags(), *["-fopenmp"] * openmp]
     objects = {(kernel, kind): str(folder / f"{kernel}.{kind}.o") for kernel in KERNELS for kind in TYPES}
     compiling = [
         [*command, "-c", str(SOURCES / kernel), f"-DHN_TYPE={kind}", "-o", made]

@@ -1,4 +1,4 @@
-"""Libraries in the user's cache: each with a manifest that says what it was compiled from, and for which machines.
+"""Folders of libraries, such as the user's cache. Each has a manifest: what it was compiled from, and for which machines.
 
 `kernels-KEY.so` is a library, `kernels-KEY.json` its manifest. KEY is a digest of what the library depends on: sources, flags,
 processor, C library, OpenMP. Neither the compiler nor the release of the system is part of it, so a library that is there is
@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def made_here() -> Made:
 
 @dataclass(frozen=True)
 class Stored:
-    """A library in the cache that may be loaded."""
+    """A library that may be loaded."""
 
     path: Path
     made: Made
@@ -81,10 +82,12 @@ class Cache:
 
     Args:
         folder: the folder. It is made by `prepare`.
+        elsewhere: what to do where other users could change the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, elsewhere: str = "set XDG_CACHE_HOME to a folder of your own") -> None:
         self.folder = folder
+        self._elsewhere = elsewhere
 
     def prepare(self) -> None:
         """Make the folder if it is missing, for this user alone.
@@ -94,7 +97,7 @@ class Cache:
             BuildError: other users can write to it.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owner(self.folder)
+        self._check_owner(self.folder)
 
     def find(self, made: Made) -> Stored | None:
         """The library compiled for exactly this, if it is there and whole.
@@ -107,13 +110,23 @@ class Cache:
 
     def compatible(self, here: Made) -> Stored | None:
         """A library compiled elsewhere that runs here: the one with the most instruction sets, with OpenMP if there is one."""
-        found = [stored for path in sorted(self.folder.glob("kernels-*.json")) if (stored := self._open(path, None))]
-        found = [stored for stored in found if stored.made.runs_on(here)]
-        return max(found, key=lambda stored: (stored.made.openmp, len(stored.made.instructions)), default=None)
+        return best(self.all().values(), here)
 
-    def store(self, library: Path, made: Made, compiler: str) -> Stored:
-        """Move a library into its place, then write its manifest. Without a manifest, a library is not used."""
-        path = self.folder / f"kernels-{made.key()}.so"
+    def all(self) -> dict[str, Stored | None]:
+        """Every library by the name of its file. None is one that is damaged."""
+        manifests = sorted(self.folder.glob("kernels-*.json"))
+        return {path.with_suffix(".so").name: self._open(path, None) for path in manifests}
+
+    def store(self, library: Path, made: Made, compiler: str, name: str | None = None) -> Stored:
+        """Move a library into its place, then write its manifest. Without a manifest, a library is not used.
+
+        Args:
+            library: the file.
+            made: what it depends on.
+            compiler: the version of the compiler.
+            name: of the file, `kernels-NAME.so`, where libraries are not found by their key.
+        """
+        path = self.folder / f"kernels-{name or made.key()}.so"
         library.chmod(0o755)
         with library.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -141,9 +154,8 @@ class Cache:
         path = manifest.with_suffix(".so")
         if not (manifest.exists() and path.exists()):
             return None
-        _check_owner(self.folder)
-        for file in (manifest, path):
-            _check_owner(file)
+        for each in (self.folder, manifest, path):
+            self._check_owner(each)
         with suppress(UsageError, FaultError, KeyError, TypeError, ValueError):
             content = json_object(read_whole(manifest, _LIMIT), str(manifest))
             found = _made(content)
@@ -151,6 +163,35 @@ class Cache:
             if whole and (made is None or found == made):
                 return Stored(path, found, str(content["compiler"]))
         return None
+
+    def _check_owner(self, path: Path) -> None:
+        """BuildError if another user than this one and root can write to the file or folder."""
+        found = path.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            raise BuildError(f"{path} belongs to user {found.st_uid}, who could change it: {self._elsewhere}")
+        if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid)):
+            raise BuildError(f"other users can write to {path}: chmod -R go-w {self.folder}, or {self._elsewhere}")
+
+
+def best(libraries: Iterable[Stored | None], here: Made) -> Stored | None:
+    """The library that runs here with the most instruction sets, with OpenMP if there is one."""
+    found = [stored for stored in libraries if stored is not None and stored.made.runs_on(here)]
+    return max(found, key=lambda stored: (stored.made.openmp, len(stored.made.instructions)), default=None)
+
+
+def _is_private(group: int) -> bool:
+    """Whether a group is this user's own, with the user's name and no other members.
+
+    Systems that give each user such a group, as Ubuntu does, make new files writable for it.
+    """
+    import grp  # Windows has neither
+    import pwd
+
+    try:
+        found, user = grp.getgrgid(group), pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    return found.gr_name == user and set(found.gr_mem) <= {user}
 
 
 def _made(content: dict[str, Any]) -> Made:
@@ -163,15 +204,3 @@ def _made(content: dict[str, Any]) -> Made:
         libc=(name, tuple(version)),
         openmp=content["openmp"],
     )
-
-
-def _check_owner(path: Path) -> None:
-    """BuildError if another user than this one and root can write to the file or folder."""
-    found = path.stat()
-    if found.st_uid not in (0, os.geteuid()):
-        raise BuildError(f"{path} belongs to user {found.st_uid}, who could change it: {_ELSEWHERE}")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise BuildError(f"other users can write to {path}: chmod go-w it, or {_ELSEWHERE}")
-
-
-_ELSEWHERE = "set XDG_CACHE_HOME to a folder of your own"
