@@ -6,6 +6,7 @@ import functools
 import types
 import weakref
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -358,6 +359,52 @@ def test_a_target_that_is_changed_between_calls_runs_as_it_is_now(change):
     h = target[1](x @ W["0.weight"].T + W["0.bias"])
     close(net(x, condition=c), h @ W["2.weight"].T + W["2.bias"])
     assert change in (nn.Module.eval, refer) or not torch.equal(net(x, condition=c), y)
+
+
+def other_number(target):
+    target[1].negative_slope = 0.5
+
+
+def other_hooks(target):
+    target[1]._forward_hooks = collections.OrderedDict()
+
+
+def other_order(target):
+    target._modules = {name: target._modules[name] for name in ("1", "0", "2", "3")}
+
+
+def other_parameters(target):
+    target[0]._parameters = dict(target[0]._parameters)
+
+
+def tensor_for_a_number(target):
+    target[0].in_features = torch.ones(2)
+
+
+def array_for_a_number(target):
+    target[0].in_features = numpy.ones(2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (other_number,),
+        (other_hooks, hook_module),
+        (other_order,),
+        (other_parameters, other_number),
+        (tensor_for_a_number,),
+        (array_for_a_number, other_number),
+        (nn.Module.eval, other_number, nn.Module.train, hook_module, nn.Module.eval),
+        (lambda target: target[1].eval(), hook_module),
+    ],
+)
+def test_changes_of_what_a_target_consists_of_take_effect_one_by_one(changes):
+    target = nn.Sequential(nn.Linear(5, 5), nn.LeakyReLU(), nn.Linear(5, 5), nn.Dropout(0.0)).double()
+    net = hn.HyperNetwork(target, hn.FullGenerator(C, init="hyperfan-in"))
+    x, c = torch.randn(B, 5, dtype=torch.float64), torch.randn(C, dtype=torch.float64)
+    for change in (lambda target: None, *changes):
+        change(target)
+        close(net(x, condition=c), torch.func.functional_call(target, net.generate(c), (x,)))
 
 
 def test_a_target_whose_parameters_have_other_names_now():

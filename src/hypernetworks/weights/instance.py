@@ -12,16 +12,14 @@ which live for as long as something refers to them.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
-from itertools import chain
-from operator import or_
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hypernetworks.torch_compat import COMPILED_CALL, HOOK_OPTIONS, HOOKS, was_written
-from hypernetworks.weights.plan import Plan, PlanChangedError, containers, is_constant
+from hypernetworks.weights.plan import Plan, PlanChangedError, is_constant
 from hypernetworks.weights.references import References, UnknownModuleError, slots_of
 
 _new = object.__new__  # the constructors are not called
@@ -38,7 +36,8 @@ class Copier:
 
     def __init__(self, target: nn.Module) -> None:
         self.target = target
-        self._plan: Plan | None = None
+        self._plans: dict[bool, Plan] = {}
+        """In training mode and in evaluation mode, between which a target changes often."""
         self.checked: int | None = None
         """The number of places that hold parameters when the target was last checked; None if it has changed since."""
 
@@ -48,9 +47,10 @@ class Copier:
 
     def instance(self, tensors: Mapping[int, Tensor]) -> "Instance":
         """Make a copy of the target with these tensors in place of the parameters with these ids."""
-        if self._plan is not None:
+        mode = self.target.training
+        if mode in self._plans:
             try:
-                return Instance(self._plan, tensors)
+                return Instance(self._plans[mode], tensors)
             except PlanChangedError:
                 pass
         plan = Plan(self.target)
@@ -60,7 +60,7 @@ class Copier:
             except UnknownModuleError as found:
                 plan.add(found.module)
                 continue
-            self._plan, self.checked = plan, None
+            self._plans[mode], self.checked = plan, None
             return instance
 
 
@@ -79,37 +79,35 @@ class Instance:
         # A call copies all modules of the target. What is done for each of them is done by functions of C.
         modules = plan.modules
         originals = [*map(_attributes, modules)]
-        if (
-            [*map(type, modules)] != plan.kinds
-            or [*map(len, originals)] != plan.counts
-            or [*map(len, chain.from_iterable(map(containers, originals)))] != plan.sizes
-        ):
+        if [*map(type, modules)] != plan.kinds or not plan.fits(originals):
             raise PlanChangedError
         self._plan, self._parts = plan, plan.parts.take()
-        self._own: list[dict[str, Any]] = [*map(or_, originals, self._parts.of_modules)]
+        self._own: list[dict[str, Any]] = [*map(dict.copy, self._parts.of_modules)]
+        for place in plan.others:
+            self._own[place] = originals[place] | self._own[place]
         twins = [*map(_new, plan.kinds)]
         deque(map(_set_attributes, twins, self._own), maxlen=0)
-        self._copies: dict[int, Any] = {**plan.shared, **dict(zip(plan.ids, twins, strict=True)), **tensors}
+        self._copies: dict[int, Any] = dict(zip(plan.ids, twins, strict=True))
+        self._copies.update(plan.shared)
+        self._copies.update(tensors)
         for stand_in, module in reversed(plan.stand_ins.items()):
             self._copies[stand_in] = self._copies[module]
         self.replaced: set[int] = set()
         """The ids of the parameters that were replaced."""
-        self.parameters: int = 0
-        """The number of places that hold parameters."""
-        self._replace_children()
-        self._replace_parameters(tensors)
+        self._replace_children(originals)
+        self._replace_parameters(originals, tensors)
         self._given: dict[int, dict[str, Tensor | None]] = {}
         """The buffers that a module got, by its place in the plan."""
-        self._copy_buffers()
-        self._training = [place for place, own in enumerate(self._own) if own["training"]]
+        self._copy_buffers(originals)
+        self._training = plan.training + [place for place in plan.others if originals[place]["training"]]
         self._copy_attributes()
         self.module: nn.Module = self._copies[id(plan.target)]
 
-    def _replace_children(self) -> None:
+    def _replace_children(self, originals: Sequence[Mapping[str, Any]]) -> None:
         copies = self._copies
         for place in self._plan.with_children:
             own = self._own[place]
-            own["_modules"] = children = own["_modules"].copy()
+            own["_modules"] = children = originals[place]["_modules"].copy()
             for name, child in children.items():
                 if child is not None:
                     try:
@@ -117,25 +115,28 @@ class Instance:
                     except KeyError:
                         raise PlanChangedError from None
 
-    def _replace_parameters(self, tensors: Mapping[int, Tensor]) -> None:
+    def _replace_parameters(self, originals: Sequence[Mapping[str, Any]], tensors: Mapping[int, Tensor]) -> None:
+        count = 0
         for place in self._plan.with_parameters:
             own = self._own[place]
-            own["_parameters"] = parameters = own["_parameters"].copy()
-            self.parameters += len(parameters)
+            own["_parameters"] = parameters = originals[place]["_parameters"].copy()
+            count += len(parameters)
             for name, value in parameters.items():
                 if id(value) in tensors:
                     parameters[name] = tensors[id(value)]
                     self.replaced.add(id(value))
                     if own.get("sparse") and issubclass(self._plan.kinds[place], TABLES):
                         own["sparse"] = False
+        self.parameters: int = count
+        """The number of places that hold parameters."""
 
-    def _copy_buffers(self) -> None:
+    def _copy_buffers(self, originals: Sequence[Mapping[str, Any]]) -> None:
         """Copy buffers, once for several places. BatchNorm does not change them in evaluation mode, where they are shared."""
         copies = self._copies
         for place in self._plan.with_buffers:
-            own = self._own[place]
-            own["_buffers"] = buffers = own["_buffers"].copy()
-            own["_non_persistent_buffers_set"] = own["_non_persistent_buffers_set"].copy()
+            original, own = originals[place], self._own[place]
+            own["_buffers"] = buffers = original["_buffers"].copy()
+            own["_non_persistent_buffers_set"] = original["_non_persistent_buffers_set"].copy()
             if not own["training"] and isinstance(self._plan.modules[place], _READ_ONLY_IN_EVALUATION):
                 continue
             for name, buffer in buffers.items():

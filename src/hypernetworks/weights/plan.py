@@ -2,12 +2,16 @@
 
 A plan also keeps empty containers of former copies. A module has eight of its own, for parameters, buffers, submodules and
 hooks. Most are empty, and to make them takes longer than all else in a copy.
+
+Most modules are plain: all their attributes are numbers or the like. They are recorded and compared in each call, which takes
+less time than to look at each of them again.
 """
 
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any
 
@@ -45,7 +49,7 @@ class PlanChangedError(Exception):
 
 
 class Plan:
-    """Of a target. The modules are those registered, and others that their attributes refer to, which `add` adds.
+    """Of a target in one mode. The modules are those registered, and others that their attributes refer to, which `add` adds.
 
     A module of TorchScript is not copied: it keeps its tensors elsewhere. What torch.compile made of a module is left out for
     the module itself, whose tensors it would read, and so is a weak proxy.
@@ -56,10 +60,20 @@ class Plan:
         self.modules: list[nn.Module] = []
         self.ids: list[int] = []
         self.kinds: list[type[nn.Module]] = []
+        self.plain: list[bool] = []
+        """Whether all attributes of each module are constants."""
+        self.others: list[int] = []
+        """The modules that are not plain, by their place in `modules`."""
+        self.records: list[dict[str, Any]] = []
+        """The attributes of each plain module."""
+        self.empty: list[Any] = []
+        """The containers of plain modules that are empty."""
+        self.training: list[int] = []
+        """The plain modules in training mode."""
         self.counts: list[int] = []
-        """The number of each module's attributes."""
+        """The number of attributes of each of the others."""
         self.sizes: list[int] = []
-        """The lengths of each module's containers."""
+        """The lengths of their containers."""
         self.with_parameters: list[int] = []
         """The modules that have parameters, by their place in `modules`; in the same way those with buffers, and so on."""
         self.with_buffers: list[int] = []
@@ -100,8 +114,6 @@ class Plan:
         self.modules.append(module)
         self.ids.append(id(module))
         self.kinds.append(type(module))
-        self.counts.append(len(own))
-        self.sizes.extend(map(len, containers(own)))
         if own["_parameters"]:
             self.with_parameters.append(place)
         if own["_buffers"] or own["_non_persistent_buffers_set"]:
@@ -121,7 +133,37 @@ class Plan:
             self.with_attributes.append((place, names))
         if any("__slots__" in vars(kind) for kind in type(module).__mro__):
             self.with_slots.append(place)
-        self.parts.names.append((empty, not hooks))
+        plain = not (names or hooks)
+        self.plain.append(plain)
+        if plain:
+            self.records.append(own.copy())
+            if own["training"]:
+                self.training.append(place)
+            # which buffers are not persistent does not matter without buffers
+            self.empty += [own[name] for name in empty if name != "_non_persistent_buffers_set"]
+        else:
+            self.others.append(place)
+            self.counts.append(len(own))
+            self.sizes.extend(map(len, containers(own)))
+        self.parts.contents.append((self.records[-1] if plain else {}, empty, not hooks))
+
+    def fits(self, originals: Sequence[dict[str, Any]]) -> bool:
+        """Whether the modules, which have these attributes, are those of the plan.
+
+        Not compared are the parameters, buffers and submodules of a module that has some, nor values of attributes of modules
+        that are not plain: a copy reads these anew.
+        """
+        try:
+            same = [*compress(originals, self.plain)] == self.records
+        except (RuntimeError, ValueError):  # a tensor or an array, compared with a number
+            return False
+        others = [originals[place] for place in self.others]
+        return (
+            same
+            and not any(self.empty)
+            and [*map(len, others)] == self.counts
+            and [*map(len, chain.from_iterable(map(containers, others)))] == self.sizes
+        )
 
 
 def _stands_for(module: nn.Module) -> nn.Module | None:
@@ -132,24 +174,26 @@ def _stands_for(module: nn.Module) -> nn.Module | None:
 
 
 class Parts:
-    """Empty containers for all modules of one copy.
+    """Attributes for all modules of one copy, with empty containers of their own.
 
     Args:
-        names: of the containers for each module, and whether it shares the options of hooks.
+        contents: for each module the attributes that are the same in each copy, the names of its empty containers, and whether
+            it shares the options of hooks.
     """
 
-    def __init__(self, names: list[tuple[list[str], bool]]) -> None:
+    def __init__(self, contents: list[tuple[dict[str, Any], list[str], bool]]) -> None:
         # the number of a hook is used once only, so all modules without hooks can share one dictionary of each option
         options = self._options = {name: OrderedDict() for name in HOOK_OPTIONS}
         self.of_modules: list[dict[str, Any]] = [
-            {name: _MAKE.get(name, dict)() for name in empty} | (options if shares else {}) for empty, shares in names
+            same | {name: _MAKE.get(name, dict)() for name in empty} | (options if shares else {})
+            for same, empty, shares in contents
         ]
         self._all = [*options.values()]
-        self._all += [own[name] for own, (empty, _) in zip(self.of_modules, names, strict=True) for name in empty]
+        self._all += [own[name] for own, (_, empty, _) in zip(self.of_modules, contents, strict=True) for name in empty]
         self._references = self._count()
 
-    def _count(self) -> list[int]:
-        return [*map(sys.getrefcount, self._all)]
+    def _count(self) -> int:
+        return sum(map(sys.getrefcount, self._all))
 
     def are_empty(self) -> bool:
         """Whether nothing was put into them."""
@@ -166,7 +210,7 @@ class SpareParts:
     LIMIT = 4
 
     def __init__(self) -> None:
-        self.names: list[tuple[list[str], bool]] = []
+        self.contents: list[tuple[dict[str, Any], list[str], bool]] = []
         self._spare: list[Parts] = []
 
     def take(self) -> Parts:
@@ -174,8 +218,8 @@ class SpareParts:
         try:
             parts = self._spare.pop()  # no other thread gets them
         except IndexError:
-            return Parts(self.names)
-        return parts if parts.are_free() else Parts(self.names)
+            return Parts(self.contents)
+        return parts if parts.are_free() else Parts(self.contents)
 
     def give(self, parts: Parts) -> None:
         """Return the parts of a copy, which may still be used. What the target has put into them must not live on here."""
