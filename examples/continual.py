@@ -11,6 +11,7 @@ belongs to is given. Von Oswald et al., "Continual learning with hypernetworks",
 
 python examples/continual.py --tasks split --seeds 5        requires MNIST (fetched on first use)
 python examples/continual.py --strength 0                   without the regulariser, for comparison
+python examples/continual.py --tasks permuted --width 256 --steps 5000 --chunk 16384
 """
 
 from collections.abc import Callable
@@ -71,14 +72,16 @@ def accuracy(net: hn.HyperNetwork, condition: Tensor, task: Task) -> float:
     return 100 * (net(task.view(x), condition=condition).argmax(1) == y).double().mean().item()
 
 
-def learn(tasks: list[Task], strength: float, steps: int, width: int, rate: float) -> tuple[list[float], list[float]]:
+def learn(
+    tasks: list[Task], strength: float, steps: int, width: int, rate: float, chunk: int
+) -> tuple[list[float], list[float]]:
     """Accuracy on each task just after it was learned, and after the last one. `strength` is λ; 0 means no regulariser."""
     classes = max(int(y.max()) for _, y in (task.train for task in tasks)) + 1
     target = nn.Sequential(
         nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes)
     )
     embedding = hn.TaskEmbedding(len(tasks), size=32)
-    net = hn.HyperNetwork(target, hn.ChunkedGenerator(32, chunk_size=4096, embedding_size=32, hidden=(64,)))
+    net = hn.HyperNetwork(target, hn.ChunkedGenerator(32, chunk_size=chunk, embedding_size=32, hidden=(64,)))
     regularizer = hn.ContinualRegularizer(net, strength, tasks_per_step=2) if strength else None
     just_after = []
     for t, task in enumerate(tasks):
@@ -100,9 +103,12 @@ def learn(tasks: list[Task], strength: float, steps: int, width: int, rate: floa
     return just_after, [accuracy(net, embedding(t), task) for t, task in enumerate(tasks)]
 
 
-def experiment(seed: int, tasks: str, steps: int, strength: float, width: int, rate: float) -> dict[str, float]:
+def experiment(
+    seed: int, tasks: str, steps: int, strength: float, width: int, rate: float, chunk: int
+) -> dict[str, float]:
     """The mean accuracy of tasks just after each was learned, and of all after the last one, in per cent."""
-    just_after, at_the_end = learn({"split": split, "permuted": permuted}[tasks](), strength, steps, width, rate)
+    made = {"split": split, "permuted": permuted}[tasks]()
+    just_after, at_the_end = learn(made, strength, steps, width, rate, chunk)
     result = {}
     for name, values in (("just after each task", just_after), ("after all tasks", at_the_end)):
         print(f"  {name:22}" + "".join(f"{value:7.2f}" for value in values), flush=True)
@@ -111,4 +117,4 @@ def experiment(seed: int, tasks: str, steps: int, strength: float, width: int, r
 
 
 if __name__ == "__main__":
-    over_seeds(experiment, tasks=("split", "permuted"), steps=2000, strength=0.01, width=100, rate=2e-3)
+    over_seeds(experiment, tasks=("split", "permuted"), steps=2000, strength=0.01, width=100, rate=2e-3, chunk=4096)

@@ -147,7 +147,9 @@ def test_every_task_gets_its_lora(example):
 @needs_mnist
 def test_the_regulariser_keeps_what_was_learned(example):
     experiment = example("continual").experiment
-    kept, lost = (experiment(0, tasks="split", steps=100, strength=each, width=50, rate=2e-3) for each in (0.1, 0.0))
+    kept, lost = (
+        experiment(0, tasks="split", steps=100, strength=each, width=50, rate=2e-3, chunk=4096) for each in (0.1, 0.0)
+    )
     assert kept["after all tasks"] > 94
     assert kept["after all tasks"] > lost["after all tasks"] + 5
     assert lost["just after each task"] > 96
@@ -163,7 +165,7 @@ def test_permuted_digits_are_other_tasks(example):
     for view in views[1:]:
         assert not torch.equal(view, views[0])
         assert torch.equal(view.sort(1).values, views[0].sort(1).values)
-    _, accuracies = module.learn(tasks[:2], strength=0.1, steps=60, width=50, rate=2e-3)
+    _, accuracies = module.learn(tasks[:2], strength=0.1, steps=60, width=50, rate=2e-3, chunk=4096)
     assert min(accuracies) > 60
 
 
