@@ -8,7 +8,7 @@ import ast
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,6 +38,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """The module and class of each command. The module is imported when the command is used."""
 
 
+def listing(given: Sequence[str]) -> str:
+    """The list of commands, or of those of a group such as `text`, for arguments that ask for it; empty if they do not."""
+    if not given or given[0] in ("-h", "--help", "help"):
+        return overview(COMMANDS)
+    below = group(given[0])
+    return overview(below) if below and (len(given) == 1 or given[1] in ("-h", "--help")) else ""
+
+
+def group(first: str) -> list[str]:
+    """The commands of two words that start with this one."""
+    return [command for command in COMMANDS if command.startswith(first + " ")]
+
+
 def overview(commands: Iterable[str]) -> str:
     """The usage, and each command with the first line of its docstring, which is read from the source without importing it."""
     width = max(map(len, COMMANDS)) + 2
@@ -57,9 +70,9 @@ class _Terminated(KeyboardInterrupt):
 
 
 def main() -> int:
-    """Import the command line, run it, and return the exit code. The list of commands needs no import."""
+    """Import the command line, run it, and return the exit code. A list of commands needs no import."""
     _open_streams()
-    if sys.argv[1:] in ([], ["-h"], ["--help"], ["help"]) and _printed(overview(COMMANDS)):
+    if (text := listing(sys.argv[1:])) and _printed(text):
         return 0
     try:
         before = signal.signal(signal.SIGTERM, _terminate)

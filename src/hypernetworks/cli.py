@@ -29,7 +29,7 @@ from hypernetworks import completion
 from hypernetworks.errors import FaultError, Terminated, UsageError
 from hypernetworks.help_texts import prepare
 from hypernetworks.recurrent.backend import backend
-from hypernetworks_command import COMMANDS, overview
+from hypernetworks_command import COMMANDS, group, listing
 
 _FOLDERS = ("--out", "--data-dir")
 """Flags whose empty value would be taken for the current folder: a variable of a script that was not set."""
@@ -119,13 +119,10 @@ def _find_command(given: Sequence[str]) -> tuple[str, list[str]]:
             _prepare_help(kind)
         completion.print_completion(kinds, given[1])
         raise SystemExit(0)
-    if not given or given[0] in ("-h", "--help", "help"):
-        print(overview(COMMANDS))
+    if text := listing(given):
+        print(text)
         raise SystemExit(0)
-    below = [command for command in COMMANDS if command.startswith(given[0] + " ")]
-    if below and (len(given) == 1 or given[1] in ("-h", "--help")):
-        print(overview(below))
-        raise SystemExit(0)
+    below = group(given[0])
     asked = " ".join(given[:2] if below else given[:1])
     near = get_close_matches(asked, below or COMMANDS, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

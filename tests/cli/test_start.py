@@ -37,7 +37,7 @@ def test_neither_the_package_nor_the_help_imports_the_compiler(given: str) -> No
     assert not [name for name in loaded if name.split(".")[:2] == ["torch", "_dynamo"]]
 
 
-@pytest.mark.parametrize("given", [[], ["--help"]])
+@pytest.mark.parametrize("given", [[], ["--help"], ["text"], ["strokes", "-h"]])
 def test_the_list_of_commands_is_printed_without_torch(given: list[str], capsys: Capture) -> None:
     """It would take seconds. Nothing else is imported, either."""
     program = f"""

@@ -337,6 +337,7 @@ if __name__ == "__main__":
     # All that a training imports is imported before the first fork.
     for command in ("text train", "vision train"):
         import_module(cli.COMMANDS[command][0])
+    import_module("torch._dynamo")  # 2 s; the first optimiser of a process imports it
     with suppress(ImportError):
         import_module("matplotlib.figure")
         import_module("matplotlib.backends.backend_svg")
