@@ -26,8 +26,8 @@ def test_every_network_of_a_preset_has_the_size_with_whatever_is_searched(name: 
     plan = plan_of(settings, config, few, 65)
     for network in settings.networks:
         own = plan.spaces[network]
-        assert ("model.hyper_size" in own) == network.startswith("hyper")
-        assert ("model.depth" in own) == network.endswith("rhn")
+        assert ("model.hyper_size" in own) == ("model.hyper_size" in space and network.startswith("hyper"))
+        assert ("model.depth" in own) == ("model.depth" in space and network.endswith("rhn"))
         values = {path: given.choices[0] if isinstance(given, Choices) else given.high for path, given in own.items()}
         made = plan.configure(network, values)
         assert abs(count_parameters(made.model, 65) - settings.parameters) <= settings.parameters / 100

@@ -134,8 +134,17 @@ STUDIES: Final[Mapping[str, tuple[StudySettings, TextConfig, Space]]] = {
         StudySettings(
             ("lstm", "layer-norm-lstm", "hyper-lstm"), 1_350_000, trials=6, trial_steps=1000, seeds=(1, 2, 3)
         ),
-        replace(_BASE, schedule=replace(_BASE.schedule, steps=2940, evaluate_every=245)),
-        SPACE | {"model.hyper_size": Choices((32, 64, 128)), "model.hyper_embedding_size": Choices((8, 16, 32))},
+        replace(
+            _BASE,
+            model=replace(_BASE.model, input_dropout=0.1, hyper_size=32, hyper_embedding_size=8),
+            schedule=replace(_BASE.schedule, steps=2940, final_fraction=0.02, evaluate_every=245),
+        ),
+        # A trial reads the text 4 times and a final run 12 times, so a trial alone would choose too little dropout.
+        {
+            "schedule.learning_rate": Range(5e-3, 5e-2, log=True),
+            "model.dropout": Range(0.3, 0.5),
+            "model.recurrent_dropout": Range(0.05, 0.15),
+        },
     ),
     "seconds": (
         StudySettings(("lstm", "hyper-lstm"), 50_000, trials=3, trial_steps=4, seeds=(1, 2), pruning=Pruning(1)),
