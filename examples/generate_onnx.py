@@ -5,6 +5,7 @@ python examples/generate_onnx.py model.onnx "ROMEO:" 200
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 
@@ -13,12 +14,14 @@ import onnxruntime
 
 
 def generate(path: str, prompt: str, length: int, temperature: float = 0.7, seed: int = 0) -> Iterator[str]:
-    """The characters after a prompt, one by one."""
+    """The characters after a prompt, one by one; for a model of words, words and characters."""
     session, random = onnxruntime.InferenceSession(path), np.random.default_rng(seed)
-    alphabet = json.loads(session.get_modelmeta().custom_metadata_map["alphabet"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    alphabet = json.loads(metadata["alphabet"])
     _, *inputs = session.get_inputs()
     state = [np.zeros((each.shape[0], 1, each.shape[2]), np.float32) for each in inputs]
-    ids = [alphabet.index(character) for character in prompt]
+    words = re.findall(metadata.get("pattern", "(?s)."), prompt)  # a word that the alphabet lacks is spelled
+    ids = [alphabet.index(symbol) for word in words for symbol in ([word] if word in alphabet else word)]
     for _ in range(length):
         read = {"ids": np.array(ids)[:, None]} | {each.name: s for each, s in zip(inputs, state, strict=True)}
         logits, *state = session.run(None, read)

@@ -72,7 +72,7 @@ def test_what_it_cannot_do_is_one_clear_error(run: Path) -> None:
         lm.generate("7 §")
     with pytest.raises(UsageError, match="temperature should be a finite number"):
         lm.generate(temperature=-1)
-    with pytest.raises(UsageError, match="at least 2 characters, got 1"):
+    with pytest.raises(UsageError, match="at least 2 symbols, got 1"):
         lm.evaluate("7")
     with pytest.raises(UsageError, match="give a text or a split, got both"):
         lm.evaluate("7 is 49", split="test")

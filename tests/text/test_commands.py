@@ -120,7 +120,7 @@ def test_a_text_of_two_characters_has_a_score(run: Path, tmp_path: Path, capsys:
         assert f"{model_of(run).evaluate(content).nats:.4f} nats" in out
     text.write_text("7")
     assert scored(run, "--text", str(text)) == 2
-    assert "scoring requires a text of at least 2 characters, got 1" in capsys.readouterr().err
+    assert "scoring requires a text of at least 2 symbols, got 1" in capsys.readouterr().err
 
 
 def test_unknown_characters_after_what_is_read_do_not_matter(run: Path, tmp_path: Path, capsys: Capture) -> None:

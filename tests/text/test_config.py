@@ -122,7 +122,7 @@ LACKS = "has no valid settings or no valid corpus"
         (drop("corpus"), LACKS),
         (drop("corpus", "sha256"), LACKS),
         (put(7, "corpus", "sha256"), LACKS),
-        (put("word", "corpus", "unit"), LACKS),
+        (put("letter", "corpus", "unit"), LACKS),
         (put("ab", "corpus", "alphabet"), LACKS),
         (put([], "corpus", "alphabet"), LACKS),
         (put(["a", 1], "corpus", "alphabet"), LACKS),
@@ -147,6 +147,12 @@ def test_a_missing_setting_takes_its_default(path: tuple[str, ...]) -> None:
     config = written()
     drop(*path)(config)
     assert read(config)[0] == TextConfig()
+
+
+def test_an_alphabet_of_words_has_strings_that_are_not_empty() -> None:
+    assert read(written(unit="word", alphabet=("\n", "a", "as", "s")))[1].alphabet == ("\n", "a", "as", "s")
+    with pytest.raises(UsageError, match=LACKS):
+        read(written(unit="word", alphabet=("\n", "")))
 
 
 def test_an_alphabet_of_bytes_has_bytes() -> None:

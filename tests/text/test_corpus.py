@@ -16,7 +16,7 @@ from hypernetworks.data.data_file import DataFile
 from hypernetworks.data.named_sets import get, list_data
 from hypernetworks.errors import UsageError
 from hypernetworks.text import data_sets
-from hypernetworks.text.alphabet import alphabet_of, decode, encode, symbols_of
+from hypernetworks.text.alphabet import alphabet_of, decode, encode, string_of
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
 
@@ -44,7 +44,7 @@ def test_characters_there_and_back(text: str) -> None:
 @settings(max_examples=50)
 @given(st.text(st.characters(codec="utf-8")))
 def test_bytes_there_and_back(text: str) -> None:
-    alphabet = alphabet_of([symbols_of(text, "byte")])
+    alphabet = alphabet_of([string_of(text, "byte")])
     ids = encode(text, alphabet, "byte")
     assert [ord(alphabet[i]) for i in ids] == list(text.encode())
     assert decode(ids, alphabet, "byte") == text

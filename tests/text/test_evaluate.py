@@ -96,7 +96,7 @@ def test_the_training_mode_is_put_back() -> None:
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_text_with_nothing_to_predict_is_refused(length: int) -> None:
-    with pytest.raises(UsageError, match=f"scoring requires a text of at least 2 characters, got {length}"):
+    with pytest.raises(UsageError, match=f"scoring requires a text of at least 2 symbols, got {length}"):
         evaluate(small(), torch.zeros(length))
     assert evaluate(small(), torch.zeros(2)).characters == 1
 

@@ -59,7 +59,7 @@ def test_every_character_is_read_once_a_round(B: int, T: int, steps: int, data: 
 
 def test_a_text_one_character_short_of_a_batch_is_refused() -> None:
     Streams(torch.zeros(13), 3, 4)
-    with pytest.raises(UsageError, match=r"has 12 characters, .* batch_size 3 times length 4, .* is 13$"):
+    with pytest.raises(UsageError, match=r"has 12 symbols, .* batch_size 3 times length 4, .* is 13$"):
         Streams(torch.zeros(12), 3, 4)
 
 

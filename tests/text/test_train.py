@@ -322,7 +322,7 @@ def test_a_validation_that_the_state_explains_is_explained() -> None:
     assert task.warning(8.8, figures) == ""
     assert task.warning(0.1, figures) == (
         "the validation of 9.00 nats is far above the training loss of 0.10: the same text scores 0.00 in pieces of 4 "
-        "characters from the zero state, so the model does not work with a state carried for long: give a --reset-probability "
+        "symbols from the zero state, so the model does not work with a state carried for long: give a --reset-probability "
         "below 1, or a --length above 4"
     )
 

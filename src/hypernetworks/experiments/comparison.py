@@ -190,10 +190,12 @@ def plot(
     training: dict[str, Curve] = {}
     for row in rows:
         validation[row.variant] = [list(run) for run in row_curves(experiment, row).values()]
-        if score.loss_scale is not None:
+        if score.follows_loss:
             metrics = [Run.open(Path(run)).metrics() for run in row.runs]
             losses = mean_curve([curve_of(lines, "loss") for lines in metrics])
-            training[row.variant] = [(step, loss * score.loss_scale) for step, loss in losses]
+            validated = next(line for line in metrics[0] if score.name in line)
+            factor = validated[score.name] / validated["validation_loss"]
+            training[row.variant] = [(step, loss * factor) for step, loss in losses]
     drawn = draw_all(validation, score.label, title, training, caption)
     pictures = {f"compare{end}.svg": picture for end, picture in drawn.items()}
     pictures |= experiment.pictures({row.variant: Path(row.runs[0]) for row in rows})

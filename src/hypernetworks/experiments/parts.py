@@ -66,8 +66,8 @@ class Score:
     """The axis of a plot."""
     digits: int = 4
     """Decimal places in a table."""
-    loss_scale: float | None = 1.0
-    """The factor from the training loss to this figure; None if the two are not comparable."""
+    follows_loss: bool = True
+    """Whether this figure is the validation loss times a factor, so that the training loss can be drawn with it."""
 
 
 class Recorded(NamedTuple, Generic[Config]):

@@ -1,12 +1,14 @@
 """Text to symbol ids and back.
 
 An alphabet is the tuple of the symbols of a corpus, sorted by code point. The id of a symbol is its index. The unit of a
-corpus is the character or the byte. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as UTF-8.
+corpus is the character, the byte or the word. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as UTF-8.
+In a corpus of words, a symbol is a word or a single character, see words.py.
 """
 
 import codecs
 import shlex
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +17,23 @@ import torch
 from torch import Tensor
 
 from hypernetworks.errors import UsageError
+from hypernetworks.text.words import spelled
 
-__all__ = ["Unit", "alphabet_of", "decode", "encode", "is_binary", "symbols_of", "text_of_bytes"]
+__all__ = [
+    "Unit",
+    "alphabet_of",
+    "count_characters",
+    "decode",
+    "encode",
+    "encode_string",
+    "is_binary",
+    "single_characters",
+    "string_of",
+    "symbol_name",
+    "text_of_bytes",
+]
 
-Unit = Literal["character", "byte"]
+Unit = Literal["character", "byte", "word"]
 
 _CODE_POINTS = 0x110000
 _SHOWN = 5
@@ -60,13 +75,23 @@ def _remedy(content: bytes, path: Path) -> str:
     return f": if it is {encoding}, convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > NEW"
 
 
-def symbols_of(text: str, unit: Unit = "character") -> str:
-    """The text as a string of symbols: the text itself, or, for bytes, chr(b) for each byte b of its UTF-8."""
-    return text if unit == "character" else text.encode("utf-8", "surrogatepass").decode("latin-1")
+def symbol_name(unit: Unit) -> str:
+    """What a message calls a symbol. In a corpus of words, spaces and signs are symbols, too, so none is called a word."""
+    return "symbol" if unit == "word" else unit
+
+
+def single_characters(alphabet: Iterable[str]) -> list[str]:
+    """The symbols of one character: all but words."""
+    return [symbol for symbol in alphabet if len(symbol) == 1]
+
+
+def string_of(text: str, unit: Unit = "character") -> str:
+    """The string that consists of the symbols: the text itself, or, for bytes, chr(b) for each byte b of its UTF-8."""
+    return text.encode("utf-8", "surrogatepass").decode("latin-1") if unit == "byte" else text
 
 
 def alphabet_of(parts: Iterable[str]) -> tuple[str, ...]:
-    """The distinct symbols of strings of symbols, sorted by code point."""
+    """The distinct characters of strings, sorted by code point."""
     present = np.zeros(_CODE_POINTS, dtype=np.bool_)
     for part in parts:
         present[_code_points(part)] = True
@@ -79,23 +104,32 @@ def encode(text: str, alphabet: Sequence[str], unit: Unit = "character") -> Tens
     Args:
         text: the text.
         alphabet: the symbols, sorted; an id is an index into it.
-        unit: character or byte.
+        unit: character, byte or word. A word that the alphabet lacks is spelled by its characters.
 
     Returns:
         Ids (length,), uint8 if the alphabet has at most 256 symbols, else int32.
 
     Raises:
-        UsageError: the text has symbols that the alphabet lacks; the message names the first few and their positions.
+        UsageError: the text has characters that the alphabet lacks; the message names the first few and their positions.
     """
-    codes = _code_points(symbols_of(text, unit))
-    points = np.array([ord(symbol) for symbol in alphabet], dtype=np.int64)
-    known = np.zeros(_CODE_POINTS, dtype=np.bool_)
-    known[points] = True
-    ids = np.zeros(_CODE_POINTS, dtype=np.uint8 if len(alphabet) <= 256 else np.int32)
-    ids[points] = np.arange(len(alphabet), dtype=ids.dtype)
-    unknown = np.flatnonzero(~known[codes])
-    if unknown.size:
-        raise UsageError(_complaint(codes, unknown, alphabet, unit))
+    return encode_string(string_of(text, unit), alphabet, unit)
+
+
+def encode_string(string: str, alphabet: Sequence[str], unit: Unit, first: int = 0) -> Tensor:
+    """The ids (length,) of a string that consists of symbols, see `string_of`.
+
+    first: how many symbols are read; 0: all. What is not read may have any characters.
+    """
+    dtype = np.uint8 if len(alphabet) <= 256 else np.int32
+    if unit == "word":
+        index = {symbol: id for id, symbol in enumerate(alphabet)}
+        symbols = list(islice(spelled(string, index), first or None))
+        _check_known(_code_points("".join(symbols)), single_characters(alphabet), unit)
+        return torch.from_numpy(np.fromiter((index[symbol] for symbol in symbols), dtype, len(symbols)))
+    codes = _code_points(string[: first or None])
+    _check_known(codes, alphabet, unit)
+    ids = np.zeros(_CODE_POINTS, dtype=dtype)
+    ids[[ord(symbol) for symbol in alphabet]] = np.arange(len(alphabet), dtype=dtype)
     return torch.from_numpy(ids[codes])
 
 
@@ -106,7 +140,14 @@ def decode(ids: Tensor | Sequence[int], alphabet: Sequence[str], unit: Unit = "c
         IndexError: an id is out of range.
     """
     text = "".join([alphabet[i] for i in (ids.tolist() if isinstance(ids, Tensor) else ids)])
-    return text if unit == "character" else text.encode("latin-1").decode("utf-8", "replace")
+    return text.encode("latin-1").decode("utf-8", "replace") if unit == "byte" else text
+
+
+def count_characters(ids: Tensor, alphabet: Sequence[str], unit: Unit) -> int:
+    """The number of characters that symbol ids of any shape stand for; of bytes, the number of bytes."""
+    if unit != "word":
+        return ids.numel()
+    return int(torch.tensor([len(symbol) for symbol in alphabet])[ids.long().cpu()].sum())
 
 
 def _code_points(text: str) -> np.ndarray:
@@ -117,15 +158,25 @@ def _code_points(text: str) -> np.ndarray:
         return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-def _complaint(codes: np.ndarray, unknown: np.ndarray, alphabet: Sequence[str], unit: Unit) -> str:
+def _check_known(codes: np.ndarray, characters: Sequence[str], unit: Unit) -> None:
+    """UsageError if a text has other code points than those of some characters."""
+    known = np.zeros(_CODE_POINTS, dtype=np.bool_)
+    known[[ord(character) for character in characters]] = True
+    unknown = np.flatnonzero(~known[codes])
+    if unknown.size:
+        raise UsageError(_complaint(codes, unknown, characters, unit))
+
+
+def _complaint(codes: np.ndarray, unknown: np.ndarray, characters: Sequence[str], unit: Unit) -> str:
     points, firsts = np.unique(codes[unknown], return_index=True)
     order = np.argsort(firsts)
     named = [
-        f"{chr(points[i]) if unit == 'character' else f'byte {points[i]:#04x}'!r} at {unknown[firsts[i]]}"
+        f"{f'byte {points[i]:#04x}' if unit == 'byte' else chr(points[i])!r} at {unknown[firsts[i]]}"
         for i in order[:_SHOWN]
     ]
     more = f" and {len(points) - _SHOWN} more" if len(points) > _SHOWN else ""
-    expected = f"one of the {len(alphabet)} in the alphabet"
-    if unit == "character" and len(alphabet) <= 100:
-        expected = f"one of {''.join(alphabet)!r}"
-    return f"the text has {unit}s that the alphabet lacks: {', '.join(named)}{more}; expected {expected}"
+    expected = f"one of the {len(characters)} in the alphabet"
+    if unit != "byte" and len(characters) <= 100:
+        expected = f"one of {''.join(characters)!r}"
+    what = "bytes" if unit == "byte" else "characters"
+    return f"the text has {what} that the alphabet lacks: {', '.join(named)}{more}; expected {expected}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from hypernetworks.text.alphabet import symbol_name
 from hypernetworks.text.data_sets import NAMED_SETS
 from hypernetworks.text.evaluate import TextScore
 from hypernetworks.text.published import Published
@@ -46,14 +47,15 @@ def model_card(shown: Published, name: str, load: str, license: str | None, test
 
 def _head(shown: Published, name: str, license: str | None, scores: Mapping[str, float]) -> str:
     unit, data = shown.record["unit"], shown.config.corpus.removeprefix("./")
+    symbol = symbol_name(unit)
     results = [
         EvalResult(
             task_type="text-generation",
             dataset_type=data,
             dataset_name=data,
             dataset_split=split,
-            metric_type=f"bits-per-{unit}",
-            metric_name=f"bits per {unit}",
+            metric_type=f"bits-per-{symbol}",
+            metric_name=f"bits per {symbol}",
             metric_value=round(nats / math.log(2), 4),
         )
         for split, nats in scores.items()
@@ -70,7 +72,7 @@ def _head(shown: Published, name: str, license: str | None, scores: Mapping[str,
 
 def _training(shown: Published) -> str:
     data, record, schedule = shown.config.corpus, shown.record, shown.config.schedule
-    unit = record["unit"]
+    symbol = symbol_name(record["unit"])
     if data in NAMED_SETS:
         named = NAMED_SETS[data]
         what = f"The text is `{data}`: {named.what} (licence: {named.license})."
@@ -79,7 +81,7 @@ def _training(shown: Published) -> str:
     sizes = ", ".join(f"{split} {size:,}" for split, size in record.get("sizes", {}).items())
     changed = "" if shown.validation is not None else ", and were changed since"
     return (
-        f"{what} It has {len(record['alphabet'])} different {unit}s ({sizes} {unit}s) "
+        f"{what} It has {len(record['alphabet'])} different {symbol}s ({sizes} {symbol}s) "
         f"and the SHA-256 `{record['sha256']}`.\n\n"
         f"The weights are those of step {shown.step:,} of {schedule.steps:,}, with seed {schedule.seed}{changed}. "
         "`config.json` has all settings."
@@ -87,18 +89,20 @@ def _training(shown: Published) -> str:
 
 
 def _figures(shown: Published, scores: Mapping[str, float]) -> str:
-    unit = shown.record["unit"]
+    symbol = symbol_name(shown.record["unit"])
     if not scores:
         return "None: they would be those of other weights."
+    words = " A symbol is a word, or another character." if symbol == "symbol" else ""
     rows = [f"| {split} | {nats:.4f} | {nats / math.log(2):.4f} |" for split, nats in scores.items()]
     first = shown.config.validation_characters
     part = f", here the first {first:,} of the validation split" if first and "validation" in scores else ""
     return "\n".join(
         [
-            f"| split | nats per {unit} | bits per {unit} |",
+            f"| split | nats per {symbol} | bits per {symbol} |",
             "|---|---|---|",
             *rows,
             "",
-            f"The text is read as one stream from the zero state, and every {unit} but the first is predicted once{part}.",
+            f"The text is read as one stream from the zero state, and every {symbol} but the first is predicted once{part}."
+            f"{words}",
         ]
     )

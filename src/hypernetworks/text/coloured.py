@@ -17,6 +17,7 @@ from torch import Tensor
 from hypernetworks.analysis import RelativeChange, trace
 from hypernetworks.errors import UsageError
 from hypernetworks.recurrent.hyper import HyperRecurrentNetwork
+from hypernetworks.text.alphabet import symbol_name
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.details import Details
 from hypernetworks.text.generate import Sampling, generate_ids, prompt_ids
@@ -45,7 +46,7 @@ _GATES = {
 
 
 class Letter(NamedTuple):
-    """A character, and the change of each gate in the step that generated it."""
+    """A character, or a word of a model of words, and the change of each gate in the step that generated it."""
 
     text: str
     changes: tuple[float, ...]
@@ -115,20 +116,20 @@ def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[
         UsageError: the text is empty, or longer than `LONGEST_TEXT` symbols.
     """
     if not 1 <= len(ids) <= LONGEST_TEXT:
-        raise UsageError(f"text should have 1 to {LONGEST_TEXT:,} {symbols.unit}s to be coloured, got {len(ids):,}")
+        raise UsageError(f"text should have 1 to {LONGEST_TEXT:,} {symbol_name(symbols.unit)}s to be coloured, got {len(ids):,}")
     return letters(ids, [(), *weight_changes(model, ids[:-1]).tolist()], symbols)
 
 
 def letters(
     ids: Tensor, changes: Sequence[Sequence[float]], symbols: Symbols, details: Sequence[Details | None] = ()
 ) -> list[Letter]:
-    """The characters of some symbols with the changes of each, and with the details of its step if they are given.
+    """The characters of some symbols, or the words and characters, with the changes of each, and with the details of its step if they are given.
 
     A character of several bytes has the largest change of its bytes, and the details of the last one.
     """
     texts = [symbols.alphabet[i] for i in ids.tolist()]
     details = details or [None] * len(texts)
-    if symbols.unit == "character":
+    if symbols.unit != "byte":
         return [Letter(text, tuple(change), more) for text, change, more in zip(texts, changes, details, strict=True)]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     found: list[Letter] = []

@@ -18,11 +18,11 @@ from hypernetworks.experiments.report import ReportedRun
 from hypernetworks.experiments.report_command import ReportCommand
 from hypernetworks.files import read_whole
 from hypernetworks.terminal import shown
-from hypernetworks.text.alphabet import text_of_bytes
+from hypernetworks.text.alphabet import symbol_name, text_of_bytes
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, whole_text
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
-from hypernetworks.text.evaluate import Protocol, evaluate_windows
+from hypernetworks.text.evaluate import Protocol, evaluate_windows, in_characters
 from hypernetworks.text.experiment import TEXT, TextExperiment, describe_score, evaluate_ids, load_run, symbols_of
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
@@ -90,12 +90,12 @@ class Evaluate(EvaluateCommand):
         if self.protocol == "windows":
             score = evaluate_windows(model, ids, self.window)
             result = (
-                f"{score.windows:,} random windows of {self.window} {symbols.unit}s, each from the zero state\n"
+                f"{score.windows:,} random windows of {self.window} {symbol_name(symbols.unit)}s, each from the zero state\n"
                 f"{score.nats:.4f} nats (standard error {score.error:.4f})"
             )
         elif self.dynamic:
             training = TEXT.data_of(self.run, self.data_dir).train
-            found = evaluate_dynamically(model, ids, training, self.dynamics)
+            found = in_characters(evaluate_dynamically(model, ids, training, self.dynamics), ids, symbols)
             result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
         else:
             result = evaluate_ids(model, symbols, ids, self.weights)
@@ -124,7 +124,7 @@ class Compare(NetworkCompareCommand):
         times = steps * batch * length / len(data.train)
         read = f"{times:.0%} of the text" if times < 1 else f"the text {times:.1f} times"
         return (
-            f"Validation on {scored:,} {data.unit}s, {runs}; training curves are faint. {steps:,} steps read "
+            f"Validation on {scored:,} {symbol_name(data.unit)}s, {runs}; training curves are faint. {steps:,} steps read "
             f"{read}. This shows how fast these networks learn with these "
             "settings, not what they reach after long training or with other settings."
         )
@@ -132,7 +132,7 @@ class Compare(NetworkCompareCommand):
 
 @dataclass(frozen=True)
 class Generate:
-    """Generate text with the best model of a run, printed character by character."""
+    """Generate text with the best model of a run, printed character by character, or word by word."""
 
     run: Positional[Path]
     """The run's folder."""

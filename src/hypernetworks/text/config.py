@@ -33,8 +33,9 @@ class TextConfig:
     test_text: str = field(default="", kw_only=True)
     """The path of a text or a folder to test on, with a validation_text; empty: none."""
     unit: Unit = field(default="character", kw_only=True)
-    """What the model reads of one's own text and predicts: its characters, or the bytes of its UTF-8. A model of bytes can read
-    any text. A named data set has a unit of its own."""
+    """What the model reads of one's own text and predicts: its characters, the bytes of its UTF-8, or its frequent words and, for
+    all else, characters. A model of bytes can read any text. A named data set has a unit of its own. Settings that count
+    characters count bytes, or words and characters, then."""
     model: CharacterModelConfig = field(default_factory=CharacterModelConfig)
     schedule: Schedule = field(default_factory=Schedule)
     batch_size: int = 32
@@ -57,7 +58,7 @@ class TextConfig:
             check_count(name, getattr(self, name))
         check_parts(self.batch_size, self.schedule.accumulate)
         if self.unit not in get_args(Unit):
-            raise UsageError(f"unit should be {' or '.join(get_args(Unit))}, got {self.unit!r}")
+            raise UsageError(f"unit should be one of {', '.join(get_args(Unit))}, got {self.unit!r}")
         if self.test_text and not self.validation_text:
             raise UsageError(
                 f"test_text requires a validation_text: the corpus is not split, got {self.test_text!r} alone"

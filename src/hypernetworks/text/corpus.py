@@ -1,7 +1,7 @@
 """A corpus: a text as symbol ids in three splits, from a named set, a file or a folder.
 
 `data_sets` has the named sets, their splits and their sources. A user's own text is split by position: the first 90 %, the next
-5 % and the last 5 % of its characters. Or the user has a text for each split.
+5 % and the last 5 % of its characters, or of its bytes. Or the user has a text for each split.
 
 As with grep and git, a binary file in a folder of texts is left out. A file in another encoding than UTF-8 is a text, so it is
 an error.
@@ -17,8 +17,18 @@ from torch import Tensor
 from hypernetworks.data.named_sets import obtain_all
 from hypernetworks.errors import FaultError, UsageError
 from hypernetworks.processes import warn_once
-from hypernetworks.text.alphabet import Unit, alphabet_of, decode, encode, is_binary, symbols_of, text_of_bytes
+from hypernetworks.text.alphabet import (
+    Unit,
+    alphabet_of,
+    decode,
+    encode,
+    encode_string,
+    is_binary,
+    string_of,
+    text_of_bytes,
+)
 from hypernetworks.text.data_sets import NAMED_SETS, Splits, no_such_corpus
+from hypernetworks.text.words import frequent_words
 
 __all__ = ["Corpus", "load_corpus", "whole_text"]
 
@@ -51,7 +61,7 @@ class Corpus:
     """The name or path that it was loaded by."""
 
     train: Tensor
-    """(characters,), uint8 if the alphabet has at most 256 symbols, else int32; likewise for the other splits."""
+    """(symbols,), uint8 if the alphabet has at most 256 symbols, else int32; likewise for the other splits."""
 
     validation: Tensor
 
@@ -59,10 +69,11 @@ class Corpus:
     """Empty if the set has no test split."""
 
     alphabet: tuple[str, ...]
-    """The symbols of all splits, sorted by code point; an id is an index into it. Of a user's own text in bytes: all 256."""
+    """The symbols of all splits, sorted by code point; an id is an index into it. Of a user's own text in bytes: all 256. Of a text in
+    words: the frequent words of the training split, see `words.frequent_words`, and the characters of all splits."""
 
     unit: Unit
-    """Character or byte; in a corpus of bytes, symbol chr(b) is byte b."""
+    """Character, byte or word; in a corpus of bytes, symbol chr(b) is byte b."""
 
     source: str
     """The files that it was read from."""
@@ -104,7 +115,7 @@ def load_corpus(
         validation_text: the path of the text of the validation split. The whole of the first text is then the training split.
             Empty: the first text is split.
         test_text: the path of the text of the test split, if there is a `validation_text`; empty: there is none.
-        unit: what a symbol of a user's own text is, "character" or "byte". A named set has its own.
+        unit: what a symbol of a user's own text is, "character", "byte" or "word". A named set has its own.
 
     Raises:
         UsageError: no set, file or folder has this name, or the text is empty, not UTF-8, too short, or has only one symbol, or
@@ -114,16 +125,17 @@ def load_corpus(
     if validation_text:
         return _of_three(name_or_path, validation_text, test_text, unit)
     if name_or_path in NAMED_SETS:
-        splits, own_unit, source = _named(name_or_path, data_dir)
-        if unit == "byte" != own_unit:
-            raise UsageError(f"{name_or_path} is read by {own_unit}: unit byte is for a corpus that is a path")
+        own_unit = NAMED_SETS[name_or_path].unit
+        if unit not in ("character", own_unit):
+            raise UsageError(f"{name_or_path} is read by {own_unit}: unit {unit} is for a corpus that is a path")
+        splits, _, source = _named(name_or_path, data_dir)
         return _corpus(name_or_path, splits, own_unit, source)
     text, source = _own_text(name_or_path, no_such_corpus)
-    return _corpus(name_or_path, _by_position(symbols_of(text, unit), name_or_path), unit, source, _all_of(unit))
+    return _corpus(name_or_path, _by_position(string_of(text, unit), name_or_path), unit, source, _all_of(unit))
 
 
 def whole_text(name_or_path: str, data_dir: Path | None = None) -> tuple[str, Unit]:
-    """The whole text of a named corpus, a file or a folder, see `load_corpus`, as a string of symbols, and their unit."""
+    """The whole text of a named corpus, a file or a folder, see `load_corpus`, as the string of its symbols, and their unit."""
     if name_or_path in NAMED_SETS:
         splits, unit, _ = _named(name_or_path, data_dir)
         return "".join(splits), unit
@@ -141,7 +153,7 @@ def _of_three(training: str, validation: str, test: str, unit: Unit) -> Corpus:
     for path, (text, _) in zip(paths, read, strict=True):
         if not text.strip():
             raise UsageError(f"the text of {path} is empty")
-    texts = [symbols_of(text, unit) for text, _ in read]
+    texts = [string_of(text, unit) for text, _ in read]
     splits = texts[0], texts[1], texts[2] if test else ""
     return _corpus(training, splits, unit, ", ".join(source for _, source in read), _all_of(unit), b"\0")
 
@@ -184,9 +196,10 @@ def _corpus(
     digest = hashlib.sha256(splits[0].encode(encoding))
     for split in splits[1:]:
         digest.update(between + split.encode(encoding))
-    # the strings consist of symbols already, also for bytes
     alphabet = alphabet or found
-    train, validation, test = (encode(split, alphabet) for split in splits)
+    if unit == "word":
+        alphabet = tuple(sorted({*found, *frequent_words(splits[0])}))
+    train, validation, test = (encode_string(split, alphabet, unit) for split in splits)
     return Corpus(name, train, validation, test, alphabet, unit, source, digest.hexdigest())
 
 
@@ -218,7 +231,7 @@ def _read_folder(folder: Path) -> str:
 
 
 def _by_position(text: str, name: str) -> Splits:
-    """90, 5 and 5 % of the symbols."""
+    """90, 5 and 5 % of the characters or bytes. A text in words is cut at the same places as one in characters."""
     if not text.strip():
         raise UsageError(f"the text of {name} is empty")
     if len(text) < SHORTEST_TEXT:

@@ -35,7 +35,7 @@ class TextSet(NamedSet):
     """A named set of text, and how its splits are read from its files."""
 
     read: Callable[[list[Obtained]], Splits]
-    """Reads the files, in the order of `files`, and returns strings of symbols (for bytes, one chr(byte) each)."""
+    """Reads the files, in the order of `files`, and returns strings that consist of symbols (for bytes, one chr(byte) each)."""
 
     unit: Unit = "character"
     license: str = field(kw_only=True)

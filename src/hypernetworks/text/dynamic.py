@@ -63,11 +63,11 @@ def evaluate_dynamically(model: CharacterModel, ids: Tensor, training: Tensor, d
         dynamics: how it learns.
 
     Raises:
-        UsageError: a text has fewer than two characters.
+        UsageError: a text has fewer than two symbols.
     """
     for text in (ids, training):
         if len(text) < 2:
-            raise UsageError(f"scoring requires a text of at least 2 characters, got {len(text)}")
+            raise UsageError(f"scoring requires a text of at least 2 symbols, got {len(text)}")
     mode, own = model.training, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     start = [parameter.detach().clone() for parameter in parameters]

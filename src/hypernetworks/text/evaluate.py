@@ -2,6 +2,10 @@
 
 nats = −(1/(N−1)) Σ_{t=1}^{N−1} ln p(character t | characters 0 … t−1)          bits per character = nats / ln 2
 
+A model of words is scored in the same way on the symbols of a text, N words and other characters. Its nats are those of a symbol,
+and not comparable with those of a character. Its bits per character are: they are the bits of all symbols, divided by the number
+of characters.
+
 A second protocol scores random windows, each from the zero state, so that the first characters of a window are predicted from
 little context. Published scores of models with a fixed context are measured in this way, for example those of nanoGPT
 (github.com/karpathy/nanoGPT, estimate_loss). They are higher than those of one stream.
@@ -18,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hypernetworks.errors import UsageError
+from hypernetworks.text.alphabet import count_characters
+from hypernetworks.text.config import Symbols
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.stepper import Weights, read_step, stepper
 from hypernetworks.training.random import generator
@@ -44,14 +50,16 @@ class TextScore:
     """
 
     characters: int
-    """Number of characters predicted."""
+    """Number of characters predicted; of bytes, for a model of bytes."""
     nats: float
-    """Mean −ln p of a character."""
+    """Mean −ln p of a symbol: a character or byte, or, for a model of words, a word or a character."""
+    symbols: int = 0
+    """Number of symbols predicted, if they are words and characters; 0: each is a character or byte."""
 
     @property
     def bpc(self) -> float:
-        """Bits per character."""
-        return self.nats / math.log(2)
+        """Bits per character; per byte, for a model of bytes."""
+        return self.nats * (self.symbols or self.characters) / self.characters / math.log(2)
 
 
 @torch.inference_mode()
@@ -68,10 +76,10 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32", s
         99
 
     Raises:
-        UsageError: the text has fewer than two characters, so nothing can be predicted.
+        UsageError: the text has fewer than two symbols, so nothing can be predicted.
     """
     if len(ids) < 2:
-        raise UsageError(f"scoring requires a text of at least 2 characters, got {len(ids)}")
+        raise UsageError(f"scoring requires a text of at least 2 symbols, got {len(ids)}")
     device = model.head.weight.device
     training = model.training
     model.eval()
@@ -86,12 +94,20 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32", s
     return TextScore(len(ids) - 1, total / (len(ids) - 1))
 
 
+def in_characters(score: TextScore, ids: Tensor, symbols: Symbols) -> TextScore:
+    """The score of a model on a text of symbol ids (N,), with the number of characters predicted, if the symbols are words."""
+    if symbols.unit != "word":
+        return score
+    characters = count_characters(ids[1:], symbols.alphabet, symbols.unit)
+    return TextScore(characters, score.nats, score.characters)
+
+
 class WindowScore(NamedTuple):
     """The score of a model on random windows of a text."""
 
     windows: int
     nats: float
-    """Mean −ln p of a character."""
+    """Mean −ln p of a symbol."""
     error: float
     """The standard error of nats, from the windows drawn."""
 
@@ -107,7 +123,7 @@ def evaluate_windows(
     """
     if not 1 <= length < len(ids):
         raise UsageError(
-            f"window should be from 1 to {len(ids) - 1} (the text has {len(ids)} characters), got {length}"
+            f"window should be from 1 to {len(ids) - 1} (the text has {len(ids)} symbols), got {length}"
         )
     device, training = model.head.weight.device, model.training
     starts = torch.randint(len(ids) - length, (windows,), generator=generator(seed, "windows", 0))

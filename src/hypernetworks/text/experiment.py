@@ -16,7 +16,7 @@ from hypernetworks.runs.run import Run
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, load_corpus
 from hypernetworks.text.data_sets import NAMED_SETS
-from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.evaluate import TextScore, evaluate, in_characters
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.presets import PRESETS
@@ -41,7 +41,7 @@ SAMPLES: Final = "samples.txt"
 
 
 class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
-    """Next-character prediction, scored in bits per character."""
+    """Next-symbol prediction, scored in bits per character."""
 
     name = "text"
     format = 2
@@ -49,7 +49,7 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     config_type = TextConfig
     task_type: type[Task[CharacterModel]] = CharacterTask
     presets: Mapping[str, Any] = PRESETS
-    score: ClassVar[Score] = Score("validation_bpc", "bits per character", digits=3, loss_scale=1 / math.log(2))
+    score: ClassVar[Score] = Score("validation_bpc", "bits per character", digits=3)
     variant = "network"
     path_settings: ClassVar[Sequence[str]] = ("corpus", "validation_text", "test_text")
     named_data: ClassVar[Collection[str]] = NAMED_SETS
@@ -104,9 +104,10 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
     def is_record(self, record: Mapping[str, Any]) -> bool:
         """Whether the alphabet is one."""
         match record:
-            case {"unit": "character" | "byte" as unit, "alphabet": [_, *_] as alphabet}:
+            case {"unit": "character" | "byte" | "word" as unit, "alphabet": [_, *_] as alphabet}:
                 last = "\xff" if unit == "byte" else chr(sys.maxunicode)
-                return all(isinstance(symbol, str) and len(symbol) == 1 and symbol <= last for symbol in alphabet)
+                longest = sys.maxsize if unit == "word" else 1
+                return all(isinstance(each, str) and 1 <= len(each) <= longest and max(each) <= last for each in alphabet)
         return False
 
     def make_model(self, config: TextConfig, record: Mapping[str, Any]) -> CharacterModel:
@@ -119,16 +120,19 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
 
     def describe_data(self, data: Corpus) -> str:
         """Name, sizes and number of symbols."""
-        return f"{super().describe_data(data)} {data.unit}s, {len(data.alphabet)} symbols"
+        what = "words and other characters" if data.unit == "word" else f"{data.unit}s"
+        return f"{super().describe_data(data)} {what}, {len(data.alphabet):,} symbols"
 
     def describe_model(self, config: TextConfig) -> str:
         """The name of the network."""
         return config.model.network
 
     def describe_validation(self, figures: Mapping[str, float], record: Mapping[str, Any]) -> str:
-        """Nats and bits per character or byte."""
-        nats = figures["validation_loss"]
-        return f"{nats:.4f} nats, {nats / math.log(2):.4f} bits per {record['unit']}"
+        """Nats and bits per character or byte; of a model of words, nats per symbol and bits per character."""
+        nats, bits = figures["validation_loss"], figures["validation_bpc"]
+        if record["unit"] == "word":
+            return f"{nats:.4f} nats per symbol, {bits:.4f} bits per character"
+        return f"{nats:.4f} nats, {bits:.4f} bits per {record['unit']}"
 
     def evaluate(self, model: CharacterModel, record: Mapping[str, Any], data: Corpus, split: str) -> str:
         """Score a split as one stream."""
@@ -189,11 +193,16 @@ def symbols_of(record: Mapping[str, Any]) -> Symbols:
 
 def evaluate_ids(model: CharacterModel, symbols: Symbols, ids: Tensor, weights: Weights = "float32") -> str:
     """Score a text of symbol ids (N,), and describe the score."""
-    return describe_score(evaluate(model, ids, weights), symbols, "one stream")
+    return describe_score(in_characters(evaluate(model, ids, weights), ids, symbols), symbols, "one stream")
 
 
 def describe_score(score: TextScore, symbols: Symbols, how: str) -> str:
     """A score as text; `how` says how the text was read."""
+    if symbols.unit == "word":
+        return (
+            f"{score.symbols:,} symbols predicted ({score.characters:,} characters), {how}\n"
+            f"{score.nats:.4f} nats per symbol, perplexity {math.exp(score.nats):.3f}, {score.bpc:.4f} bits per character"
+        )
     return (
         f"{score.characters:,} {symbols.unit}s predicted, {how}\n"
         f"{score.nats:.4f} nats, {score.bpc:.4f} bits per {symbols.unit}, perplexity {math.exp(score.nats):.3f}"

@@ -22,9 +22,11 @@ from hypernetworks.errors import UsageError
 from hypernetworks.recurrent import use_backend
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.model import CharacterModel
+from hypernetworks.text.words import word_pattern
 
-ALPHABET, UNIT = "alphabet", "unit"
-"""The names under which a program stores the symbols, as a JSON list, and what one is."""
+ALPHABET, UNIT, PATTERN = "alphabet", "unit", "pattern"
+"""The names under which a program stores the symbols, as a JSON list, what one is, and, if that is a word, the regular expression of
+words.py that cuts a text into words and other characters."""
 
 _LONGEST, _LARGEST = 2**20, 2**16
 
@@ -54,7 +56,7 @@ def zero_state(model: CharacterModel, batch: int = 1) -> tuple[Tensor, ...]:
 
 
 def to_torch(model: CharacterModel, symbols: Symbols) -> bytes:
-    """The content of a file that torch.export.load reads. Its extra files are the alphabet and the unit."""
+    """The content of a file that torch.export.load reads. Its extra files are the alphabet, the unit and, for words, the pattern."""
     module, given, shapes = _example(model)
     with use_backend("reference"), torch.no_grad():  # the native operators belong to this package
         program = torch.export.export(module, given, dynamic_shapes=shapes)
@@ -64,7 +66,7 @@ def to_torch(model: CharacterModel, symbols: Symbols) -> bytes:
 
 
 def to_onnx(model: CharacterModel, symbols: Symbols) -> bytes:
-    """The content of an ONNX file. Its metadata are the alphabet and the unit.
+    """The content of an ONNX file. Its metadata are the alphabet, the unit and, for words, the pattern.
 
     Raises:
         UsageError: the packages onnx and onnxscript, which torch needs for it, are not installed.
@@ -106,7 +108,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _described(symbols: Symbols) -> dict[str, str]:
-    return {ALPHABET: json.dumps(symbols.alphabet), UNIT: symbols.unit}
+    pattern = {PATTERN: word_pattern()} if symbols.unit == "word" else {}
+    return {ALPHABET: json.dumps(symbols.alphabet), UNIT: symbols.unit, **pattern}
 
 
 def _example(model: CharacterModel) -> tuple[nn.Module, tuple[Tensor, ...], Any]:

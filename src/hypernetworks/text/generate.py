@@ -115,7 +115,7 @@ def generate(
     Args:
         model: the model, in evaluation mode.
         alphabet: the symbols of the model.
-        unit: character or byte. A model of bytes yields a character when its last byte is complete.
+        unit: character, byte or word. A model of bytes yields a character when its last byte is complete.
         prompt: the text to continue. If it is empty, generation starts after a newline, or after the first symbol if the
             alphabet has no newline.
         sampling: how to draw.
@@ -140,7 +140,7 @@ def generate(
 
 def prompt_ids(prompt: str, alphabet: tuple[str, ...], unit: Unit) -> Tensor:
     """The ids that the model reads first, (length,), see `generate`."""
-    return encode(prompt, alphabet, unit) if prompt else encode(_first_symbol(alphabet), alphabet)
+    return encode(prompt, alphabet, unit) if prompt else torch.tensor([_first_id(alphabet)])
 
 
 class Spelling:
@@ -168,5 +168,5 @@ def _texts(ids: Iterator[int], spelling: Spelling) -> Iterator[str]:
         yield rest
 
 
-def _first_symbol(alphabet: tuple[str, ...]) -> str:
-    return "\n" if "\n" in alphabet else alphabet[0]
+def _first_id(alphabet: tuple[str, ...]) -> int:
+    return alphabet.index("\n") if "\n" in alphabet else 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from hypernetworks.experiments.report import ReportedRun, render, settings_table
+from hypernetworks.text.alphabet import symbol_name
 from hypernetworks.text.coloured import Letter, coloured_sample, coloured_text, full_colour, gates_of
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.experiment import TEXT, symbols_of
@@ -46,10 +47,11 @@ def page(runs: Sequence[ReportedRun], sampling: Sampling, text: tuple[str, torch
 
 def _facts(reported: ReportedRun, symbols: Symbols) -> Mapping[str, str]:
     metadata = reported.run.best_model()[1]
-    figures, unit = reported.figures, symbols.unit
+    figures, unit = reported.figures, symbol_name(symbols.unit)
+    scored = "character" if symbols.unit == "word" else unit
     return {
-        "best validation": f"{reported.best:.3f} bits per {unit} (step {metadata['step']})",
+        "best validation": f"{reported.best:.3f} bits per {scored} (step {metadata['step']})",
         "parameters": f"{figures['parameters']:,}",
         f"operations per {unit}": f"{figures['flops_per_character']:,}",
-        "training speed": f"{figures['characters_per_second']:,.0f} {unit}s per second",
+        "training speed": f"{figures['characters_per_second']:,.0f} {scored}s per second",
     }

@@ -34,7 +34,7 @@ class Streams:
     def __init__(self, ids: Tensor, batch_size: int, length: int, offset_seed: int | None = None) -> None:
         if len(ids) < batch_size * length + 1:
             raise UsageError(
-                f"the training text has {len(ids):,} characters, fewer than one batch: batch_size {batch_size} times "
+                f"the training text has {len(ids):,} symbols, fewer than one batch: batch_size {batch_size} times "
                 f"length {length}, plus one to predict, is {batch_size * length + 1:,}"
             )
         self.ids = ids

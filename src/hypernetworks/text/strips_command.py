@@ -58,6 +58,8 @@ class Strips:
             letters = coloured_sample(model, symbols, self.sampling)
         else:
             letters = coloured_text(model, symbols, given_text(self.text, symbols)[1])
+        # the changes of a word are below each of its characters, so that lines of any text are equally long
+        letters = [letter._replace(text=character) for letter in letters for character in letter.text]
         unknown = (float("nan"),) * len(gates)
         changes = torch.tensor([letter.changes or unknown for letter in letters])
         try:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
-from hypernetworks.text.config import TextConfig
+from hypernetworks.text.alphabet import count_characters
+from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus
-from hypernetworks.text.evaluate import TextScore, evaluate, evaluate_windows
+from hypernetworks.text.evaluate import TextScore, evaluate, evaluate_windows, in_characters
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.streams import Streams
 from hypernetworks.training.loop import Task
@@ -39,6 +40,7 @@ class CharacterTask(Task[CharacterModel]):
         offset_seed = config.schedule.seed if config.random_offsets else None
         self.streams: Streams = Streams(data.train, config.batch_size, config.length, offset_seed)
         self.validation: Tensor = validation_part(config, data)
+        self.symbols: Symbols = Symbols(data.alphabet, data.unit)
         self.reset_probability: float = config.reset_probability
         # The state after the last step, each tensor (layers, B, ·); zero before the first. Only the streams of this process
         # are kept up to date.
@@ -47,14 +49,15 @@ class CharacterTask(Task[CharacterModel]):
         )
 
     def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
-        """Mean −ln p of the next characters of these streams."""
+        """Mean −ln p of the next symbols of these streams, and the number of their characters."""
         weight = self.model.head.weight
         read, predict = (ids.to(weight.device) for ids in self.streams.batch(step, part))
         logits, state = self.network(read, self._initial_state(step, part))
         for carried, last in zip(self.hidden, self.model.network.cell(0).state_tensors(state.detach()), strict=True):
             carried[:, part] = last
         logits = logits.to(weight.dtype)  # autocast may have changed it
-        return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), predict.numel()
+        characters = count_characters(predict, self.symbols.alphabet, self.symbols.unit)
+        return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), characters
 
     def _initial_state(self, step: int, part: slice) -> Any:
         """The carried state of these streams, zero for those that are reset at this step or whose text does not follow."""
@@ -67,7 +70,7 @@ class CharacterTask(Task[CharacterModel]):
         """Score the validation text as one stream from the zero state, in the first process; the others wait."""
         nats = torch.tensor(evaluate(self.model, self.validation).nats if is_first() else 0.0, dtype=torch.float64)
         take_from_first(nats)
-        score = TextScore(len(self.validation) - 1, nats.item())
+        score = self._score(nats.item())
         return {"validation_loss": score.nats, "validation_bpc": score.bpc}
 
     def warning(self, loss: float, figures: Mapping[str, float]) -> str:
@@ -90,13 +93,17 @@ class CharacterTask(Task[CharacterModel]):
                 f"where validation and prompts start: give a --reset-probability above {self.reset_probability:g}"
             )
         return (
-            f"{what} {pieces:.2f} in pieces of {length} characters from the zero state, so the model does not work with a "
+            f"{what} {pieces:.2f} in pieces of {length} symbols from the zero state, so the model does not work with a "
             f"state carried for long: give a --reset-probability below {self.reset_probability:g}, or a --length above {length}"
         )
 
     def fields(self, loss: float) -> Mapping[str, str]:
         """The loss in nats and in bits per character."""
-        return {"loss": f"{loss:.3f}", "bpc": f"{loss / math.log(2):.3f}"}
+        return {"loss": f"{loss:.3f}", "bpc": f"{self._score(loss).bpc:.3f}"}
+
+    def _score(self, nats: float) -> TextScore:
+        """The score of a loss, with as many characters for each symbol as in the validation text."""
+        return in_characters(TextScore(len(self.validation) - 1, nats), self.validation, self.symbols)
 
     def state(self) -> dict[str, Any]:
         """The carried state of all streams."""
@@ -109,9 +116,9 @@ class CharacterTask(Task[CharacterModel]):
 
 
 def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
-    """The characters on which a run is validated; UsageError if the corpus has fewer than two."""
+    """The symbols on which a run is validated; UsageError if the corpus has fewer than two."""
     if len(corpus.validation) < 2:
         raise UsageError(
-            f"{corpus.name} has a validation split of {len(corpus.validation)} characters, at least 2 needed"
+            f"{corpus.name} has a validation split of {len(corpus.validation)} symbols, at least 2 needed"
         )
     return corpus.validation[: config.validation_characters or None]

@@ -11,9 +11,9 @@ import torch
 from hypernetworks.errors import UsageError
 from hypernetworks.experiments.commands import check_split
 from hypernetworks.files import named_folder
-from hypernetworks.text.alphabet import Unit
+from hypernetworks.text.alphabet import Unit, symbol_name
 from hypernetworks.text.config import Symbols, TextConfig
-from hypernetworks.text.evaluate import TextScore, evaluate
+from hypernetworks.text.evaluate import TextScore, evaluate, in_characters
 from hypernetworks.text.experiment import TEXT, load_run
 from hypernetworks.text.generate import Sampling, generate
 from hypernetworks.text.model import CharacterModel
@@ -64,7 +64,7 @@ class TrainedText:
 
     @property
     def unit(self) -> Unit:
-        """What a symbol is: a character, or a byte of UTF-8."""
+        """What a symbol is: a character, a byte of UTF-8, or a word (then all other characters are symbols, too)."""
         return self.symbols.unit
 
     def to(self, device: str | torch.device) -> Self:
@@ -125,7 +125,7 @@ class TrainedText:
             weights: how the weights are stored, see `generate`.
 
         Raises:
-            UsageError: the text has fewer than two symbols or one that the alphabet lacks, the run's text was not found or has
+            UsageError: the text has fewer than two symbols or a character that the alphabet lacks, the run's text was not found or has
                 changed, or the arguments contradict each other.
         """
         if text is not None and split is not None:
@@ -140,7 +140,7 @@ class TrainedText:
                 raise UsageError("this model has no run whose text could be read: give a text")
             corpus = TEXT.data_of(self.folder, None if data_dir is None else Path(data_dir))
             ids = getattr(corpus, split or "validation")[: characters or None]
-        return evaluate(self.model, ids, weights)
+        return in_characters(evaluate(self.model, ids, weights), ids, self.symbols)
 
     def save_pretrained(self, folder: str | Path, *, license: str | None = None, test: TextScore | None = None) -> None:
         """Write the model and a model card to a new folder, which `hn.load` and the commands read as they read a run.
@@ -202,7 +202,7 @@ class TrainedText:
         """Network, size and alphabet."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         place = "" if self.folder is None else f", {str(self.folder)!r}"
-        network, symbols = self.settings.model.network, f"{len(self.alphabet)} {self.unit}s"
+        network, symbols = self.settings.model.network, f"{len(self.alphabet)} {symbol_name(self.unit)}s"
         return f"TrainedText({network}, {parameters:,} parameters, {symbols}{place})"
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hypernetworks.text.alphabet import Unit, decode, encode, symbols_of
+from hypernetworks.text.alphabet import Unit, decode, encode_string, string_of
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.corpus import Corpus
 
@@ -10,20 +10,22 @@ __all__ = ["ids_of", "translate"]
 
 
 def ids_of(text: str, unit: Unit, symbols: Symbols, first: int = 0) -> Tensor:
-    """The ids (length,) of a string of symbols for a model of other symbols.
+    """The ids (length,) of a string that consists of symbols for a model of other symbols.
 
     Args:
-        text: the symbols, see `alphabet.symbols_of`.
-        unit: what they are.
+        text: the string, see `alphabet.string_of`.
+        unit: what its symbols are.
         symbols: those of the model.
         first: how many of the model's symbols are read; 0: all. What is not read may have any.
 
     Raises:
-        UsageError: the model lacks a symbol; the message names the first few and their positions.
+        UsageError: the model lacks a character; the message names the first few and their positions.
     """
-    if unit != symbols.unit:
-        text = symbols_of(text, "byte") if unit == "character" else text.encode("latin-1").decode("utf-8", "replace")
-    return encode(text[: first or None], symbols.alphabet)
+    if unit == "byte" != symbols.unit:
+        text = text.encode("latin-1").decode("utf-8", "replace")
+    if symbols.unit == "byte" != unit:
+        text = string_of(text, "byte")
+    return encode_string(text, symbols.alphabet, symbols.unit, first)
 
 
 def translate(ids: Tensor, corpus: Corpus, symbols: Symbols) -> Tensor:

@@ -33,7 +33,7 @@ class VisionExperiment(Experiment[VisionConfig, ImageData, nn.Module]):
     task_type: type[Task[nn.Module]] = ImageTask
     presets: Mapping[str, Any] = PRESETS
     preset_flags: ClassVar[Sequence[str]] = ("kernels",)
-    score: ClassVar[Score] = Score("validation_error", "validation error, %", digits=2, loss_scale=None)
+    score: ClassVar[Score] = Score("validation_error", "validation error, %", digits=2, follows_loss=False)
     variant = "kernels"
     headings: ClassVar[Mapping[str, str]] = {
         "images_per_second": "images/s",
