@@ -468,7 +468,7 @@ def test_openapi_describes_the_events_of_a_stream(address: str) -> None:
         assert set(data) == set(content["required"])
     for name, data in ask(address, prompt="ab", length=5, details=True):
         content = schemas[name]["contentSchema"]
-        assert set(data) == set(content["properties"])
+        assert set(data) == set(content["properties"]) - {"symbols"}  # of words alone
         steps = [step for step in data.get("steps", []) if step]
         assert all(set(step) == set(content["$defs"]["Step"]["properties"]) for step in steps)
     assert schemas["end"]["contentSchema"]["properties"]["reason"]["enum"] == [

@@ -30,6 +30,7 @@ from hypernetworks.serve.schema import (
     request_type,
 )
 from hypernetworks.serve.stream import Stream
+from hypernetworks.text.alphabet import single_characters
 from hypernetworks.text.coloured import gates_of
 
 _JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorMessage"}}}
@@ -101,6 +102,9 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
         with _submitted(engine, limits, request) as submitted:
             yield submitted
 
+    def answer(job: Job, ready: asyncio.Event) -> EventStream:
+        return event_stream(job.stream, ready, engine.batches[job.run].symbols.unit == "word")
+
     allowed = [*map(Depends, checks), Depends(same_origin)]
 
     @app.post(
@@ -112,7 +116,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     )
     async def generate(made: Annotated[Submitted, Depends(posted)]) -> EventStream:
         """Stream a continuation of the prompt as server-sent events: `prompt`, `text` and, last, `end`."""
-        return event_stream(made[0].stream, made[1])
+        return answer(*made)
 
     @app.get(
         "/api/generate",
@@ -123,7 +127,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     )
     async def generate_by_query(made: Annotated[Submitted, Depends(asked)]) -> EventStream:
         """The same with the settings in the query, for EventSource. Close it at `end`: it would ask for the text again."""
-        return event_stream(made[0].stream, made[1])
+        return answer(*made)
 
     @app.post(
         "/api/read",
@@ -134,7 +138,7 @@ def _add_api(app: FastAPI, engine: Engine, limits: Limits, checks: Sequence[Chec
     )
     async def read(made: Annotated[Submitted, Depends(to_read)]) -> EventStream:
         """Read a text and generate nothing: the events `prompt` and `end`. It is queued like a text."""
-        return event_stream(made[0].stream, made[1])
+        return answer(*made)
 
     @app.get(
         "/api/runs",
@@ -194,7 +198,7 @@ def _describe(name: str, batch: Batch) -> RunInfo:
         layers=model.config.num_layers,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         unit=symbols.unit,
-        alphabet="".join(symbols.alphabet) if symbols.unit == "character" else "",
+        alphabet="" if symbols.unit == "byte" else "".join(single_characters(symbols.alphabet)),
         gates=list(batch.change.gates),
         gate_names=gates_of(model),
         frozen_of=batch.frozen_of,

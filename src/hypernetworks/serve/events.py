@@ -10,6 +10,8 @@ null if no step did, as for the first character of a prompt, or if the weights a
 and `text` what else is known of that step (text/details.py):
 
     "steps": [null, {"likely": [["e", 0.41], …], "probability": 0.41, "gates": [0.47, …], "scales": "base64…"}, …]
+A run of words adds the symbols: "symbols": ["to", " ", "be", …]. Changes and steps are then one for each of them, instead of one
+for each character.
 """
 
 import asyncio
@@ -39,10 +41,13 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-def event_stream(stream: Stream, ready: asyncio.Event) -> EventStream:
-    """The response that sends a stream; `ready` is set when it has something to take."""
+def event_stream(stream: Stream, ready: asyncio.Event, has_words: bool) -> EventStream:
+    """The response that sends a stream; `ready` is set when it has something to take.
+
+    has_words: the letters of the stream are words and characters, which are sent as symbols.
+    """
     # nginx collects a response before it passes it on, unless X-Accel-Buffering says no
-    return EventStream(_events(stream, ready), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return EventStream(_events(stream, ready, has_words), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 class Step(BaseModel):
@@ -64,9 +69,14 @@ class Step(BaseModel):
 
 
 class Letters(BaseModel):
-    """Characters with their changes."""
+    """Characters with their changes, or the symbols of a run of words."""
 
     text: str
+    symbols: list[str] = Field(
+        default=[],
+        description="Of a run whose unit is a word: the words and other characters that are the text. What is said of a "
+        "character below is then said of each of these.",
+    )
     changes: list[list[float] | None] = Field(
         description="For each character, how much the step that generated it changed the weights of each gate: the norm of the "
         "change over the larger of the norms of the weights before and after. null if no step generated it, or if the "
@@ -104,7 +114,7 @@ def _event_schema(name: str, model: type[BaseModel], description: str) -> dict[s
     return {"type": "object", "description": description, "required": ["event", "data"], "properties": properties}
 
 
-async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
+async def _events(stream: Stream, ready: asyncio.Event, has_words: bool) -> AsyncIterator[bytes]:
     reason = None
     while reason is None:
         try:
@@ -116,19 +126,22 @@ async def _events(stream: Stream, ready: asyncio.Event) -> AsyncIterator[bytes]:
         ready.clear()
         prompt, letters, reason = stream.take()
         if prompt is not None:
-            yield format_sse_event(event="prompt", data_str=_data(prompt))
+            yield format_sse_event(event="prompt", data_str=_data(prompt, has_words))
         if letters:
-            yield format_sse_event(event="text", data_str=_data(letters))
+            yield format_sse_event(event="text", data_str=_data(letters, has_words))
             await asyncio.sleep(FRAME)
     yield format_sse_event(event="end", data_str=json.dumps({"reason": reason}))
 
 
-def _data(letters: Sequence[Letter]) -> str:
-    """Characters, each with its changes. A letter may be several characters, after bytes that are no UTF-8."""
-    changes = [_rounded(letter.changes) or None for letter in letters for _ in letter.text]
-    data: dict[str, Any] = {"text": "".join(letter.text for letter in letters), "changes": changes}
+def _data(letters: Sequence[Letter], has_words: bool) -> str:
+    """Characters, or symbols, each with its changes. A letter may be several characters, after bytes that are no UTF-8, too."""
+    entries = [letter for letter in letters for _ in (" " if has_words else letter.text)]
+    data: dict[str, Any] = {"text": "".join(letter.text for letter in letters)}
+    if has_words:
+        data["symbols"] = [letter.text for letter in letters]
+    data["changes"] = [_rounded(letter.changes) or None for letter in entries]
     if any(letter.details for letter in letters):
-        data["steps"] = [letter.details and _step(letter.details) for letter in letters for _ in letter.text]
+        data["steps"] = [letter.details and _step(letter.details) for letter in entries]
     return json.dumps(data, separators=(",", ":"))
 
 

@@ -16,7 +16,7 @@ class RunInfo(BaseModel):
     network: str
     layers: int
     parameters: int
-    unit: str = Field(description="What a step generates: a character or a byte.")
+    unit: str = Field(description="What a step generates: a character, a byte, or a word or other character (word).")
     alphabet: str = Field(description="The characters that a prompt may contain; empty if the unit is a byte.")
     gates: list[str] = Field(
         description="The gates whose weights are generated at each step; empty if weights are fixed."

@@ -1,4 +1,4 @@
-// A text with its changes as a file: JSON with everything, the steps as the server sent them, or CSV with one row for each character.
+// A text with its changes as a file: JSON with everything, the steps as the server sent them, or CSV with one row for each character or word.
 
 function quoted(value) {
   return `"${String(value).replaceAll('"', '""')}"`;
@@ -16,7 +16,7 @@ const FORMS = {
       ["character", "code_point", "probability", ...run.gates],
       ...characters.map((character, k) => [
         quoted(character),
-        character.codePointAt(0),
+        [...character].map((each) => each.codePointAt(0)).join(" "),
         steps[k]?.probability ?? "",
         ...(changes[k] ?? run.gates.map(() => "")),
       ]),

@@ -1,12 +1,13 @@
-// The mean change of each gate by what was written: the first letter of a word, a later one, a space, …
+// The mean change of each gate by what was written: a word, the first letter of a word, a later one, a space, …
 
 import { percent } from "./colours.js";
 import { number, say, sayMade } from "./language.js";
 
 const LETTER = /\p{Letter}/u;
-const KINDS = ["first_letter", "later_letter", "space", "newline", "digit", "other_sign"];
+const KINDS = ["word", "first_letter", "later_letter", "space", "newline", "digit", "other_sign"];
 
 export function kindOf(character, before) {
+  if ([...character].length > 1) return "word";
   if (LETTER.test(character)) return LETTER.test(before ?? "") ? "later_letter" : "first_letter";
   if (character === "\n") return "newline";
   if (/\s/.test(character)) return "space";

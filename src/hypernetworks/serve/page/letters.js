@@ -4,6 +4,9 @@ import { nameOf } from "./alphabet.js";
 import { t } from "./language.js";
 import { decode, reach } from "./scales.js";
 
+// The number of characters of some characters and words.
+export const countOf = (characters) => [...characters.join("")].length;
+
 let chosen = null; // the one character of the page whose step is shown
 
 // No character is marked: the step that is shown is of the last one of a text that is being written.
@@ -33,9 +36,10 @@ export class Letters {
     this.box.replaceChildren();
   }
 
-  add(text, changes, steps = []) {
+  // characters: a text, or an array of words and characters, which then are as one character each.
+  add(characters, changes, steps = []) {
     let k = 0;
-    for (const character of text) {
+    for (const character of characters) {
       const span = document.createElement("span");
       span.textContent = character;
       changes[k]?.forEach((change, gate) => span.style.setProperty(`--${gate}`, change));
@@ -68,9 +72,10 @@ export class Letters {
     this.explain(this, k);
   }
 
-  // Bits per character, without the first one, which nothing predicts. Undefined without steps.
+  // Bits per character, without the first one, or the first word, which nothing predicts. Undefined without steps.
   get bits() {
+    const predicted = countOf(this.characters.filter((_, k) => this.steps[k]));
     const costs = this.steps.filter(Boolean).map(({ probability }) => -Math.log2(Math.max(probability, Number.MIN_VALUE)));
-    return costs.length ? costs.reduce((sum, cost) => sum + cost) / costs.length : undefined;
+    return costs.length ? costs.reduce((sum, cost) => sum + cost) / predicted : undefined;
   }
 }

@@ -32,13 +32,13 @@ export class Prompt extends Letters {
 
   // Show the characters of the textarea, with the steps of those that are read.
   follow() {
-    const now = [...this.area.value];
-    const known = now.findIndex((character, k) => character !== this.characters[k]);
-    const kept = known < 0 ? Math.min(now.length, this.characters.length) : known;
+    const now = this.area.value;
+    let kept = 0, end = 0;
+    while (kept < this.characters.length && now.startsWith(this.characters[kept], end)) end += this.characters[kept++].length;
     for (const list of ["characters", "changes", "steps", "scales"]) this[list].length = kept;
     for (const span of this.spans.splice(kept)) span.remove();
     this.here = Math.min(this.here, kept - 1);
-    this.add(now.slice(kept).join(""), []);
+    this.add(now.slice(end), []);
     this.fit();
   }
 
@@ -54,9 +54,11 @@ export class Prompt extends Letters {
     box.scrollTop = area.scrollTop;
   }
 
-  // Show the step of the character before the cursor.
+  // Show the step of the character before the cursor, or of the word that it is in.
   point() {
-    this.show([...this.area.value.slice(0, this.area.selectionStart)].length - 1);
+    const at = this.area.selectionStart;
+    let end = 0;
+    if (at) this.show(this.characters.findIndex((character) => (end += character.length) >= at));
   }
 
   later() {
@@ -93,7 +95,7 @@ export class Prompt extends Letters {
     const letters = new Letters(run, document.createElement("div"), () => {});
     const body = JSON.stringify({ run: run.name, prompt: text, details: true });
     const answer = await ask("api/read", this.headers, { method: "POST", body, signal });
-    for await (const [name, data] of events(answer.body)) if (name === "prompt") letters.add(data.text, data.changes, data.steps);
+    for await (const [name, data] of events(answer.body)) if (name === "prompt") letters.add(data.symbols ?? data.text, data.changes, data.steps);
     return letters;
   }
 
@@ -101,7 +103,7 @@ export class Prompt extends Letters {
   take(read) {
     if (!read.spans.length) return; // the server stopped
     this.clear();
-    this.add(read.characters.join(""), read.changes, read.steps);
+    this.add(read.characters, read.changes, read.steps);
     this.follow();
     this.colours.rescale();
     if (document.activeElement === this.area) this.point();

@@ -9,7 +9,7 @@ import { percent } from "./colours.js";
 import { save } from "./files.js";
 import { meanChanges, showKinds } from "./kinds.js";
 import { label, number, say, sayMade, t } from "./language.js";
-import { Letters } from "./letters.js";
+import { countOf, Letters } from "./letters.js";
 import { ask, events } from "./requests.js";
 
 export class Text extends Letters {
@@ -63,9 +63,9 @@ export class Text extends Letters {
     this.box.append(this.line);
   }
 
-  add(text, changes, steps, isPrompt = false) {
+  add(characters, changes, steps, isPrompt = false) {
     const atEnd = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 40;
-    super.add(text, changes, steps);
+    super.add(characters, changes, steps);
     if (isPrompt) {
       this.prompted = this.spans.length;
       for (const span of this.spans) span.classList.add("prompt");
@@ -135,10 +135,10 @@ export class Text extends Letters {
           this.settings = settings;
           say(this.status, "writing");
           say(this.shown, "hint");
-          this.add(data.text, data.changes, data.steps, true);
+          this.add(data.symbols ?? data.text, data.changes, data.steps, true);
         } else if (name === "text") {
-          this.add(data.text, data.changes, data.steps);
-          written = this.spans.length - this.prompted;
+          this.add(data.symbols ?? data.text, data.changes, data.steps);
+          written = countOf(this.characters.slice(this.prompted));
         } else reason = data.reason;
       }
     } catch (error) {
