@@ -1,10 +1,9 @@
-"""Words as symbols: a text is cut without loss, what the alphabet lacks is spelled, and a model of words does all that others do."""
+"""Words as symbols: a text is cut without loss, what the alphabet lacks is spelled, and a model of words does what others do."""
 
 import importlib.util
 import json
 import math
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,9 @@ def test_a_word_that_the_alphabet_lacks_is_spelled() -> None:
 
 
 def test_unknown_characters_are_named_with_their_places_in_the_text() -> None:
-    with pytest.raises(UsageError, match=r"the text has characters that the alphabet lacks: 'é' at 9, 'z' at 13; ") as it:
+    with pytest.raises(
+        UsageError, match=r"the text has characters that the alphabet lacks: 'é' at 9, 'z' at 13; "
+    ) as it:
         encode("The cat, été z", tuple(sorted({*ALPHABET, "t", "x", " "})), "word")
     assert "The cat" not in str(it.value)
     symbols = Symbols(ALPHABET, "word")
@@ -205,7 +206,9 @@ def test_training_says_what_it_reads_and_scores(run: Path, tmp_path: Path, capsy
     assert shown in err
 
 
-def test_a_text_is_scored_per_symbol_and_per_character(run: Path, lm: TrainedText, tmp_path: Path, capsys: Capture) -> None:
+def test_a_text_is_scored_per_symbol_and_per_character(
+    run: Path, lm: TrainedText, tmp_path: Path, capsys: Capture
+) -> None:
     text = "The cats of mice didn't see the house."
     ids = encode(text, lm.alphabet, "word")
     assert 13 < len(ids) < len(text)
@@ -246,7 +249,10 @@ def test_a_run_of_words_goes_on_with_another_text(run: Path, tmp_path: Path, cap
     assert hn.load(tmp_path / "new").alphabet == hn.load(run).alphabet
     (tmp_path / "new.txt").write_text("The § see it. " * 40)
     assert cli.main(["text", "train", "--init-from", str(run), *given[:-2], str(tmp_path / "other")]) == 2
-    assert "does not fit the model's alphabet: the text has characters that the alphabet lacks: '§'" in capsys.readouterr().err
+    assert (
+        "does not fit the model's alphabet: the text has characters that the alphabet lacks: '§'"
+        in capsys.readouterr().err
+    )
 
 
 def test_reports_and_strips_show_whole_words(run: Path, tmp_path: Path, capsys: Capture) -> None:

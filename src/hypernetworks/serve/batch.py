@@ -137,7 +137,7 @@ class Batch:
     def _letters(
         self, prompt: Tensor, changes: Sequence[Sequence[float]], insides: Sequence[Inside | None], logits: Tensor
     ) -> list[Letter]:
-        """The characters of a prompt, or its words and characters. Each has what is known of the step before: its first character has none."""
+        """The letters of a prompt. Each has what is known of the step before: its first character has none."""
         details = [
             None if inside is None else details_of(inside, of_step, following, self.symbols)
             for inside, of_step, following in zip(insides, logits, prompt[1:].tolist(), strict=False)

@@ -10,8 +10,8 @@ null if no step did, as for the first character of a prompt, or if the weights a
 and `text` what else is known of that step (text/details.py):
 
     "steps": [null, {"likely": [["e", 0.41], …], "probability": 0.41, "gates": [0.47, …], "scales": "base64…"}, …]
-A run of words adds the symbols: "symbols": ["to", " ", "be", …]. Changes and steps are then one for each of them, instead of one
-for each character.
+A run of words adds the symbols: "symbols": ["to", " ", "be", …]. Changes and steps are then one for each of them, instead of
+one for each character.
 """
 
 import asyncio
@@ -47,7 +47,9 @@ def event_stream(stream: Stream, ready: asyncio.Event, has_words: bool) -> Event
     has_words: the letters of the stream are words and characters, which are sent as symbols.
     """
     # nginx collects a response before it passes it on, unless X-Accel-Buffering says no
-    return EventStream(_events(stream, ready, has_words), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return EventStream(
+        _events(stream, ready, has_words), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
 
 
 class Step(BaseModel):

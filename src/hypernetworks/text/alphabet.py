@@ -1,8 +1,8 @@
 """Text to symbol ids and back.
 
 An alphabet is the tuple of the symbols of a corpus, sorted by code point. The id of a symbol is its index. The unit of a
-corpus is the character, the byte or the word. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as UTF-8.
-In a corpus of words, a symbol is a word or a single character, see words.py.
+corpus is the character, the byte or the word. In a corpus of bytes, chr(b) is the symbol of byte b, and text is encoded as
+UTF-8. In a corpus of words, a symbol is a word or a single character, see words.py.
 """
 
 import codecs

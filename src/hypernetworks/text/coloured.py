@@ -116,14 +116,16 @@ def coloured_text(model: CharacterModel, symbols: Symbols, ids: Tensor) -> list[
         UsageError: the text is empty, or longer than `LONGEST_TEXT` symbols.
     """
     if not 1 <= len(ids) <= LONGEST_TEXT:
-        raise UsageError(f"text should have 1 to {LONGEST_TEXT:,} {symbol_name(symbols.unit)}s to be coloured, got {len(ids):,}")
+        raise UsageError(
+            f"text should have 1 to {LONGEST_TEXT:,} {symbol_name(symbols.unit)}s to be coloured, got {len(ids):,}"
+        )
     return letters(ids, [(), *weight_changes(model, ids[:-1]).tolist()], symbols)
 
 
 def letters(
     ids: Tensor, changes: Sequence[Sequence[float]], symbols: Symbols, details: Sequence[Details | None] = ()
 ) -> list[Letter]:
-    """The characters of some symbols, or the words and characters, with the changes of each, and with the details of its step if they are given.
+    """The letters of some symbols, with the changes of each, and with the details of its step if they are given.
 
     A character of several bytes has the largest change of its bytes, and the details of the last one.
     """

@@ -33,9 +33,9 @@ class TextConfig:
     test_text: str = field(default="", kw_only=True)
     """The path of a text or a folder to test on, with a validation_text; empty: none."""
     unit: Unit = field(default="character", kw_only=True)
-    """What the model reads of one's own text and predicts: its characters, the bytes of its UTF-8, or its frequent words and, for
-    all else, characters. A model of bytes can read any text. A named data set has a unit of its own. Settings that count
-    characters count bytes, or words and characters, then."""
+    """What the model reads of one's own text and predicts: its characters, the bytes of its UTF-8, or its frequent words and,
+    for all else, characters. A model of bytes can read any text. A named data set has a unit of its own. Settings that count
+    characters then count bytes, or words and characters."""
     model: CharacterModelConfig = field(default_factory=CharacterModelConfig)
     schedule: Schedule = field(default_factory=Schedule)
     batch_size: int = 32

@@ -69,8 +69,8 @@ class Corpus:
     """Empty if the set has no test split."""
 
     alphabet: tuple[str, ...]
-    """The symbols of all splits, sorted by code point; an id is an index into it. Of a user's own text in bytes: all 256. Of a text in
-    words: the frequent words of the training split, see `words.frequent_words`, and the characters of all splits."""
+    """The symbols of all splits, sorted by code point; an id is an index into it. Of a user's own text in bytes: all 256. Of a
+    text in words: the frequent words of the training split, see `words.frequent_words`, and the characters of all splits."""
 
     unit: Unit
     """Character, byte or word; in a corpus of bytes, symbol chr(b) is byte b."""

@@ -2,9 +2,9 @@
 
 nats = −(1/(N−1)) Σ_{t=1}^{N−1} ln p(character t | characters 0 … t−1)          bits per character = nats / ln 2
 
-A model of words is scored in the same way on the symbols of a text, N words and other characters. Its nats are those of a symbol,
-and not comparable with those of a character. Its bits per character are: they are the bits of all symbols, divided by the number
-of characters.
+A model of words is scored in the same way on the symbols of a text, N words and other characters. Its nats are those of a
+symbol, and not comparable with those of a character. Its bits per character are: they are the bits of all symbols, divided by
+the number of characters.
 
 A second protocol scores random windows, each from the zero state, so that the first characters of a window are predicted from
 little context. Published scores of models with a fixed context are measured in this way, for example those of nanoGPT
@@ -122,9 +122,7 @@ def evaluate_windows(
         UsageError: the text has no window of that length.
     """
     if not 1 <= length < len(ids):
-        raise UsageError(
-            f"window should be from 1 to {len(ids) - 1} (the text has {len(ids)} symbols), got {length}"
-        )
+        raise UsageError(f"window should be from 1 to {len(ids) - 1} (the text has {len(ids)} symbols), got {length}")
     device, training = model.head.weight.device, model.training
     starts = torch.randint(len(ids) - length, (windows,), generator=generator(seed, "windows", 0))
     model.eval()

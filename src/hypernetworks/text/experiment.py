@@ -107,7 +107,9 @@ class TextExperiment(Experiment[TextConfig, Corpus, CharacterModel]):
             case {"unit": "character" | "byte" | "word" as unit, "alphabet": [_, *_] as alphabet}:
                 last = "\xff" if unit == "byte" else chr(sys.maxunicode)
                 longest = sys.maxsize if unit == "word" else 1
-                return all(isinstance(each, str) and 1 <= len(each) <= longest and max(each) <= last for each in alphabet)
+                return all(
+                    isinstance(each, str) and 1 <= len(each) <= longest and max(each) <= last for each in alphabet
+                )
         return False
 
     def make_model(self, config: TextConfig, record: Mapping[str, Any]) -> CharacterModel:

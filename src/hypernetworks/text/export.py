@@ -25,8 +25,8 @@ from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.words import word_pattern
 
 ALPHABET, UNIT, PATTERN = "alphabet", "unit", "pattern"
-"""The names under which a program stores the symbols, as a JSON list, what one is, and, if that is a word, the regular expression of
-words.py that cuts a text into words and other characters."""
+"""The names under which a program stores the symbols, as a JSON list, what one is, and, if that is a word, the regular
+expression of words.py that cuts a text into words and other characters."""
 
 _LONGEST, _LARGEST = 2**20, 2**16
 
@@ -56,7 +56,7 @@ def zero_state(model: CharacterModel, batch: int = 1) -> tuple[Tensor, ...]:
 
 
 def to_torch(model: CharacterModel, symbols: Symbols) -> bytes:
-    """The content of a file that torch.export.load reads. Its extra files are the alphabet, the unit and, for words, the pattern."""
+    """The content of a file that torch.export.load reads. Its extra files are the alphabet, the unit and, for words, pattern."""
     module, given, shapes = _example(model)
     with use_backend("reference"), torch.no_grad():  # the native operators belong to this package
         program = torch.export.export(module, given, dynamic_shapes=shapes)

@@ -118,7 +118,5 @@ class CharacterTask(Task[CharacterModel]):
 def validation_part(config: TextConfig, corpus: Corpus) -> Tensor:
     """The symbols on which a run is validated; UsageError if the corpus has fewer than two."""
     if len(corpus.validation) < 2:
-        raise UsageError(
-            f"{corpus.name} has a validation split of {len(corpus.validation)} symbols, at least 2 needed"
-        )
+        raise UsageError(f"{corpus.name} has a validation split of {len(corpus.validation)} symbols, at least 2 needed")
     return corpus.validation[: config.validation_characters or None]
