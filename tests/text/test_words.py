@@ -1,4 +1,4 @@
-"""Words as symbols: a text is cut without loss, what the alphabet lacks is spelled, and a model of words does what others do."""
+"""Words as symbols: a text is cut without loss, rare words are spelled, and a model of words does what others do."""
 
 import importlib.util
 import json

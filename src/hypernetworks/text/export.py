@@ -56,7 +56,7 @@ def zero_state(model: CharacterModel, batch: int = 1) -> tuple[Tensor, ...]:
 
 
 def to_torch(model: CharacterModel, symbols: Symbols) -> bytes:
-    """The content of a file that torch.export.load reads. Its extra files are the alphabet, the unit and, for words, pattern."""
+    """The content of a file that torch.export.load reads. Its extra files are alphabet, unit and, for words, pattern."""
     module, given, shapes = _example(model)
     with use_backend("reference"), torch.no_grad():  # the native operators belong to this package
         program = torch.export.export(module, given, dynamic_shapes=shapes)
@@ -66,7 +66,7 @@ def to_torch(model: CharacterModel, symbols: Symbols) -> bytes:
 
 
 def to_onnx(model: CharacterModel, symbols: Symbols) -> bytes:
-    """The content of an ONNX file. Its metadata are the alphabet, the unit and, for words, the pattern.
+    """The content of an ONNX file. Its metadata are alphabet, unit and, for words, pattern.
 
     Raises:
         UsageError: the packages onnx and onnxscript, which torch needs for it, are not installed.

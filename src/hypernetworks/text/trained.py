@@ -125,8 +125,8 @@ class TrainedText:
             weights: how the weights are stored, see `generate`.
 
         Raises:
-            UsageError: the text has fewer than two symbols or a character that the alphabet lacks, the run's text was not found or
-                has changed, or the arguments contradict each other.
+            UsageError: the text has fewer than two symbols or a character that the alphabet lacks, the run's text was not found
+                or has changed, or the arguments contradict each other.
         """
         if text is not None and split is not None:
             raise UsageError(f"give a text or a split, got both: a text and split={split!r}")

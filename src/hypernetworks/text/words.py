@@ -34,9 +34,7 @@ _WITHOUT_SPACES = (
 def word_pattern() -> str:
     """The regular expression whose matches are the words and the other characters of a text, one after the other."""
     # re has no class of combining marks; all but the selectors of variants, which belong to signs, are in these planes
-    marks = "".join(
-        filter(lambda character: unicodedata.category(character)[0] == "M", map(chr, range(0x300, 0x20000)))
-    )
+    marks = "".join(sign for sign in map(chr, range(0x300, 0x20000)) if unicodedata.category(sign)[0] == "M")
     part = f"[^\\W_{_WITHOUT_SPACES}]+[{marks}]*"
     return f"(?s){part}(?:['’]?{part})*|."  # the typographic apostrophe
 
