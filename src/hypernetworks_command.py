@@ -102,12 +102,11 @@ def _open_streams() -> None:
 
     Standard output gets one that cannot be written to, so that a command whose output is lost fails.
     """
-    streams = ((0, "stdin", "r", os.O_RDWR), (1, "stdout", "w", os.O_RDONLY), (2, "stderr", "w", os.O_RDWR))
-    for number, name, mode, access in streams:
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, access)  # gets the lowest number that is free: this one
+    streams = (("stdin", "r", os.O_RDWR), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_RDWR))
+    for name, mode, access in streams:
+        if getattr(sys, name) is None:
+            # the lowest number that is free: that of the stream, unless a library holds a file of its own under it
+            number = os.open(os.devnull, access)
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  open as long as the process
 
 

@@ -92,6 +92,15 @@ def test_output_to_a_closed_stream_is_a_failure(trained: Path, given: list[str])
     assert (done.returncode, done.stderr) == (1, LOST)
 
 
+def test_a_library_may_hold_the_number_of_a_closed_stream() -> None:
+    """ctypes of Python 3.14 does: libffi opens its own file, which then has the lowest number that is free."""
+    program = "import os, sys; os.open(os.devnull, os.O_RDONLY); from hypernetworks_command import main; sys.exit(main())"
+    given = ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", program]
+    for arguments in (["--help"], ["data", "list"]):
+        done = subprocess.run([*given, *arguments], capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (1, LOST)
+
+
 def command(*given: str, **streams: object) -> subprocess.CompletedProcess[str]:
     """A process of its own, its output buffered as it is by default."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
