@@ -94,7 +94,9 @@ def test_output_to_a_closed_stream_is_a_failure(trained: Path, given: list[str])
 
 def test_a_library_may_hold_the_number_of_a_closed_stream() -> None:
     """ctypes of Python 3.14 does: libffi opens its own file, which then has the lowest number that is free."""
-    program = "import os, sys; os.open(os.devnull, os.O_RDONLY); from hypernetworks_command import main; sys.exit(main())"
+    program = (
+        "import os, sys; os.open(os.devnull, os.O_RDONLY); from hypernetworks_command import main; sys.exit(main())"
+    )
     given = ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", program]
     for arguments in (["--help"], ["data", "list"]):
         done = subprocess.run([*given, *arguments], capture_output=True, text=True, timeout=120, check=False)
