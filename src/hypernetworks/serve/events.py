@@ -137,7 +137,7 @@ async def _events(stream: Stream, ready: asyncio.Event, has_words: bool) -> Asyn
 
 def _data(letters: Sequence[Letter], has_words: bool) -> str:
     """Characters, or symbols, each with its changes. A letter may be several characters, after bytes that are no UTF-8, too."""
-    entries = [letter for letter in letters for _ in (" " if has_words else letter.text)]
+    entries = letters if has_words else [letter for letter in letters for _ in letter.text]
     data: dict[str, Any] = {"text": "".join(letter.text for letter in letters)}
     if has_words:
         data["symbols"] = [letter.text for letter in letters]

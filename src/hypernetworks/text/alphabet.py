@@ -22,7 +22,6 @@ from hypernetworks.text.words import spelled
 __all__ = [
     "Unit",
     "alphabet_of",
-    "count_characters",
     "decode",
     "encode",
     "encode_string",
@@ -141,13 +140,6 @@ def decode(ids: Tensor | Sequence[int], alphabet: Sequence[str], unit: Unit = "c
     """
     text = "".join([alphabet[i] for i in (ids.tolist() if isinstance(ids, Tensor) else ids)])
     return text.encode("latin-1").decode("utf-8", "replace") if unit == "byte" else text
-
-
-def count_characters(ids: Tensor, alphabet: Sequence[str], unit: Unit) -> int:
-    """The number of characters that symbol ids of any shape stand for; of bytes, the number of bytes."""
-    if unit != "word":
-        return ids.numel()
-    return int(torch.tensor([len(symbol) for symbol in alphabet])[ids.long().cpu()].sum())
 
 
 def _code_points(text: str) -> np.ndarray:

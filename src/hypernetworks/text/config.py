@@ -1,7 +1,11 @@
 """The settings of a run of the text experiment."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import get_args
+
+import torch
+from torch import Tensor
 
 from hypernetworks.errors import UsageError, check_count
 from hypernetworks.processes import check_parts
@@ -75,3 +79,12 @@ class Symbols:
 
     alphabet: tuple[str, ...]
     unit: Unit
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """The number of characters of each symbol."""
+        return torch.tensor([len(symbol) for symbol in self.alphabet])
+
+    def count_characters(self, ids: Tensor) -> int:
+        """The number of characters that symbol ids of any shape on the CPU stand for; of bytes, the number of bytes."""
+        return int(self._lengths[ids.long()].sum()) if self.unit == "word" else ids.numel()

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hypernetworks.errors import UsageError
-from hypernetworks.text.alphabet import count_characters
 from hypernetworks.text.config import Symbols
 from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.stepper import Weights, read_step, stepper
@@ -98,8 +97,7 @@ def in_characters(score: TextScore, ids: Tensor, symbols: Symbols) -> TextScore:
     """The score of a model on a text of symbol ids (N,), with the number of characters predicted, if the symbols are words."""
     if symbols.unit != "word":
         return score
-    characters = count_characters(ids[1:], symbols.alphabet, symbols.unit)
-    return TextScore(characters, score.nats, score.characters)
+    return TextScore(symbols.count_characters(ids[1:].cpu()), score.nats, score.characters)
 
 
 class WindowScore(NamedTuple):

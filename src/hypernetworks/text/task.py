@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from hypernetworks.errors import UsageError
 from hypernetworks.processes import distributed, gathered, is_first, parts, take_from_first
-from hypernetworks.text.alphabet import count_characters
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus
 from hypernetworks.text.evaluate import TextScore, evaluate, evaluate_windows, in_characters
@@ -41,6 +41,8 @@ class CharacterTask(Task[CharacterModel]):
         self.streams: Streams = Streams(data.train, config.batch_size, config.length, offset_seed)
         self.validation: Tensor = validation_part(config, data)
         self.symbols: Symbols = Symbols(data.alphabet, data.unit)
+        # its nats are those of each loss, see `_score`
+        self._validated = in_characters(TextScore(len(self.validation) - 1, 0.0), self.validation, self.symbols)
         self.reset_probability: float = config.reset_probability
         # The state after the last step, each tensor (layers, B, ·); zero before the first. Only the streams of this process
         # are kept up to date.
@@ -51,12 +53,13 @@ class CharacterTask(Task[CharacterModel]):
     def loss(self, step: int, part: slice) -> tuple[Tensor, int]:
         """Mean −ln p of the next symbols of these streams, and the number of their characters."""
         weight = self.model.head.weight
-        read, predict = (ids.to(weight.device) for ids in self.streams.batch(step, part))
+        batch = self.streams.batch(step, part)
+        read, predict = (ids.to(weight.device) for ids in batch)
         logits, state = self.network(read, self._initial_state(step, part))
         for carried, last in zip(self.hidden, self.model.network.cell(0).state_tensors(state.detach()), strict=True):
             carried[:, part] = last
         logits = logits.to(weight.dtype)  # autocast may have changed it
-        characters = count_characters(predict, self.symbols.alphabet, self.symbols.unit)
+        characters = self.symbols.count_characters(batch[1])
         return F.cross_entropy(logits.flatten(0, 1), predict.flatten()), characters
 
     def _initial_state(self, step: int, part: slice) -> Any:
@@ -103,7 +106,7 @@ class CharacterTask(Task[CharacterModel]):
 
     def _score(self, nats: float) -> TextScore:
         """The score of a loss, with as many characters for each symbol as in the validation text."""
-        return in_characters(TextScore(len(self.validation) - 1, nats), self.validation, self.symbols)
+        return replace(self._validated, nats=nats)
 
     def state(self) -> dict[str, Any]:
         """The carried state of all streams."""
