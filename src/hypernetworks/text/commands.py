@@ -22,10 +22,11 @@ from hypernetworks.text.alphabet import symbol_name, text_of_bytes
 from hypernetworks.text.config import Symbols, TextConfig
 from hypernetworks.text.corpus import Corpus, whole_text
 from hypernetworks.text.dynamic import Dynamics, evaluate_dynamically
-from hypernetworks.text.evaluate import Protocol, evaluate_windows, in_characters
+from hypernetworks.text.evaluate import Protocol, evaluate_ensemble, evaluate_windows, in_characters
 from hypernetworks.text.experiment import TEXT, TextExperiment, describe_score, evaluate_ids, load_run, symbols_of
 from hypernetworks.text.frozen import with_frozen_scales
 from hypernetworks.text.generate import Sampling, generate
+from hypernetworks.text.model import CharacterModel
 from hypernetworks.text.presets import PRESETS_IN_WORDS
 from hypernetworks.text.report import page
 from hypernetworks.text.stepper import Weights
@@ -49,7 +50,8 @@ class Evaluate(EvaluateCommand):
     """Score the best model of a run on a split or another text.
 
     The text is one stream, and every character except the first is predicted once. --protocol windows scores random windows
-    instead, and --dynamic a model that learns while it reads; their scores are not comparable.
+    instead, and --dynamic a model that learns while it reads; their scores are not comparable. --ensemble scores several models
+    as one.
     """
 
     experiment: ClassVar[TextExperiment] = TEXT
@@ -57,6 +59,8 @@ class Evaluate(EvaluateCommand):
     """Score the whole of another text instead of a split: a named data set, or the path of a UTF-8 text or folder of texts."""
     characters: int = 0
     """Read the first N characters only, and score the N - 1 after the first; 0: all."""
+    ensemble: tuple[Path, ...] = ()
+    """Runs with the same symbols: the mean of the probabilities of their models and this one is scored."""
     weights: Weights = "float32"
     """How the weights are stored. bfloat16 and int8 read the text step by step, and show what generation loses with them."""
     protocol: Protocol = "stream"
@@ -72,8 +76,14 @@ class Evaluate(EvaluateCommand):
 
     def __call__(self) -> None:
         """Print nats and bits per character."""
-        if sum((self.protocol == "windows", self.dynamic, self.weights != "float32")) > 1:
+        ways = (self.protocol == "windows", self.dynamic, self.weights != "float32")
+        if sum(ways) > 1:
             raise UsageError("a model is scored with one of --protocol windows, --dynamic and --weights, got several")
+        if self.ensemble and any((*ways, self.freeze_scales)):
+            raise UsageError(
+                "an ensemble is scored as one stream, by fixed models with their own weights: --ensemble takes none of "
+                "--protocol windows, --dynamic, --weights and --freeze-scales"
+            )
         check_split(self.split)
         if self.characters < 0:
             raise UsageError(f"characters should be at least 0 (0: all), got {self.characters}")
@@ -97,10 +107,27 @@ class Evaluate(EvaluateCommand):
             training = TEXT.data_of(self.run, self.data_dir).train
             found = in_characters(evaluate_dynamically(model, ids, training, self.dynamics), ids, symbols)
             result = describe_score(found, symbols, f"one stream, dynamic evaluation ({self.dynamics})")
+        elif self.ensemble:
+            models = [model, *(self._other(run, symbols).to(find_device(self.device)) for run in self.ensemble)]
+            found = in_characters(evaluate_ensemble(models, ids), ids, symbols)
+            count = sum(parameter.numel() for each in models for parameter in each.parameters())
+            result = describe_score(
+                found, symbols, f"one stream, an ensemble of {len(models)} models, {count:,} parameters in all"
+            )
         else:
             result = evaluate_ids(model, symbols, ids, self.weights)
         frozen = ", scales frozen at their mean over the training text" if self.freeze_scales else ""
-        print(f"{self.run} on {name}{frozen}: {result}")
+        print(f"{' + '.join(map(str, (self.run, *self.ensemble)))} on {name}{frozen}: {result}")
+
+    def _other(self, run: Path, symbols: Symbols) -> CharacterModel:
+        """The model of another run of the ensemble."""
+        model, _, own = load_run(run)
+        if own != symbols:
+            raise UsageError(
+                f"an ensemble requires models of the same symbols: {run} has {len(own.alphabet):,} {own.unit} symbols, "
+                f"{self.run} has {len(symbols.alphabet):,} {symbols.unit} symbols, and they are not the same"
+            )
+        return model
 
 
 @dataclass(frozen=True)

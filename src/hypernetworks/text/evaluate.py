@@ -9,10 +9,12 @@ the number of characters.
 A second protocol scores random windows, each from the zero state, so that the first characters of a window are predicted from
 little context. Published scores of models with a fixed context are measured in this way, for example those of nanoGPT
 (github.com/karpathy/nanoGPT, estimate_loss). They are higher than those of one stream.
+
+An ensemble is scored by the mean of its models' probabilities, p = (1/M) Σ_m p_m, as one model would be.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
@@ -77,19 +79,37 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32", s
     Raises:
         UsageError: the text has fewer than two symbols, so nothing can be predicted.
     """
-    if len(ids) < 2:
-        raise UsageError(f"scoring requires a text of at least 2 symbols, got {len(ids)}")
-    device = model.head.weight.device
     training = model.training
     model.eval()
-    total = 0.0
-    read = _reader(model, weights, state)
     try:
-        for start in range(0, len(ids) - 1, CHUNK):
-            part = ids[start : start + CHUNK + 1].long().to(device)
-            total += F.cross_entropy(read(part[:-1]).double(), part[1:], reduction="sum").item()
+        return _score([_reader(model, weights, state)], ids.to(model.head.weight.device))
     finally:
         model.train(training)
+
+
+@torch.inference_mode()
+def evaluate_ensemble(models: Sequence[CharacterModel], ids: Tensor) -> TextScore:
+    """Score the mean of the probabilities of several models on a text of symbol ids (N,).
+
+    p(t) = (1/M) Σ_m p_m(t)
+
+    The models are in evaluation mode and on one device, and read the same symbols.
+
+    Raises:
+        UsageError: the text has fewer than two symbols, so nothing can be predicted.
+    """
+    return _score([_reader(model, "float32", None) for model in models], ids.to(models[0].head.weight.device))
+
+
+def _score(readers: Sequence[Callable[[Tensor], Tensor]], ids: Tensor) -> TextScore:
+    if len(ids) < 2:
+        raise UsageError(f"scoring requires a text of at least 2 symbols, got {len(ids)}")
+    total = 0.0
+    for start in range(0, len(ids) - 1, CHUNK):
+        part = ids[start : start + CHUNK + 1].long()
+        each = [F.cross_entropy(read(part[:-1]).double(), part[1:], reduction="none") for read in readers]
+        # −ln p = ln M − ln Σ_m exp(ln p_m)
+        total += (math.log(len(readers)) - torch.stack(each).neg().logsumexp(dim=0)).sum().item()
     return TextScore(len(ids) - 1, total / (len(ids) - 1))
 
 
