@@ -368,23 +368,49 @@ def test_custom_functions_are_recognised_in_their_forward_pass():
     class Noting(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
-            seen.append(torch_compat.in_custom_function())
+            plain(x)
             return x.clone()
 
         @staticmethod
         def backward(ctx, gradient):
             return gradient
 
+    class NotingUnderVmap(Noting):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            plain(x)
+            return x.clone()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
     def plain(x):
         seen.append(torch_compat.in_custom_function())
         return x * 2
 
     seen, x = [], torch.randn(2, requires_grad=True)
-    Noting.apply(x)
     plain(x)
+    with torch.no_grad():
+        plain(x)
+    with forward_ad.dual_level():
+        plain(x)
+    with torch.inference_mode():  # in which it is not looked for
+        plain(x)
+        Noting.apply(x)
     checkpoint(plain, x, use_reentrant=True)
+    assert seen == [False] * 6
+    seen.clear()
+    Noting.apply(x)
+    with torch.no_grad():
+        Noting.apply(x)
     checkpoint(Noting.apply, x, use_reentrant=True)
-    assert seen == [True, False, False, True]
+    NotingUnderVmap.apply(x)
+    torch.vmap(NotingUnderVmap.apply)(x)
+    torch.func.grad(lambda x: NotingUnderVmap.apply(x).sum())(x)
+    assert seen == [True] * 6
 
 
 def test_trees_are_taken_apart_and_put_together():

@@ -255,12 +255,22 @@ def in_reentrant_checkpoint() -> bool:
 
 
 def in_custom_function() -> bool:
-    """Whether the forward pass of a torch.autograd.Function runs, other than that of torch.utils.checkpoint."""
+    """Whether the forward pass of a torch.autograd.Function runs, other than that of torch.utils.checkpoint.
+
+    In inference mode, which has no gradients, it is not looked for, and the answer is no.
+    """
     from torch.utils.checkpoint import CheckpointFunction
 
-    frame, apply = sys._getframe(), torch.autograd.Function.apply.__func__.__code__  # pyright: ignore
+    # apply disables forward-mode derivatives, which no_grad does not
+    if torch._C._is_fwd_grad_enabled() or torch.is_inference_mode_enabled():  # pyright: ignore
+        return False
+    frame, running = sys._getframe().f_back, set()
     while frame is not None:
-        if frame.f_code is apply and frame.f_locals["cls"] is not CheckpointFunction:
-            return True
+        running.add(frame.f_code)
         frame = frame.f_back
+    kinds: list[Any] = [torch.autograd.Function]
+    for kind in kinds:  # apply itself has no frame since torch 2.14
+        kinds += kind.__subclasses__()
+        if kind is not CheckpointFunction and getattr(kind.forward, "__code__", None) in running:
+            return True
     return False

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -25,9 +26,14 @@ class Block:
     text: str
 
     @property
+    def needs(self) -> str:
+        """The package that the note "needs: PACKAGE" names."""
+        return self.note.removeprefix("needs: ") if self.note.startswith("needs: ") else ""
+
+    @property
     def runs(self) -> bool:
-        """Whether the tests run it. A note "no-run: why" excludes it."""
-        return not self.note.startswith("no-run")
+        """Whether the tests run it: not if the note is "no-run: why", or names a package that is not installed."""
+        return not self.note.startswith("no-run") and (not self.needs or find_spec(self.needs) is not None)
 
 
 def name(page: Path) -> str:
