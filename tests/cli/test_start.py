@@ -28,13 +28,23 @@ sys.exit(main())
 """The command, stopped where it begins to import a module."""
 
 
-@pytest.mark.parametrize("given", ["import hypernetworks", "from hypernetworks.cli import main; main(['--help'])"])
-def test_neither_the_package_nor_the_help_imports_the_compiler(given: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        "import hypernetworks",
+        *(
+            f"from hypernetworks.cli import main; main({command.split()})"
+            for command in ("--help", "text train --help", "vision train --help", "strokes train --help", "bench --help")
+        ),
+    ],
+)
+def test_neither_the_package_nor_a_help_text_imports_the_compiler(given: str) -> None:
     program = f"import json, sys; {given}; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "torch" in loaded
     assert not [name for name in loaded if name.split(".")[:2] == ["torch", "_dynamo"]]
+    assert not {"triton", "matplotlib", "optuna", "onnx", "jax"} & {*loaded}
 
 
 @pytest.mark.parametrize("given", [[], ["--help"], ["text"], ["strokes", "-h"]])

@@ -6,7 +6,6 @@ Every matrix product of a recurrent network has one row per time step and sequen
 """
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import hypernetworks as hn
 from hypernetworks.bench.case import make_case
@@ -22,6 +21,8 @@ def network_flops(network: NetworkName, size: Size, quantity: Quantity) -> int:
 
 
 def _counted(network: NetworkName, size: Size, quantity: Quantity) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton, which delays the help of the command
+
     case = make_case(network, size)
     cell = case.module.cell(0)
     # Products with the initial state count in the backward pass too, as those with every other state do.

@@ -1,7 +1,6 @@
 """The size and the cost of a character model, counted without allocating it, and the width for a given size."""
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from hypernetworks.experiments.sizes import parameters_of, with_parameters
 from hypernetworks.text.model import CharacterModel, CharacterModelConfig
@@ -34,6 +33,8 @@ def flops_per_character(config: CharacterModelConfig, symbols: int) -> int:
         >>> flops_per_character(CharacterModelConfig(network="lstm", hidden_size=256), symbols=65)
         688640
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton, which delays the start of every command
+
     with torch.device("meta"):
         model = CharacterModel(config, symbols).eval()
         counter = FlopCounterMode(display=False)
