@@ -34,7 +34,13 @@ sys.exit(main())
         "import hypernetworks",
         *(
             f"from hypernetworks.cli import main; main({command.split()})"
-            for command in ("--help", "text train --help", "vision train --help", "strokes train --help", "bench --help")
+            for command in (
+                "--help",
+                "text train --help",
+                "vision train --help",
+                "strokes train --help",
+                "bench --help",
+            )
         ),
     ],
 )

@@ -293,11 +293,19 @@ def test_the_loop_on_onnxruntime_reads_words(run: Path, lm: TrainedText, tmp_pat
 
 def test_the_card_of_a_model_of_words(lm: TrainedText, tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
-    lm.save_pretrained(tmp_path / "mine", test=lm.evaluate(split="test"))
+    test = lm.evaluate(split="test")
+    lm.save_pretrained(tmp_path / "mine", test=test)
     card = (tmp_path / "mine" / "README.md").read_text()
     assert "A language model of words: `hyper-lstm`" in card
     assert "- word-level\n" in card
-    assert "| split | nats per symbol | bits per symbol |" in card
+    assert "| split | nats per symbol | bits per character |" in card
+    validation = lm.evaluate(split="validation")
+    for split, score in {"validation": validation, "test": test}.items():
+        assert score.bpc < 0.95 * score.nats / math.log(2)
+        assert f"| {split} | {score.nats:.4f} | {score.bpc:.4f} |" in card
+        assert (
+            f"split: {split}\n    metrics:\n    - type: bits-per-character\n      value: {round(score.bpc, 4)}" in card
+        )
     assert f"It has {len(lm.alphabet)} different symbols (train " in card
     again = hn.load(tmp_path / "mine")
     assert (again.symbols, again.evaluate("The cat")) == (lm.symbols, lm.evaluate("The cat"))

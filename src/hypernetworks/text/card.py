@@ -1,7 +1,7 @@
 """The model card of a trained text model: README.md, with a head in YAML that the Hub reads."""
 
-import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -11,6 +11,15 @@ from hypernetworks.text.evaluate import TextScore
 from hypernetworks.text.published import Published
 
 __all__ = ["model_card"]
+
+
+class _Score(NamedTuple):
+    """A score on a split."""
+
+    nats: float
+    """Of a symbol."""
+    bits: float | None
+    """Of a character, or byte."""
 
 
 def model_card(shown: Published, name: str, load: str, license: str | None, test: TextScore | None) -> str:
@@ -24,9 +33,9 @@ def model_card(shown: Published, name: str, load: str, license: str | None, test
         test: the score on the test split, if it was measured.
     """
     network, unit = shown.config.model.network, shown.record["unit"]
-    scores = {} if shown.validation is None else {"validation": shown.validation}
+    scores = {} if shown.validation is None else {"validation": _Score(shown.validation, shown.validation_bpc)}
     if test is not None:
-        scores["test"] = test.nats
+        scores["test"] = _Score(test.nats, test.bpc)
     count = sum(tensor.numel() for tensor in shown.weights.values())
     parts = [
         f"---\n{_head(shown, name, license, scores)}\n---",
@@ -45,20 +54,21 @@ def model_card(shown: Published, name: str, load: str, license: str | None, test
     return "\n\n".join(parts) + "\n"
 
 
-def _head(shown: Published, name: str, license: str | None, scores: Mapping[str, float]) -> str:
+def _head(shown: Published, name: str, license: str | None, scores: Mapping[str, _Score]) -> str:
     unit, data = shown.record["unit"], shown.config.corpus.removeprefix("./")
-    symbol = symbol_name(unit)
+    measured = _measured(unit)
     results = [
         EvalResult(
             task_type="text-generation",
             dataset_type=data,
             dataset_name=data,
             dataset_split=split,
-            metric_type=f"bits-per-{symbol}",
-            metric_name=f"bits per {symbol}",
-            metric_value=round(nats / math.log(2), 4),
+            metric_type=f"bits-per-{measured}",
+            metric_name=f"bits per {measured}",
+            metric_value=round(score.bits, 4),
         )
-        for split, nats in scores.items()
+        for split, score in scores.items()
+        if score.bits is not None
     ]
     return ModelCardData(
         library_name="hypernetworks",
@@ -88,17 +98,19 @@ def _training(shown: Published) -> str:
     )
 
 
-def _figures(shown: Published, scores: Mapping[str, float]) -> str:
+def _figures(shown: Published, scores: Mapping[str, _Score]) -> str:
     symbol = symbol_name(shown.record["unit"])
     if not scores:
         return "None: they would be those of other weights."
     words = " A symbol is a word, or another character." if symbol == "symbol" else ""
-    rows = [f"| {split} | {nats:.4f} | {nats / math.log(2):.4f} |" for split, nats in scores.items()]
+    rows = [
+        f"| {split} | {nats:.4f} | {'' if bits is None else f'{bits:.4f}'} |" for split, (nats, bits) in scores.items()
+    ]
     first = shown.config.validation_characters
     part = f", here the first {first:,} of the validation split" if first and "validation" in scores else ""
     return "\n".join(
         [
-            f"| split | nats per {symbol} | bits per {symbol} |",
+            f"| split | nats per {symbol} | bits per {_measured(shown.record['unit'])} |",
             "|---|---|---|",
             *rows,
             "",
@@ -106,3 +118,8 @@ def _figures(shown: Published, scores: Mapping[str, float]) -> str:
             f"{words}",
         ]
     )
+
+
+def _measured(unit: str) -> str:
+    """What a text is measured in: of a model of words, the characters."""
+    return "byte" if unit == "byte" else "character"

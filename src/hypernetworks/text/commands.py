@@ -101,7 +101,7 @@ class Evaluate(EvaluateCommand):
             score = evaluate_windows(model, ids, self.window)
             result = (
                 f"{score.windows:,} random windows of {self.window} {symbol_name(symbols.unit)}s, each from the zero state\n"
-                f"{score.nats:.4f} nats (standard error {score.error:.4f})"
+                f"{score.nats:.4f} nats per {symbol_name(symbols.unit)} (standard error {score.error:.4f})"
             )
         elif self.dynamic:
             training = TEXT.data_of(self.run, self.data_dir).train

@@ -3,6 +3,7 @@
 `hn.load` and the commands read it like any other run. With it goes a model card, text/card.py.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +47,16 @@ class Published:
     def validation(self) -> float | None:
         """The loss on the validation split, in nats; None if the weights were changed since."""
         return float(self.metadata["score"]) if "score" in self.metadata else None
+
+    @property
+    def validation_bpc(self) -> float | None:
+        """The same in bits per character, or per byte; None if it is not known."""
+        if self.validation is None:
+            return None
+        if self.record["unit"] != "word":
+            return self.validation / math.log(2)
+        rows = [row for row in self.metrics or () if row.get("step") == self.step and "validation_bpc" in row]
+        return rows[-1]["validation_bpc"] if rows else None
 
     def write(self, folder: Path) -> None:
         """Write all files but the card into a folder; FaultError if one cannot be written."""
