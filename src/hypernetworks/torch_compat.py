@@ -226,7 +226,12 @@ def is_compiled(module: nn.Module) -> bool:
 
 def was_written(clone: Tensor) -> bool:
     """Whether a tensor that clone() made was changed in place since. Unknown, and False, for those made in inference mode."""
-    return not clone.is_inference() and clone._version > 0
+    return version(clone) > 0
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor was changed in place. Unknown, and 0, for those made in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 MODULE_ATTRIBUTES = frozenset(nn.Module().__dict__)

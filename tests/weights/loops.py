@@ -14,12 +14,17 @@ from .targets import close
 
 def served(net: hn.HyperNetwork) -> bool:
     """Whether the last call ran on the whole batch."""
-    return isinstance([*net._measured._found.values()][-1], Places)
+    return isinstance(_last(net), Places)
 
 
 def why(net: hn.HyperNetwork) -> str:
     """Why the last call did not run on the whole batch."""
-    return str([*net._measured._found.values()][-1])
+    return str(_last(net))
+
+
+def _last(net: hn.HyperNetwork) -> Places | str:
+    """The last measurement."""
+    return [*net._measured._found.values()][-1][0]
 
 
 def in_a_loop(net: hn.HyperNetwork, args: Sequence[Tensor], c: Tensor, dim: int = 0, each: int = 1) -> Tensor:

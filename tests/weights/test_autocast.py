@@ -312,3 +312,26 @@ def test_a_compiled_call_has_the_dtypes_and_numbers_of_one_that_is_not(name):
     assert not served(net)
     assert [y.dtype for y in mine[0]] == [torch.float32, torch.bfloat16]
     torch.testing.assert_close(mine, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("operation", [torch.add, torch.mul, torch.sub, torch.div])
+def test_a_number_does_not_promote_an_activation(operation):
+    """As a parameter without dimensions does not for one sample."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.t = nn.Linear(D, D), nn.Parameter(torch.tensor(1.5))
+
+        def forward(self, x):
+            return operation(self.linear(x), self.t)
+
+    net = hn.HyperNetwork(Scaled(), hn.FullGenerator(C))
+    shake(net)
+    x, c = torch.randn(B, D), torch.randn(B, C)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = net(x, condition=c)
+        expected = torch.cat([net(x[n : n + 1], condition=c[n]) for n in range(B)])
+    assert served(net)
+    assert y.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(y, expected, rtol=4 * EPSILON, atol=4 * EPSILON)

@@ -91,3 +91,44 @@ def test_numbers_of_samples_and_dimensions_that_cannot_be():
         net(x, condition=c, samples_per_condition=0)
     with pytest.raises(ValueError, match=r"in_dims says 5 for argument 0, but a tensor in it has shape"):
         net(x, condition=c, in_dims=5)
+
+
+@pytest.mark.parametrize("out_dims", [1, -2])
+@pytest.mark.parametrize("form", ["forms", "vmap"])
+def test_negative_dimensions_of_several_samples_per_condition(form, out_dims):
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 5, **double)
+
+        def forward(self, x):
+            if form == "forms":
+                return self.linear(x)
+            return torch.einsum("...i,oi->...o", x, self.linear.weight) + self.linear.bias
+
+    net = hn.HyperNetwork(Rows(), hn.LowRankGenerator(C, rank=1))
+    shake(net)
+    x, c = torch.randn(7, 6, 6, **double), torch.randn(2, C, **double)
+    y = net(x, condition=c, in_dims=1, out_dims=out_dims, samples_per_condition=3)
+    assert served(net) == (form == "forms")
+    close(y, torch.cat([net(x[:, :3], condition=c[0]), net(x[:, 3:], condition=c[1])], 1))
+
+
+def test_a_number_for_several_samples_is_refused():
+    class Total(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 5, **double)
+
+        def forward(self, x):
+            return torch.einsum("ni,oi->", x, self.linear.weight)
+
+    net = hn.HyperNetwork(Total(), hn.LowRankGenerator(C, rank=1))
+    for out_dims in (0, -1):
+        with pytest.raises(ValueError, match=r"has shape \(\) for one sample, with no batch of 3 in dimension"):
+            net(
+                torch.randn(6, 6, **double),
+                condition=torch.randn(2, C, **double),
+                out_dims=out_dims,
+                samples_per_condition=3,
+            )

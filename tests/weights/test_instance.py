@@ -156,6 +156,34 @@ def test_hypernetworks_within_a_target():
     close(net(x, c[1], condition=c[0]), x @ scales["weight"].T + scales["bias"])
 
 
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("samples", [None, B])
+def test_a_hypernetwork_within_a_target_all_of_which_is_generated(samples, before):
+    """What the inner one knows of its own target is not of the copies of it, in one call after another."""
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = hn.HyperNetwork(nn.Linear(5, 5, dtype=torch.float64), hn.FullGenerator(2))
+            self.code = nn.Parameter(torch.randn(2))
+
+        def forward(self, x):
+            return self.inner(x, condition=self.code)
+
+    outer = Outer().double()
+    x = torch.randn(B, 5, dtype=torch.float64)
+    plain = outer(x) if before else None
+    net = hn.HyperNetwork(outer, hn.LowRankGenerator(C, rank=1))
+    shake(net.generator)
+    c = torch.randn(*(() if samples is None else (samples,)), C, dtype=torch.float64)
+    for _ in range(3):
+        y = net(x, condition=c)
+        one = c if samples is None else c[1]
+        close(y[1:2], net.materialize(one)(x[1:2]))
+    if plain is not None:
+        close(outer(x), plain)
+
+
 def test_a_transform_of_torch_that_gives_the_parameters():
     net = hn.HyperNetwork(TwoNames(), GENERATORS["low-rank"]())
     shake(net)

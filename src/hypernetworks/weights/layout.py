@@ -69,7 +69,7 @@ class Layout:
         Raises:
             ValueError: it has not the rows of one sample where they should be.
         """
-        if y.dim() == 0:
+        if y.dim() == 0 and self.each == 1:
             return y
         if not -y.dim() <= self.dim < y.dim() or y.shape[self.dim] != self.each:
             raise ValueError(
@@ -82,8 +82,10 @@ class Layout:
         """What `alone` returned for each sample, (B, ...), as one tensor. Numbers become (B,)."""
         if y.dim() == 1 and self.dim == 0 and self.each == 1:
             return y
-        y = y.movedim(0, self.dim)
-        return y if self.each == 1 else y.flatten(self.dim, self.dim + 1)
+        if self.each == 1:
+            return y.movedim(0, self.dim)
+        dim = self.dim % (y.dim() - 1)  # of a result that has the rows of all samples in one dimension
+        return y.movedim(0, dim).flatten(dim, dim + 1)
 
     def combine(
         self, operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, v: Tensor, channel: int | None = None
@@ -98,6 +100,8 @@ class Layout:
             if size != 1:
                 shape[first + k] = size
         shape[self.place] = self.samples
+        if v.dim() == 1:  # a number does not promote x
+            v = v.to(torch.result_type(rows, v.new_empty(())))
         return self.together(operation(rows, v.reshape(shape)))
 
 

@@ -26,8 +26,9 @@ from hypernetworks.weights.checks import check_condition, check_names, check_sel
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
-from hypernetworks.weights.per_sample.call import Measurements, run_per_sample
+from hypernetworks.weights.per_sample.call import run_per_sample
 from hypernetworks.weights.per_sample.dimensions import Dims
+from hypernetworks.weights.per_sample.measurements import Measurements
 from hypernetworks.weights.report import WeightReport, report
 from hypernetworks.weights.selection import Modules, select, with_partners
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hypernetworks.weights.plan import PlanChangedError, are_constants, is_constant
+from hypernetworks.weights.plan import Plan, PlanChangedError, are_constants, is_constant
 
-_NOT_SEARCHED = (Tensor, type, types.ModuleType)
+# the plan of a network within the target is of its own tree, not of a copy
+_NOT_SEARCHED = (Tensor, type, types.ModuleType, Plan)
 _DEPTH = 2
 _CACHED = type(functools.lru_cache(len))
 

@@ -9,8 +9,8 @@ do not serve, and where every activation has its samples in one known dimension.
 transform of torch traces, the second. Either way a parameter of the target keeps its value.
 """
 
-import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,40 +31,16 @@ from hypernetworks.weights.call import Call, CopiedCall
 from hypernetworks.weights.forms import Form, Full
 from hypernetworks.weights.layout import Layout
 from hypernetworks.weights.per_sample.dimensions import Dims, check_objects, input_places, new_places, output_places
+from hypernetworks.weights.per_sample.gates import Gates
 from hypernetworks.weights.per_sample.hooks import Hook, change_hooks, only_watching
+from hypernetworks.weights.per_sample.measurements import Measurements, key_of
 from hypernetworks.weights.per_sample.objects import copied
-from hypernetworks.weights.per_sample.observer import Observer, Places
+from hypernetworks.weights.per_sample.observer import Observer
 from hypernetworks.weights.per_sample.probe import probe
 from hypernetworks.weights.per_sample.random import RandomNumbers
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
-
-_SETTINGS = (bool, int, str, types.FunctionType, types.MethodType)
-"""Attributes of modules that may change what the target does with its samples. All modules have `training` among them."""
-
-_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
-
-
-class Measurements:
-    """What was measured of a target, by what it was called with: a found, or why it cannot be served. Copies start empty."""
-
-    LIMIT = 256
-
-    def __init__(self) -> None:
-        self._found: dict[Any, Places | str] = {}
-
-    def get(self, key: Any) -> Places | str | None:
-        """What is known for these calls."""
-        return self._found.get(key)
-
-    def set(self, key: Any, found: Places | str) -> None:
-        """Remember a found, or why there is none."""
-        self._found[key] = found
-        if len(self._found) > self.LIMIT:
-            self._found.pop(next(iter(self._found)), None)
-
-    def __reduce__(self) -> Any:
-        return Measurements, ()
+from hypernetworks.weights.per_sample.writes import KeptTensors
 
 
 def run_per_sample(
@@ -157,6 +133,10 @@ class _WholeBatch:
         self.target, self.new_call, self.forms, self.shared = target, new_call, forms, shared
         self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
         self.samples = next(iter(forms.values())).samples
+        self.gates: Gates = Gates()
+        self.with_gradients: set[str] = {
+            name for name, form in forms.items() if any(part.requires_grad for part in form.tensors().values())
+        }
 
     def run(self, known: Measurements) -> tuple[Any, Call]:
         """Measure, if such a call was not measured before, and call the target.
@@ -166,20 +146,21 @@ class _WholeBatch:
         """
         if self.samples == 1:
             return self._one()
-        key = self._key()
+        places, names = tuple(self.places), tuple(self.forms)
+        key = key_of(self.target, self.leaves, self.form, places, self.samples, names, torch.is_grad_enabled())
         found = known.get(key)
         if found is None:
             try:
                 found = probe(self._try, self.forms, self.leaves, self.places, self._check)
             except NotServedError as why:
                 found = str(why)
-            known.set(key, found)
+            known.set(key, found, self.target)
         if isinstance(found, str):
             raise NotServedError(found)
         try:
             result, call = self._call(self.forms, found, self.leaves, only_watching)
         except NotServedError as why:
-            known.set(key, str(why))
+            known.set(key, str(why), self.target)
             raise
         self._check_all(result)
         return result, call
@@ -193,24 +174,32 @@ class _WholeBatch:
         return result, call
 
     def _call(
-        self, forms: Mapping[str, Form], calls: Calls, leaves: Sequence[Any], hooks: Callable[[Hook], Hook] | None
+        self,
+        forms: Mapping[str, Form],
+        calls: Calls,
+        leaves: Sequence[Any],
+        hooks: Callable[[Hook], Hook] | None,
+        gates: Gates | None = None,
     ) -> tuple[Any, CopiedCall]:
-        """Call the target with slots, and with its forward hooks changed or removed."""
-        slots = {name: Slot.of(form, name, calls) for name, form in forms.items()}
+        """Call the target with slots, with its forward hooks changed or removed, and with other tensors in place of zeros."""
+        slots = {name: Slot.of(form, name, calls, name in self.with_gradients) for name, form in forms.items()}
         args, kwargs = tree_unflatten(leaves, self.form)
         call = self.new_call()
         assert isinstance(call, CopiedCall)
         module = call.adapted(slots | dict(self.shared))
         change_hooks(module, hooks)
+        if gates is not None:
+            gates.open(module)
         return module(*args, **kwargs), call
 
     def _try(self, observer: Observer, leaves: Sequence[Any], other: Mapping[str, Form]) -> list[Any]:
-        """A run of a probe: copies of the arguments, the weights of the first sample but for others that are given, and no
-        hooks, which others may see.
+        """A run of a probe: copies of the arguments, the weights of the first sample but for others that are given, open
+        gates, and no hooks, which others may see.
         """
         forms = {name: form.sample(0) for name, form in self.forms.items()} | dict(other)
         own = [copied(leaf) for leaf in leaves]
-        return tree_flatten(self._call(forms, observer, own, None)[0])[0]
+        with KeptTensors(self.target):
+            return tree_flatten(self._call(forms, observer, own, None, self.gates)[0])[0]
 
     def _check_all(self, result: Any) -> None:
         """Check that every returned tensor has the samples."""
@@ -229,26 +218,7 @@ class _WholeBatch:
             raise NotServedError(
                 f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}"
             )
-        return layout
-
-    def _key(self) -> Any:
-        """All that a found depends on: the modules, and the arguments but for the values of tensors."""
-        modules = tuple(
-            (id(module), *(_by_value(value) for value in vars(module).values() if isinstance(value, _SETTINGS)))
-            for module in self.target.modules()
-        )
-        given = tuple(
-            (tuple(leaf.shape), leaf.dtype)
-            if isinstance(leaf, Tensor)
-            else (leaf if isinstance(leaf, _PLAIN) else type(leaf))
-            for leaf in self.leaves
-        )
-        return modules, self.form, given, tuple(self.places), self.samples, tuple(self.forms), torch.is_grad_enabled()
-
-
-def _by_value(setting: Any) -> Any:
-    """What tells a setting of a module from another: functions by their identity."""
-    return id(setting) if callable(setting) else setting
+        return replace(layout, dim=layout.dim % part.dim())
 
 
 def _traced() -> bool:

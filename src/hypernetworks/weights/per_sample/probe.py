@@ -12,9 +12,14 @@ samples changes with both.
     2         1, 2           numbers 010, 011
     3         3, 4           numbers 100, 101
 
-Two more runs, of the first sample and of the last, each as a batch of one, have to give what they have in run 0: a target may
-divide by the size of the batch, number its rows, or decide by the values of all. Their results may differ by rounding. Where
-random numbers are drawn, or an argument is an object that holds tensors of all samples, they cannot be compared.
+Two more runs, of the first sample and of the last, each as a batch of one, have to give what they have in the batch: a target
+may divide by the size of the batch, number its rows, or decide by the values of all. The last is compared in a batch in which
+every sample has another spread of values. Else a target that divides by the largest value of all would pass with inputs of
+which every sample has the same largest value, such as saturated images. The results may differ by rounding. Where random
+numbers are drawn, or an argument is an object that holds tensors of all samples, they cannot be compared.
+
+A measurement leaves no trace: what the target writes into its own tensors is taken back (`writes.py`), and what is closed by a
+zero is open in its copies (`gates.py`). `measurements.py` says when a target is measured again.
 
 The weights are those of the first sample, for all: where the samples are does not depend on them. Tables that all samples look
 up at the same places are measured by other tables, see `lookups.py`. F.batch_norm, which mixes samples in training, is taken
@@ -73,14 +78,25 @@ def probe(
                 raise NotServedError("a returned tensor has samples in another dimension, or mixes them")
     opaque = any(not isinstance(leaf, Tensor) and any(True for _ in tensors_inside(leaf)) for leaf in leaves)
     alone = {} if drawn or opaque else {n: one(leaves, places, n) for n in (0, samples - 1)}
-    for n, given in alone.items():
-        with Refusals("for one sample alone"):
-            results, _ = measure(run, Observer(1), given, None)
-        for together, apart, layout in zip(first, results, wanted, strict=True):
-            if not nearly_equal(layout.one(together, n), apart):
-                raise NotServedError("the result for a sample depends on the batch that it is in")
+    if alone:
+        _compare_alone(run, alone[0], first, wanted, 0)
+        spread = spread_out(leaves, places)
+        with Refusals("for other values of the inputs"):
+            results, _ = measure(run, Observer(samples), spread, None)
+        if [result.shape for result in results] != [result.shape for result in first]:
+            raise NotServedError("what is returned depends on the values of the inputs")
+        _compare_alone(run, one(spread, places, samples - 1), results, wanted, samples - 1)
     measured = observer.measured()
     return Trials(run, forms, leaves, alone, wanted, observer).complete(measured)
+
+
+def _compare_alone(run: Run, given: Sequence[Any], batch: Sequence[Tensor], wanted: Sequence[Layout], n: int) -> None:
+    """Check that sample n alone, which is given these leaves, has the results that it has in a batch."""
+    with Refusals("for one sample alone"):
+        results, _ = measure(run, Observer(1), given, None)
+    for together, apart, layout in zip(batch, results, wanted, strict=True):
+        if not nearly_equal(layout.one(together, n), apart):
+            raise NotServedError("the result for a sample depends on the batch that it is in")
 
 
 def one(leaves: Sequence[Any], places: Sequence[Layout | None], n: int) -> list[Any]:
@@ -105,6 +121,25 @@ def replaced(leaves: Sequence[Any], places: Sequence[Layout | None], changed: Te
         shape[place.place] = len(changed)
         where = changed.to(leaf.device).view(shape)
         given[k] = place.together(torch.where(where, place.apart(_others(leaf)), rows))
+    return given
+
+
+def spread_out(leaves: Sequence[Any], places: Sequence[Layout | None]) -> list[Any]:
+    """The arguments with another spread of values for each sample.
+
+    x_n ← m + s_n (x_n − m), with m the mean of all, and s_n from 1 to 0.8
+    """
+    given = list(leaves)
+    for k, place in enumerate(places):
+        leaf = leaves[k]
+        if place is None or not leaf.is_floating_point() or not leaf.isfinite().any() or _flags(leaf):
+            continue
+        rows = place.apart(leaf)
+        shape = [1] * rows.dim()
+        shape[place.place] = place.samples
+        s = torch.linspace(1, 0.8, place.samples, dtype=leaf.dtype, device=leaf.device).view(shape)
+        m = leaf[leaf.isfinite()].mean()
+        given[k] = place.together(torch.where(rows.isfinite(), m + s * (rows - m), rows))
     return given
 
 

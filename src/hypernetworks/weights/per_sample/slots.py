@@ -35,12 +35,15 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """The functions of torch that know forms, each with what is called instead."""
 
 PROPERTIES: set[Callable[..., Any]] = {
-    getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout")
+    getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "is_cuda", "layout")
 } | {
     *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_complex, Tensor.get_device),
     *(torch.is_floating_point, torch.is_complex, torch.numel, Tensor.__len__, Tensor.ndimension, Tensor.element_size),
 }
 """What can be asked of a slot as of any tensor."""
+
+
+_REQUIRES_GRAD = Tensor.requires_grad.__get__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Slot(Tensor):
@@ -50,13 +53,16 @@ class Slot(Tensor):
     parameter: str
     calls: Calls
     transposed: bool
+    takes_gradients: bool
+    """Whether the made tensor would require gradients. The form does not in a probe."""
 
     @staticmethod
-    def of(form: Form, name: str, calls: Calls, transposed: bool = False) -> "Slot":
+    def of(form: Form, name: str, calls: Calls, takes_gradients: bool, transposed: bool = False) -> "Slot":
         """A slot for a form."""
         shape = form.shape[::-1] if transposed else form.shape
         slot = tensor_without_values(Slot, shape, form.like)
         slot.form, slot.parameter, slot.calls, slot.transposed = form, name, calls, transposed
+        slot.takes_gradients = takes_gradients
         return slot
 
     @classmethod
@@ -65,6 +71,8 @@ class Slot(Tensor):
         if func in PROPERTIES:
             with without_subclasses():
                 return func(*args, **(kwargs or {}))
+        if func == _REQUIRES_GRAD:
+            return args[0].takes_gradients
         if not torch.is_grad_enabled() and in_custom_function():
             # it would pass the gradient to the slot, not to the form
             raise NotServedError("a generated parameter is given to a torch.autograd.Function")

@@ -21,7 +21,8 @@ def elementwise(operation: Callable[[Any, Any], Tensor]) -> Callable[..., Tensor
         x, slot, swapped = (other, input, True) if isinstance(input, Slot) else (input, other, False)
         ordered = (lambda a, b: operation(b, a)) if swapped else operation
         if isinstance(x, int | float) and isinstance(slot.form, Full):
-            return Slot.of(Full(ordered(x, slot.form.tensor)), slot.parameter, slot.calls, slot.transposed)
+            made = Full(ordered(x, slot.form.tensor))
+            return Slot.of(made, slot.parameter, slot.calls, slot.takes_gradients, slot.transposed)
         if not isinstance(x, Tensor) or isinstance(x, Slot) or slot.transposed:
             raise NotServedError("arithmetic on a generated parameter itself")
         # the samples cannot be in a dimension in which the vector differs from entry to entry

@@ -14,12 +14,12 @@ from hypernetworks.weights.per_sample.slots import NotServedError, Slot
 
 def part(slot: Slot, start: int, stop: int) -> Slot:
     """Rows start to stop."""
-    return Slot.of(slot.form.narrow(start, stop), f"{slot.parameter}[{start}:{stop}]", slot.calls)
+    return Slot.of(slot.form.narrow(start, stop), f"{slot.parameter}[{start}:{stop}]", slot.calls, slot.takes_gradients)
 
 
 def in_dtype(slot: Slot, dtype: torch.dtype) -> Slot:
     """The parameter in another dtype."""
-    return Slot.of(slot.form.to(dtype), slot.parameter, slot.calls, slot.transposed)
+    return Slot.of(slot.form.to(dtype), slot.parameter, slot.calls, slot.takes_gradients, slot.transposed)
 
 
 serves(Tensor.float)(lambda slot: in_dtype(slot, torch.float32))
@@ -78,7 +78,8 @@ def reshape(input: Slot, *shape: Any, **named: Any) -> Slot:
     if any(isinstance(size, torch.dtype) for size in sizes):
         raise NotServedError("a generated parameter is seen as another dtype")
     tensor = input.form.tensor
-    return Slot.of(Full(tensor.reshape(len(tensor), *_sizes(tensor, sizes))), input.parameter, input.calls)
+    made = Full(tensor.reshape(len(tensor), *_sizes(tensor, sizes)))
+    return Slot.of(made, input.parameter, input.calls, input.takes_gradients)
 
 
 def _sizes(tensor: Tensor, sizes: Sequence[int]) -> Sequence[int]:
@@ -102,7 +103,7 @@ def transpose(input: Slot) -> Slot:
         return input
     if input.dim() != 2:
         raise NotServedError("a generated parameter of more than two dimensions is transposed")
-    return Slot.of(input.form, input.parameter, input.calls, not input.transposed)
+    return Slot.of(input.form, input.parameter, input.calls, input.takes_gradients, not input.transposed)
 
 
 @serves(torch.transpose, Tensor.transpose)
