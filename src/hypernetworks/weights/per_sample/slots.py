@@ -4,7 +4,8 @@ torch calls `Slot.__torch_function__` for every function that is given one. `ser
 other raises NotServedError, after which the weights are made.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -79,7 +80,13 @@ class Slot(Tensor):
         serve = FUNCTIONS.get(func)
         if serve is None:
             raise NotServedError(f"{getattr(func, '__name__', func)} is called on a generated parameter")
-        return serve(*args, **(kwargs or {}))
+        try:
+            return serve(*args, **(kwargs or {}))
+        except TypeError:
+            why = _mismatch(serve, args, kwargs or {})
+            if why is None:
+                raise
+        raise NotServedError(f"{getattr(func, '__name__', func)} of a generated parameter {why}")
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,3 +95,12 @@ class Slot(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Slot({self.parameter!r}, {type(self.form).__name__})"
+
+
+def _mismatch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Why a function cannot be called with these arguments; None if it can."""
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
+    return None

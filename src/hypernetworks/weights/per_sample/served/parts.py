@@ -73,6 +73,8 @@ def reshape(input: Slot, *shape: Any, **named: Any) -> Slot:
     """A vector in another shape, such as (1, C, 1, 1)."""
     if not isinstance(input.form, Full) or input.transposed:
         raise NotServedError("a generated parameter that is not a vector is reshaped")
+    if not named.keys() <= {"shape", "size"}:
+        raise NotServedError(f"a generated parameter is reshaped with {', '.join(named)}")
     sizes = named.get("shape", named.get("size", shape[0] if len(shape) == 1 else shape))
     sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     if any(isinstance(size, torch.dtype) for size in sizes):
