@@ -364,6 +364,22 @@ def test_a_reentrant_checkpoint_is_recognised_in_its_backward_pass():
     assert not torch_compat.in_reentrant_checkpoint()
 
 
+def test_segments_of_reentrant_checkpoints_are_counted_while_they_are_kept():
+    x = torch.ones(2, requires_grad=True)
+    none = torch_compat.reentrant_segments()
+    first = checkpoint(torch.sin, x, use_reentrant=True)
+    assert torch_compat.reentrant_segments() == none + 1
+    second = checkpoint(torch.sin, first, use_reentrant=True)
+    assert torch_compat.reentrant_segments() == none + 2
+    second.sum().backward()
+    del first, second
+    assert torch_compat.reentrant_segments() == none
+    kept = [x.sin(), checkpoint(torch.sin, x, use_reentrant=False)]
+    with torch.no_grad():
+        kept.append(checkpoint(torch.sin, x, use_reentrant=True))
+    assert torch_compat.reentrant_segments() == none
+
+
 def test_custom_functions_are_recognised_in_their_forward_pass():
     class Noting(torch.autograd.Function):
         @staticmethod

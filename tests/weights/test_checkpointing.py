@@ -8,7 +8,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import hypernetworks as hn
+from hypernetworks.weights import network
 
+from .loops import served
 from .targets import GENERATORS, C, close, shake
 
 B = 4
@@ -47,11 +49,66 @@ def test_a_checkpoint_in_the_target_recomputes_with_the_same_weights(kind):
         close(recomputed, plain)
 
 
-def test_a_reentrant_checkpoint_in_the_target_is_refused():
-    net = hn.HyperNetwork(Checkpointed(reentrant=True), GENERATORS["full"]())
+def in_call(net, x, c):
+    return net(x, condition=c)
+
+
+def with_given_weights(net, x, c):
+    return net(x, weights=net.generate(c))
+
+
+def within_using(net, x, c):
+    with net.using(c) as adapted:
+        return adapted(x)
+
+
+@pytest.mark.parametrize("before", [0, 20], ids=["at once", "after 20 calls"])
+@pytest.mark.parametrize("call", [in_call, with_given_weights, within_using])
+@pytest.mark.parametrize("kind", ["full", "low-rank"])
+def test_a_reentrant_checkpoint_in_the_target_is_refused(kind, call, before):
+    """Also if it is switched on after other calls."""
+    net = hn.HyperNetwork(Checkpointed(), GENERATORS[kind]())
+    shake(net)
     x, c = torch.randn(B, 5, dtype=torch.float64, requires_grad=True), torch.randn(C, dtype=torch.float64)
+    for _ in range(before):
+        call(net, x, c).sum().backward()
+    net.target.reentrant = True
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="use_reentrant=False"):
+            call(net, x, c).sum().backward()
+    net.target.reentrant = False
+    call(net, x, c).sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")  # of torch, without gradients
+def test_a_reentrant_checkpoint_in_the_target_is_refused_per_sample():
+    net = hn.HyperNetwork(Checkpointed(), GENERATORS["low-rank"]()).eval()
+    shake(net)
+    x, c = torch.randn(B, 5, dtype=torch.float64, requires_grad=True), torch.randn(B, C, dtype=torch.float64)
+    for _ in range(20):
+        net(x, condition=c)
+    assert served(net)
+    net.target.reentrant = True
     with pytest.raises(RuntimeError, match="use_reentrant=False"):
         net(x, condition=c).sum().backward()
+    assert served(net)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")  # of torch, without gradients
+def test_generated_tensors_have_hooks_only_if_the_target_keeps_reentrant_segments(monkeypatch):
+    watched = []
+    monkeypatch.setattr(network, "refuse_reentrant", lambda weights: watched.append(weights))
+    net = hn.HyperNetwork(Checkpointed(), GENERATORS["full"]())
+    x, c = torch.randn(B, 5, dtype=torch.float64, requires_grad=True), torch.randn(C, dtype=torch.float64)
+    results = []
+    for reentrant, times in ((None, 0), (False, 0), (True, 1), (True, 2), (None, 2)):
+        net.target.reentrant = reentrant
+        results.append(net(x, condition=c))
+        assert len(watched) == times
+    with torch.no_grad():
+        net.target.reentrant = True
+        net(x, condition=c)
+    assert len(watched) == 2
 
 
 def test_a_reentrant_checkpoint_around_the_network():

@@ -12,7 +12,6 @@ buffers of modules in training mode, such as running statistics.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
-from hypernetworks.weights.checkpointing import refuse_reentrant
+from hypernetworks.weights.checkpointing import kept_segments, refuse_reentrant
 from hypernetworks.weights.checks import check_condition, check_names, check_selected, check_target, check_weights
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
@@ -95,7 +94,6 @@ class HyperNetwork(nn.Module):
         self._names = tuple(weight.name for weight in weights)
         self._measured = Measurements()
         self._copier = Copier(target)
-        self._unwatched = 8  # calls to look for reentrant checkpoints: a hook on each tensor is too slow for all calls
         self._remember()
         self.register_load_state_dict_post_hook(_remember_again)
 
@@ -131,6 +129,7 @@ class HyperNetwork(nn.Module):
             )
 
         made, samples = self._weights(own, condition, weights, forms=True)
+        before = kept_segments()
         if samples is None:
             if (in_dims, out_dims, samples_per_condition) != (0, 0, 1):
                 raise ValueError("in_dims, out_dims and samples_per_condition need weights for each sample")
@@ -144,6 +143,8 @@ class HyperNetwork(nn.Module):
             stated = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
             result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._measured, **stated)
         call.write_back()
+        if kept_segments() != before:
+            refuse_reentrant(made.values())
         return result
 
     def generate(self, condition: Tensor | None = None) -> dict[str, Tensor]:
@@ -178,6 +179,8 @@ class HyperNetwork(nn.Module):
         """
         own = self._own()
         made = self._one_set(own, condition, weights)
+        if not is_traced():
+            refuse_reentrant(made.values())  # nothing tells when the module is called
         instance = self._instance(own, made)
         yield instance.module
         instance.write_back()
@@ -250,10 +253,6 @@ class HyperNetwork(nn.Module):
         else:
             made = self.generator(condition, own)
         check_names(made, own, f"{type(self.generator).__name__} should return the tensors of its names")
-        if self._unwatched and torch.is_grad_enabled() and not is_traced():
-            self._unwatched -= 1
-            parts = [each.tensors().values() if isinstance(each, Form) else [each] for each in made.values()]
-            refuse_reentrant(chain.from_iterable(parts))
         return {name: made[name] for name in own}
 
     def _remember(self) -> None:
