@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from hypernetworks.weights.forms import Form
 from hypernetworks.weights.selection import TargetWeight
 
 
@@ -65,6 +66,29 @@ def check_names(made: Mapping[str, Any], own: Mapping[str, Tensor], rule: str) -
     if made.keys() != own.keys():
         missing, unknown = [name for name in own if name not in made], [name for name in made if name not in own]
         raise ValueError(f"{rule}: missing {missing}, unknown {unknown}")
+
+
+def check_shapes(
+    made: Mapping[str, Form | Tensor], own: Mapping[str, Tensor], name: str, condition: Tensor | None
+) -> None:
+    """Check what the generator `name` made: tensors of the shapes of the target's own, preceded by B for a condition (B, C).
+
+    A tensor that is the same for all samples may lack B, but not all tensors may.
+
+    Raises:
+        ValueError: a shape is another, or all tensors lack B.
+    """
+    batch = () if condition is None else condition.shape[:-1]
+    shared = 0
+    for key, value in own.items():
+        each = made[key]
+        shape = (each.samples, *each.shape) if isinstance(each, Form) else tuple(each.shape)
+        expected = (*batch, *value.shape)
+        shared += shape != expected and shape == value.shape
+        if shape not in (expected, value.shape) or shared == len(own):
+            given = "" if condition is None else f" for a condition of shape {tuple(condition.shape)}"
+            why = "" if shared < len(own) else ": all samples would have the same weights"
+            raise ValueError(f"{name} should return {key} of shape {expected}{given}, got {shape}{why}")
 
 
 def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:

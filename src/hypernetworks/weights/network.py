@@ -21,7 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import kept_segments, refuse_reentrant
-from hypernetworks.weights.checks import check_condition, check_names, check_selected, check_target, check_weights
+from hypernetworks.weights.checks import check_condition, check_names, check_selected, check_shapes, check_target, check_weights
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
@@ -56,8 +56,8 @@ class HyperNetwork(nn.Module):
             predicate (module name, module) or (module name, module, parameter name) -> bool.
 
     Raises:
-        ValueError: nothing is selected; the generator cannot generate the selection or is already bound; a condition is
-            missing, unexpected, of the wrong size or of another batch size than the input; the parameters of the target were
+        ValueError: nothing is selected; the generator cannot generate the selection or is already bound, or returns tensors of
+            other names or shapes; a condition is missing, unexpected, of the wrong size or of another batch size than the input; the parameters of the target were
             replaced, reshaped, added or removed since; the target is lazy and not initialised; or a generated parameter is in
             a module of TorchScript.
         TypeError: an argument is not a module, generator, selection or tensor.
@@ -252,7 +252,10 @@ class HyperNetwork(nn.Module):
             made: Mapping[str, Any] = self.generator.forms(condition, own)
         else:
             made = self.generator(condition, own)
-        check_names(made, own, f"{type(self.generator).__name__} should return the tensors of its names")
+        name = type(self.generator).__name__
+        check_names(made, own, f"{name} should return the tensors of its names")
+        if not is_traced():
+            check_shapes(made, own, name, condition)
         return {name: made[name] for name in own}
 
     def _remember(self) -> None:

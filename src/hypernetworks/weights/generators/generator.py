@@ -23,7 +23,8 @@ class Generator(nn.Module, ABC):
 
     A subclass implements `build(weights)`, which makes its parameters once the target's tensors are known, and
     `forward(condition, base) -> {name: tensor}`. The condition is (C,) or (B, C), or None if `condition_size` is None; `base`
-    has the target's own tensors by name. A generated tensor has the target's shape, preceded by B for a condition (B, C).
+    has the target's own tensors by name. A generated tensor has the target's shape, preceded by B for a condition (B, C). One
+    that is the same for all samples may lack B, but not all may.
 
     Example:
         >>> class Shift(hn.Generator):
