@@ -5,6 +5,7 @@ Skipped where transformers is not installed.
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import hypernetworks as hn
 
@@ -127,12 +128,22 @@ def test_gradient_checkpointing(model):
     assert served(net), why(net)
 
 
-def test_the_models_own_loss_has_no_samples():
+@pytest.mark.parametrize("model", ["GPT-2", "Llama"])
+def test_the_models_own_loss_has_no_samples(model):
     """It is the mean over all samples: with a mask it can be computed in no way, and the way out is in the message."""
-    net, _ = made("GPT-2", "low-rank")
-    given, c = inputs("GPT-2"), torch.randn(B, C, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match=r"has no samples in dimension 0.*A loop always can"):
+    net, _ = made(model, "low-rank")
+    given, c = inputs(model), torch.randn(B, C, dtype=torch.float64)
+    message = (
+        r"has no samples in dimension 0\. .*leave out labels.*decides by the values of a tensor.*A loop always can"
+    )
+    with pytest.raises(RuntimeError, match=message) as caught:
         net(**given, labels=given["input_ids"], condition=c)
+    assert "github.com" not in str(caught.value)
+    # what the message says to do
+    logits, labels = net(**given, condition=c).logits[:, :-1], given["input_ids"][:, 1:]
+    each = torch.stack([F.cross_entropy(own, right) for own, right in zip(logits, labels, strict=True)])
+    alone = [net(**one(given, n), labels=given["input_ids"][n : n + 1], condition=c[n]).loss for n in range(B)]
+    close(each, torch.stack(alone), 1e-5)
 
 
 CACHES = {

@@ -6,6 +6,7 @@ import torch
 import hypernetworks as hn
 from hypernetworks.torch_compat import is_out_of_memory
 
+from .dense import wrapped
 from .loops import served, why
 from .targets import C, close, mlp, shake
 
@@ -80,3 +81,51 @@ def test_an_interruption_while_an_argument_is_copied():
     net.target.forward = lambda x, more: plain(x)
     with pytest.raises(KeyboardInterrupt):
         net(torch.randn(B, 5, **double), Interrupting(), condition=torch.randn(B, C, **double))
+
+
+def masked_loss(net, x):
+    """As in language models: the mask is looked at, and the loss is the mean over all samples."""
+    return net.b(net.a(x)).square().mean() if (x < 9).all() else x
+
+
+REFUSED_BY_VMAP = {
+    "a mask": (masked_loss, r"the target decides by the values of a tensor \(if mask\.all\(\): \.\.\.\)\. A loop"),
+    "a number": (
+        lambda net, x: net.a(x).mean() * x.sum().item(),
+        r"the target reads a number out of a tensor \(x\.item\(\)\)",
+    ),
+    "a shape": (
+        lambda net, x: net.a(x)[x > 0].mean(),
+        r"a tensor whose shape depends on values \(x\.nonzero\(\), x\[mask\]\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_VMAP)
+def test_a_loss_of_all_samples_that_vmap_cannot_compute(case):
+    forward, message = REFUSED_BY_VMAP[case]
+    net = wrapped(forward)
+    x, c = torch.randn(B, 3, B, **double), torch.randn(B, C, **double)
+    with pytest.raises(RuntimeError, match=message) as caught:
+        net(x, condition=c)
+    first, second, *_ = str(caught.value).split(". ")
+    assert first == "Run cannot run with weights for each sample"
+    assert second.startswith("On the whole batch: a returned tensor of shape () has no samples")
+    assert "let the target return the logits (in transformers: leave out labels)" in str(caught.value)
+    assert "please" not in str(caught.value).lower()
+
+
+def test_shared_inputs_that_vmap_cannot_take():
+    net = wrapped(masked_loss)
+    net.target.run = lambda net, x: net.a(x) if net.a.bias.sum() > 0 else x
+    x, c = torch.randn(3, B, **double), torch.randn(B, C, **double)
+    message = r"all samples share all inputs\. .*decides by the values of a tensor.*net\(x, condition=c\[n\]\)"
+    with pytest.raises(RuntimeError, match=message):
+        net(x, condition=c, in_dims=None)
+
+
+def test_requests_of_torch_to_report_an_error_are_left_out():
+    net = wrapped(lambda net, x: x + torch.zeros(B, **double).copy_(net.a.weight.sum(0)))
+    with pytest.raises(RuntimeError, match="inplace arithmetic.*Please try to use out-of-place operators") as caught:
+        net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
+    assert "please file" not in str(caught.value)

@@ -21,7 +21,14 @@ from torch.nn.utils.parametrize import is_parametrized
 from hypernetworks.torch_compat import caches_parametrizations, is_exporting
 from hypernetworks.weights.call import Call, CopiedCall, TracedCall, is_traced
 from hypernetworks.weights.checkpointing import kept_segments, refuse_reentrant
-from hypernetworks.weights.checks import check_condition, check_names, check_selected, check_shapes, check_target, check_weights
+from hypernetworks.weights.checks import (
+    check_condition,
+    check_names,
+    check_selected,
+    check_shapes,
+    check_target,
+    check_weights,
+)
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance

@@ -38,9 +38,15 @@ from hypernetworks.weights.per_sample.objects import copied
 from hypernetworks.weights.per_sample.observer import Observer
 from hypernetworks.weights.per_sample.probe import probe
 from hypernetworks.weights.per_sample.random import RandomNumbers
+from hypernetworks.weights.per_sample.refusals import in_words
 from hypernetworks.weights.per_sample.slots import Calls, NotServedError, Slot
 from hypernetworks.weights.per_sample.vmapped import PACKED, run_vmapped
 from hypernetworks.weights.per_sample.writes import KeptTensors
+
+_ONE_NUMBER = (
+    ". If it is the target's own loss of all samples, let the target return the logits (in transformers: leave out labels) and "
+    "compute the loss from them, as a mean over the samples"
+)
 
 
 def run_per_sample(
@@ -101,8 +107,10 @@ def run_per_sample(
         try:
             return whole.run(known)
         except NotServedError as why:
-            reason = why
+            reason = str(why)
         random.restore()
+    elif stacked is not None and not _traced():
+        reason = "all samples share all inputs"
     check_objects(target, args, kwargs, in_dims, samples, each)
     call, made = new_call(), {name: form.materialize() for name, form in forms.items()}
     try:
@@ -110,9 +118,10 @@ def run_per_sample(
     except RuntimeError as error:
         if reason is None or is_out_of_memory(error):
             raise
+        own = "x[n : n + 1]" if stacked is None else "x"
         raise RuntimeError(
             f"{type(target).__name__} cannot run with weights for each sample. On the whole batch: {reason}. Each sample "
-            f"alone, under torch.func.vmap: {error}. A loop always can: net(x[n : n + 1], condition=c[n]) for each n"
+            f"alone, under torch.func.vmap: {in_words(error)}. A loop always can: net({own}, condition=c[n]) for each n"
         ) from error
 
 
@@ -215,8 +224,9 @@ class _WholeBatch:
         layout = self.returned(k)
         size = layout.samples * layout.each
         if not -part.dim() <= layout.dim < part.dim() or part.shape[layout.dim] != size:
+            way_out = "" if part.dim() else _ONE_NUMBER
             raise NotServedError(
-                f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}"
+                f"a returned tensor of shape {tuple(part.shape)} has no samples in dimension {layout.dim}{way_out}"
             )
         return replace(layout, dim=layout.dim % part.dim())
 
