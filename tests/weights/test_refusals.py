@@ -126,6 +126,6 @@ def test_shared_inputs_that_vmap_cannot_take():
 
 def test_requests_of_torch_to_report_an_error_are_left_out():
     net = wrapped(lambda net, x: x + torch.zeros(B, **double).copy_(net.a.weight.sum(0)))
-    with pytest.raises(RuntimeError, match="inplace arithmetic.*Please try to use out-of-place operators") as caught:
+    with pytest.raises(RuntimeError, match=r"inplace arithmetic.*Please try to use out-of-place operators") as caught:
         net(torch.randn(B, 3, B, **double), condition=torch.randn(B, C, **double))
     assert "please file" not in str(caught.value)

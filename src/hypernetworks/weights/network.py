@@ -29,7 +29,6 @@ from hypernetworks.weights.checks import (
     check_target,
     check_weights,
 )
-from hypernetworks.weights.forms import Form
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.instance import Copier, Instance
 from hypernetworks.weights.per_sample.call import run_per_sample
@@ -64,9 +63,9 @@ class HyperNetwork(nn.Module):
 
     Raises:
         ValueError: nothing is selected; the generator cannot generate the selection or is already bound, or returns tensors of
-            other names or shapes; a condition is missing, unexpected, of the wrong size or of another batch size than the input; the parameters of the target were
-            replaced, reshaped, added or removed since; the target is lazy and not initialised; or a generated parameter is in
-            a module of TorchScript.
+            other names or shapes; a condition is missing, unexpected, of the wrong size or of another batch size than the
+            input; the parameters of the target were replaced, reshaped, added or removed since; the target is lazy and not
+            initialised; or a generated parameter is in a module of TorchScript.
         TypeError: an argument is not a module, generator, selection or tensor.
 
     Source: HyperNetworks, arXiv 1609.09106.
