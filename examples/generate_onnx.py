@@ -4,9 +4,9 @@ hypernetworks text export runs/first --to onnx --out model.onnx
 python examples/generate_onnx.py model.onnx "ROMEO:" 200
 """
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,6 +31,13 @@ def generate(path: str, prompt: str, length: int, temperature: float = 0.7, seed
 
 
 if __name__ == "__main__":
-    for character in generate(sys.argv[1], sys.argv[2], int(sys.argv[3])):
+    parser = argparse.ArgumentParser(description="Continue a text with an exported model.")
+    parser.add_argument("model", help="the file that `hypernetworks text export --to onnx` wrote")
+    parser.add_argument("prompt", help="the beginning of the text")
+    parser.add_argument(
+        "length", type=int, help="how many characters to add; for a model of words, words and characters"
+    )
+    given = parser.parse_args()
+    for character in generate(given.model, given.prompt, given.length):
         print(character, end="", flush=True)
     print()

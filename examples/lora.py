@@ -11,6 +11,7 @@ python examples/lora.py        requires MNIST (fetched on first use); takes ten 
 
 import torch
 import torch.nn.functional as F
+from seeds import Parser, or_one_line
 from torch import Tensor, nn
 
 import hypernetworks as hn
@@ -85,4 +86,8 @@ def main() -> dict[str, tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    parser = Parser(
+        description="Generate a LoRA update for a frozen classifier of digits, from the embedding of each task."
+    )
+    parser.parse_args()
+    or_one_line(parser, main)

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,16 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def or_one_line(parser: Parser, run: Callable[[], Any]) -> Any:
+    """What `run` returns. A mistake by the user or a problem of the environment ends the program with one line."""
+    try:
+        return run()
+    except UsageError as error:
+        parser.error(str(error))
+    except FaultError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
 def over_seeds(
     experiment: Callable[..., dict[str, float]], arguments: Sequence[str] | None = None, **settings: Any
 ) -> dict[str, Any]:
@@ -84,12 +95,7 @@ def over_seeds(
     start, runs = time.perf_counter(), []
     for seed in range(first, first + seeds):
         torch.manual_seed(seed)
-        try:
-            runs.append(experiment(seed=seed, **chosen))
-        except UsageError as error:
-            parser.error(str(error))
-        except FaultError as error:
-            parser.exit(1, f"{parser.prog}: {error}\n")
+        runs.append(or_one_line(parser, partial(experiment, seed=seed, **chosen)))
         figures = ", ".join(f"{name} {value:.4g}" for name, value in runs[-1].items())
         print(f"seed {seed}: {figures}", flush=True)
     values = {name: [run[name] for run in runs] for name in runs[0]}

@@ -135,6 +135,36 @@ def test_the_commands_of_the_pages_are_understood(line, monkeypatch, tmp_path):
     assert [call["seed"] for call in calls] == list(range(wanted))
 
 
+def as_command(monkeypatch, *line):
+    """Run an example as a command."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", list(line))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / line[0]), run_name="__main__")
+    return ended.value.code
+
+
+def test_help_and_mistakes_of_examples_without_seeds(monkeypatch, capsys):
+    assert as_command(monkeypatch, "lora.py", "--help") == 0
+    assert "usage: lora.py" in capsys.readouterr().out
+    assert as_command(monkeypatch, "lora.py", "--steps") == 2
+    assert capsys.readouterr().err == "lora.py: unrecognized arguments: --steps\n"
+    pytest.importorskip("onnxruntime")
+    assert as_command(monkeypatch, "generate_onnx.py", "--help") == 0
+    assert "usage: generate_onnx.py [-h] model prompt length" in capsys.readouterr().out
+    assert as_command(monkeypatch, "generate_onnx.py", "model.onnx", "ROMEO:", "some") == 2
+    assert capsys.readouterr().err.endswith("argument length: invalid int value: 'some'\n")
+
+
+def test_an_example_without_its_data_ends_with_one_line(monkeypatch, capsys):
+    def missing(name):
+        raise FaultError(f"could not fetch {name}")
+
+    monkeypatch.setattr("hypernetworks.vision.load_images", missing)
+    assert as_command(monkeypatch, "lora.py") == 1
+    assert capsys.readouterr().err == "lora.py: could not fetch mnist\n"
+
+
 @needs_mnist
 def test_every_task_gets_its_lora(example):
     results = example("lora").main()
