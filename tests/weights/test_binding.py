@@ -139,6 +139,27 @@ def test_a_very_large_generator_is_announced():
     hn.HyperNetwork(target, hn.FullGenerator(C, hidden=(48,)))
 
 
+NESTED = {
+    "alone": lambda: hn.FullGenerator(C),
+    "encoded": lambda: hn.EncodedGenerator(nn.Linear(2, C), hn.FullGenerator(C), 2),
+    "residual": lambda: hn.ResidualGenerator(hn.FullGenerator(C)),
+    "in a split in a chain": lambda: hn.GeneratorChain(hn.GeneratorSplit({"weight": hn.FullGenerator(C)})),
+}
+
+
+@pytest.mark.parametrize("case", NESTED)
+def test_a_warning_points_at_the_line_that_makes_the_network(case):
+    target, generator = nn.Linear(1000, 2000, bias=False, device="meta"), NESTED[case]()
+    with pytest.warns(UserWarning, match="makes") as seen:
+        hn.HyperNetwork(target, generator)
+    assert [each.filename for each in seen] == [__file__]
+    target = nn.Linear(5, 4)
+    nn.init.zeros_(target.weight).requires_grad_(False)
+    with pytest.warns(UserWarning, match="cannot change weight") as seen:
+        hn.HyperNetwork(target, hn.GeneratorChain(hn.RowScaleGenerator(C)))
+    assert [each.filename for each in seen] == [__file__]
+
+
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_under_autocast_the_weights_have_the_targets_dtype(kind):
     net = hn.HyperNetwork(mlp(torch.float32), GENERATORS[kind]())

@@ -89,6 +89,11 @@ def test_numbers_of_samples_and_dimensions_that_cannot_be():
         net(x[:0], condition=c[:0])
     with pytest.raises(ValueError, match="samples_per_condition should be at least 1, got 0"):
         net(x, condition=c, samples_per_condition=0)
+    with pytest.raises(TypeError, match=r"samples_per_condition should be a whole number, got 1\.5"):
+        net(x, condition=c, samples_per_condition=1.5)
+    for wrong in ("a", 1.5, (0, "b"), [None], {0: 0}):
+        with pytest.raises(TypeError, match="out_dims should be a dimension, or one for each returned tensor, got "):
+            net(x, condition=c, out_dims=wrong)
     with pytest.raises(ValueError, match=r"in_dims says 5 for argument 0, but a tensor in it has shape"):
         net(x, condition=c, in_dims=5)
 

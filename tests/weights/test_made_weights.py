@@ -86,6 +86,12 @@ def without(weights, name):
             ValueError,
             r"one number of samples, got 2 in 0\.bias, 3 in 2\.bias",
         ),
+        (
+            lambda W: W | {"0.bias": W["0.bias"].long()},
+            TypeError,
+            r"weights\['0\.bias'\] should have a dtype such as torch\.float64, got torch\.int64",
+        ),
+        (lambda W: W | {"0.bias": W["0.bias"] + 1j}, TypeError, r"such as torch\.float64, got torch\.complex128"),
         (lambda W: list(W), TypeError, r"weights should be a dict of tensors, .* got list: .* by position"),
         (lambda W: dict.fromkeys(W, 1.0), TypeError, "weights should be a dict of tensors"),
     ],
@@ -257,6 +263,17 @@ def test_a_generator_that_returns_other_names():
     message = r"Wrong should return the tensors of its names: missing \['0\.weight', .* unknown \['no'\]"
     with pytest.raises(ValueError, match=message):
         net(torch.randn(B, 5, dtype=torch.float64))
+
+
+def test_given_weights_under_a_further_name_of_a_tied_parameter():
+    target = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5)).double()
+    target[1].weight = target[0].weight
+    net = hn.HyperNetwork(target, GENERATORS["full"]())
+    W = net.generate(drawn())
+    W["1.weight"] = W.pop("0.weight")
+    message = r"missing \['0\.weight'\], unknown \['1\.weight'\], 1\.weight is tied to 0\.weight$"
+    with pytest.raises(ValueError, match=message):
+        net(torch.randn(B, 5, dtype=torch.float64), weights=W)
 
 
 @pytest.mark.parametrize(

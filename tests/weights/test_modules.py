@@ -113,6 +113,12 @@ def test_export(kind, samples, train):
     close(program.module()(x, condition=c), expected, 1e-10)
 
 
+def test_data_parallel_is_refused():
+    net, *_ = made("full")
+    with pytest.raises(RuntimeError, match=r"use torch\.nn\.parallel\.DistributedDataParallel"):
+        nn.Sequential(net)[0]._replicate_for_data_parallel()  # as torch.nn.DataParallel does for each device
+
+
 def train_share(rank, folder, kind):
     """One of two processes: one step on its half of the batch, and the result."""
     # they meet at a file: another test might take a port that was free

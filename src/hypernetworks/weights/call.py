@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.torch_compat import is_exporting, replaced_tensors
+from hypernetworks.weights.callers import level_outside
 from hypernetworks.weights.instance import TABLES, Instance
 
 
@@ -64,7 +65,7 @@ class CopiedCall:
                 f"the buffer {owner + '.' if owner else ''}{name} of the target was changed in evaluation mode, which has no "
                 "effect on the target: to keep it from call to call, use `with net.using(condition) as adapted`",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=level_outside(),
             )
 
 

@@ -10,6 +10,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from hypernetworks.weights.forms import Form
 from hypernetworks.weights.selection import TargetWeight
 
+_WHOLE = (int, torch.SymInt)
+"""Whole numbers, also in a graph that is traced."""
+
 
 def check_target(target: nn.Module) -> None:
     """Check that a target has all its tensors.
@@ -57,15 +60,24 @@ def check_condition(size: int | None, name: str, condition: Tensor | None) -> No
         raise ValueError(f"condition should have shape {expected}, got {tuple(condition.shape)}")
 
 
-def check_names(made: Mapping[str, Any], own: Mapping[str, Tensor], rule: str) -> None:
+def check_names(
+    made: Mapping[str, Any], own: Mapping[str, Tensor], rule: str, places: Mapping[str, Sequence[str]]
+) -> None:
     """Check that tensors have the names of the target's own tensors that they replace.
 
+    Args:
+        made: the tensors.
+        own: the target's own.
+        rule: starts the message.
+        places: all names of each tensor: further ones are those of a tied parameter.
+
     Raises:
-        ValueError: a name is missing or unknown. The message starts with the rule.
+        ValueError: a name is missing or unknown.
     """
     if made.keys() != own.keys():
         missing, unknown = [name for name in own if name not in made], [name for name in made if name not in own]
-        raise ValueError(f"{rule}: missing {missing}, unknown {unknown}")
+        tied = [f"{name} is tied to {first}" for first in own for name in places[first] if name in unknown]
+        raise ValueError(", ".join((f"{rule}: missing {missing}", f"unknown {unknown}", *tied)))
 
 
 def check_shapes(
@@ -91,15 +103,18 @@ def check_shapes(
             raise ValueError(f"{name} should return {key} of shape {expected}{given}, got {shape}{why}")
 
 
-def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
+def check_weights(
+    weights: Any, own: Mapping[str, Tensor], places: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Tensor], int | None]:
     """Check the names and shapes of given weights. Returns them in the target's dtypes, and B if there is one set per sample.
 
     Args:
         weights: what `HyperNetwork.generate` returned.
         own: the target's own tensors that the weights replace, by name.
+        places: all names of each tensor.
 
     Raises:
-        TypeError: `weights` is not a mapping from names to tensors.
+        TypeError: `weights` is not a mapping from names to tensors, or a tensor has whole numbers in place of others.
         ValueError: a name is missing or unknown, a shape does not fit, or the sets per sample differ in number.
     """
     if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
@@ -108,7 +123,7 @@ def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Te
             f"weights should be a dict of tensors, as generate(condition) returns it, got {kind}: "
             "give the target's own argument `weights` by position, or within net.using(condition)"
         )
-    check_names(weights, own, "weights should have the names of the generated tensors")
+    check_names(weights, own, "weights should have the names of the generated tensors", places)
     checked: dict[str, Tensor] = {}
     batches: dict[int, str] = {}
     for name, value in own.items():
@@ -116,6 +131,8 @@ def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Te
         if tensor.shape != value.shape and tensor.shape[1:] != value.shape:
             expected = f"{shape} or {('batch', *shape)}"
             raise ValueError(f"weights[{name!r}] should have shape {expected}, got {tuple(tensor.shape)}")
+        if _kind(tensor) != _kind(value):
+            raise TypeError(f"weights[{name!r}] should have a dtype such as {value.dtype}, got {tensor.dtype}")
         if tensor.dim() > value.dim():
             batches.setdefault(tensor.shape[0], name)
         checked[name] = tensor.to(value.dtype)
@@ -123,3 +140,24 @@ def check_weights(weights: Any, own: Mapping[str, Tensor]) -> tuple[dict[str, Te
         found = ", ".join(f"{samples} in {name}" for samples, name in batches.items())
         raise ValueError(f"weights should have one number of samples, got {found}")
     return checked, next(iter(batches), None)
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    """What a change of dtype should keep: whether the numbers are real or complex, and not whole."""
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def check_stated(out_dims: Any, samples_per_condition: Any) -> None:
+    """Check the types of what says where the samples are in the results, and how many there are for each condition.
+
+    Raises:
+        TypeError: one is no whole number, nor, for `out_dims`, several.
+        ValueError: there are fewer than one sample for each condition.
+    """
+    dims = out_dims if isinstance(out_dims, list | tuple) else () if out_dims is None else (out_dims,)
+    if not all(isinstance(dim, _WHOLE) for dim in dims):
+        raise TypeError(f"out_dims should be a dimension, or one for each returned tensor, got {out_dims!r}")
+    if not isinstance(samples_per_condition, _WHOLE):
+        raise TypeError(f"samples_per_condition should be a whole number, got {samples_per_condition!r}")
+    if samples_per_condition < 1:
+        raise ValueError(f"samples_per_condition should be at least 1, got {samples_per_condition}")

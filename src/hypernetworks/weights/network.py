@@ -26,6 +26,7 @@ from hypernetworks.weights.checks import (
     check_names,
     check_selected,
     check_shapes,
+    check_stated,
     check_target,
     check_weights,
 )
@@ -144,8 +145,7 @@ class HyperNetwork(nn.Module):
         else:
             if samples == 0:
                 raise ValueError("weights for each sample need at least one sample, got none")
-            if samples_per_condition < 1:
-                raise ValueError(f"samples_per_condition should be at least 1, got {samples_per_condition}")
+            check_stated(out_dims, samples_per_condition)
             stated = {"in_dims": in_dims, "out_dims": out_dims, "each": samples_per_condition}
             result, call = run_per_sample(self.target, new_call, made, samples, args, kwargs, self._measured, **stated)
         call.write_back()
@@ -239,7 +239,7 @@ class HyperNetwork(nn.Module):
             return made, None if condition is None or condition.dim() == 1 else condition.shape[0]
         if condition is not None:
             raise ValueError("condition and weights are both given: give one of them")
-        return check_weights(weights, own)
+        return check_weights(weights, own, self._places)
 
     def _one_set(
         self, own: Mapping[str, Tensor], condition: Tensor | None, weights: Mapping[str, Tensor] | None
@@ -259,7 +259,7 @@ class HyperNetwork(nn.Module):
         else:
             made = self.generator(condition, own)
         name = type(self.generator).__name__
-        check_names(made, own, f"{name} should return the tensors of its names")
+        check_names(made, own, f"{name} should return the tensors of its names", self._places)
         if not is_traced():
             check_shapes(made, own, name, condition)
         return {name: made[name] for name in own}
@@ -325,6 +325,12 @@ class HyperNetwork(nn.Module):
             substituted = is_exporting() or not isinstance(now[name], nn.Parameter)
             if now[name] is not original and not substituted:
                 raise ValueError(f"{changed}: {name} was replaced: wrap it again")
+
+    def _replicate_for_data_parallel(self) -> Any:
+        """Called by torch.nn.DataParallel: the target of a replica would have other parameters than those recorded."""
+        raise RuntimeError(
+            "a HyperNetwork does not run in torch.nn.DataParallel: use torch.nn.parallel.DistributedDataParallel"
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """As in nn.Module. Moving to some devices replaces parameters, which must not count as a change of the target."""

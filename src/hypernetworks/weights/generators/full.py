@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.callers import level_outside
 from hypernetworks.weights.forms import Form, Full, LinearHead
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.generators.init import check_init, head_
@@ -114,5 +115,5 @@ def _warn_of_size(width: int, weights: Sequence[TargetWeight]) -> None:
             f"FullGenerator makes {numbers / 1e6:,.1f} M numbers from {width} each, with {size / 1e6:,.0f} M parameters "
             f"({size * like.element_size() / 1e9:,.1f} GB). Select fewer (modules=...), make the last layer smaller "
             "(hidden=...), or use a LowRankGenerator or a ChunkedGenerator",
-            stacklevel=5,  # where the HyperNetwork is made
+            stacklevel=level_outside(),
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernetworks.recurrent.checks import check_sizes
+from hypernetworks.weights.callers import level_outside
 from hypernetworks.weights.forms import Form, Full, RowScale
 from hypernetworks.weights.generators.generator import Generator
 from hypernetworks.weights.generators.trunk import check_trunk, trunk
@@ -96,5 +97,5 @@ def _warn_of_zeros(weights: Sequence[TargetWeight]) -> None:
             f"RowScaleGenerator cannot change {', '.join(zero)}: scaled zeros are zeros, and these parameters are not trained "
             "themselves. Leave them out (modules=...), train them (requires_grad_()), or give them a LowRankGenerator "
             "(GeneratorSplit)",
-            stacklevel=5,  # where the HyperNetwork is made
+            stacklevel=level_outside(),
         )
