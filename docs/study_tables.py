@@ -112,7 +112,8 @@ def section(name: str, folders: list[Path]) -> str:
         ]
     if (moving := folders[0] / "fixed-scales.json").exists():
         lines += [*fixed_scales_table(json.loads(moving.read_text())), ""]
-    lines += [NEIGHBOURS, ""]
+    if name == SHOWN:
+        lines += [NEIGHBOURS, ""]
     lines += ["```sh", *(command(name, plan) for plan in plans), "```", ""]
     lines += [f"Machine: {machine(record)}.", ""]
     return "\n".join(lines)
