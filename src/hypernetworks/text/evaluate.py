@@ -82,7 +82,7 @@ def evaluate(model: CharacterModel, ids: Tensor, weights: Weights = "float32", s
     training = model.training
     model.eval()
     try:
-        return _score([_reader(model, weights, state)], ids.to(model.head.weight.device))
+        return _score([_reader(model, weights, state)], ids, model.head.weight.device)
     finally:
         model.train(training)
 
@@ -98,15 +98,15 @@ def evaluate_ensemble(models: Sequence[CharacterModel], ids: Tensor) -> TextScor
     Raises:
         UsageError: the text has fewer than two symbols, so nothing can be predicted.
     """
-    return _score([_reader(model, "float32", None) for model in models], ids.to(models[0].head.weight.device))
+    return _score([_reader(model, "float32", None) for model in models], ids, models[0].head.weight.device)
 
 
-def _score(readers: Sequence[Callable[[Tensor], Tensor]], ids: Tensor) -> TextScore:
+def _score(readers: Sequence[Callable[[Tensor], Tensor]], ids: Tensor, device: torch.device) -> TextScore:
     if len(ids) < 2:
         raise UsageError(f"scoring requires a text of at least 2 symbols, got {len(ids)}")
     total = 0.0
     for start in range(0, len(ids) - 1, CHUNK):
-        part = ids[start : start + CHUNK + 1].long()
+        part = ids[start : start + CHUNK + 1].long().to(device)
         each = [F.cross_entropy(read(part[:-1]).double(), part[1:], reduction="none") for read in readers]
         # −ln p = ln M − ln Σ_m exp(ln p_m)
         total += (math.log(len(readers)) - torch.stack(each).neg().logsumexp(dim=0)).sum().item()

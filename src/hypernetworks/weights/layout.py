@@ -39,6 +39,10 @@ class Layout:
         """The inverse of `apart`."""
         return x if self.each == 1 else x.flatten(self.dim, self.dim + 1)
 
+    def along(self, v: Tensor, rows: Tensor) -> Tensor:
+        """v (B,) with dimensions of size 1 for all others of `rows`, which `apart` returned."""
+        return v.view([self.samples if dim == self.place else 1 for dim in range(rows.dim())])
+
     def one(self, x: Tensor, n: int) -> Tensor:
         """x with the rows of sample n alone."""
         return self.together(self.apart(x).narrow(self.place, n, 1))

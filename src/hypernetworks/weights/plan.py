@@ -28,7 +28,7 @@ containers: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*CONTAIN
 
 _MAKE: dict[str, type] = dict.fromkeys(HOOKS, OrderedDict) | {"_non_persistent_buffers_set": set}
 
-_CONSTANTS = frozenset(
+CONSTANTS = frozenset(
     {
         bool,
         int,
@@ -42,6 +42,7 @@ _CONSTANTS = frozenset(
         torch.device,
     }
 )
+"""The types of values that refer to nothing."""
 
 
 class PlanChangedError(Exception):
@@ -229,9 +230,9 @@ class SpareParts:
 
 def is_constant(value: Any) -> bool:
     """Whether a value is a number or the like, or a tuple of them."""
-    return type(value) in _CONSTANTS or (type(value) is tuple and _CONSTANTS.issuperset(map(type, value)))
+    return type(value) in CONSTANTS or (type(value) is tuple and CONSTANTS.issuperset(map(type, value)))
 
 
 def are_constants(values: Any) -> bool:
     """Whether all values are numbers or the like."""
-    return _CONSTANTS.issuperset(map(type, values))
+    return CONSTANTS.issuperset(map(type, values))

@@ -11,6 +11,7 @@ transform of torch traces, the second. Either way a parameter of the target keep
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -142,10 +143,18 @@ class _WholeBatch:
         self.target, self.new_call, self.forms, self.shared = target, new_call, forms, shared
         self.leaves, self.form, self.places, self.returned = leaves, form, places, returned
         self.samples = next(iter(forms.values())).samples
-        self.gates: Gates = Gates()
         self.with_gradients: set[str] = {
             name for name, form in forms.items() if any(part.requires_grad for part in form.tensors().values())
         }
+
+    @cached_property
+    def gates(self) -> Gates:
+        """For the runs of a probe, as is `kept`."""
+        return Gates()
+
+    @cached_property
+    def kept(self) -> KeptTensors:
+        return KeptTensors(self.target)
 
     def run(self, known: Measurements) -> tuple[Any, Call]:
         """Measure, if such a call was not measured before, and call the target.
@@ -207,7 +216,7 @@ class _WholeBatch:
         """
         forms = {name: form.sample(0) for name, form in self.forms.items()} | dict(other)
         own = [copied(leaf) for leaf in leaves]
-        with KeptTensors(self.target):
+        with self.kept:
             return tree_flatten(self._call(forms, observer, own, None, self.gates)[0])[0]
 
     def _check_all(self, result: Any) -> None:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from hypernetworks.torch_compat import MODULE_ATTRIBUTES, version
 from hypernetworks.weights.per_sample.observer import Places
+from hypernetworks.weights.plan import CONSTANTS
 
-_BY_VALUE = frozenset((bool, int, str, bytes, type(None), torch.Size, torch.dtype, torch.device))
+_BY_VALUE = CONSTANTS - {float, complex}
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 _LONGEST = 64
 """Entries of a container that are compared. Longer ones, such as vocabularies, are compared by their lengths."""

@@ -117,9 +117,7 @@ def replaced(leaves: Sequence[Any], places: Sequence[Layout | None], changed: Te
         place, leaf = places[k], leaves[k]
         assert place is not None
         rows = place.apart(leaf)
-        shape = [1] * rows.dim()
-        shape[place.place] = len(changed)
-        where = changed.to(leaf.device).view(shape)
+        where = place.along(changed.to(leaf.device), rows)
         given[k] = place.together(torch.where(where, place.apart(_others(leaf)), rows))
     return given
 
@@ -135,9 +133,7 @@ def spread_out(leaves: Sequence[Any], places: Sequence[Layout | None]) -> list[A
         if place is None or not leaf.is_floating_point() or not leaf.isfinite().any() or _flags(leaf):
             continue
         rows = place.apart(leaf)
-        shape = [1] * rows.dim()
-        shape[place.place] = place.samples
-        s = torch.linspace(1, 0.8, place.samples, dtype=leaf.dtype, device=leaf.device).view(shape)
+        s = place.along(torch.linspace(1, 0.8, place.samples, dtype=leaf.dtype, device=leaf.device), rows)
         m = leaf[leaf.isfinite()].mean()
         given[k] = place.together(torch.where(rows.isfinite(), m + s * (rows - m), rows))
     return given

@@ -9,6 +9,7 @@ write, such as NumPy through a shared memory, is not seen.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,9 +31,7 @@ class KeptTensors(TorchFunctionMode):
 
     def __init__(self, target: nn.Module) -> None:
         super().__init__()
-        self._owned = {
-            tensor.untyped_storage().data_ptr(): tensor for tensor in _tensors(target) if _has_memory(tensor)
-        }
+        self._target = target
         self._contents: dict[int, torch.UntypedStorage] = {}
         self._data: list[tuple[Tensor, Tensor]] = []
 
@@ -44,6 +43,7 @@ class KeptTensors(TorchFunctionMode):
             tensor.data = data
         for place, contents in self._contents.items():
             self._owned[place].untyped_storage().copy_(contents)  # the tensors' versions stay
+        self._data, self._contents = [], {}
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -53,12 +53,18 @@ class KeptTensors(TorchFunctionMode):
         """Call the function."""
         kwargs = kwargs or {}
         if func == _SET_DATA and not isinstance(args[0], Slot):
+            _ = self._owned  # before a memory is replaced
             self._data.append((args[0], args[0].data))
         elif _may_write(func, args, kwargs):
             for leaf in tree_flatten((args, kwargs))[0]:
                 if isinstance(leaf, Tensor) and _has_memory(leaf):
                     self._store(leaf)
         return func(*args, **kwargs)
+
+    @cached_property
+    def _owned(self) -> dict[int, Tensor]:
+        """The tensors of the target by the places of their memories. Most targets write nothing and are not searched."""
+        return {tensor.untyped_storage().data_ptr(): tensor for tensor in _tensors(self._target) if _has_memory(tensor)}
 
     def _store(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
